@@ -1,0 +1,126 @@
+"""The proofs after training. Each is one named fact that can fail; a run with a failed one is not a success."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from .data.encode import encode_prompt
+from .message import Message, say
+from .model import Loaded
+from .runfolder import ADAPTER
+
+RELOAD_TOLERANCE = 1e-3  # largest difference of logits between the model in memory and the reloaded folder, float32 on a CPU
+# bfloat16 and float16 round a logit near 10 by up to 0.03; two orders of the same sums may differ by a few such steps.
+ROUNDED_TOLERANCE = 0.15
+
+
+@dataclass(frozen=True)
+class Check:
+    """One proof: its name in report.json, whether it holds, what was seen, and what to try when it does not."""
+
+    name: str
+    passed: bool
+    detail: Message
+    fix: Message | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `checks` in report.json."""
+        document: dict[str, Any] = {"name": self.name, "passed": self.passed, "detail": str(self.detail)}
+        if not self.passed and self.fix is not None:
+            document["fix"] = str(self.fix)
+        return document
+
+
+def check_adapter_file(folder: Path) -> Check:
+    """The saved weights are finite, and at least one B matrix is not zero (else the adapter would change nothing)."""
+    tensors = load_file(folder / ADAPTER)
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    moved = sum(bool(torch.any(tensor != 0)) for name, tensor in tensors.items() if "lora_B" in name)
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    if broken:
+        detail = say("{count} tensors hold values that are not numbers, first {name}", count=len(broken), name=broken[0])
+    elif not moved:
+        detail = say("all B matrices are zero: nothing was learned")
+    else:
+        detail = say("{numbers} finite numbers in {tensors} tensors, {moved} B matrices moved", numbers=f"{numbers:,}", tensors=len(tensors), moved=moved)
+    fix = say("Lower the learning rate: LEARNING_RATE=0.0001 ./run.sh") if broken else say("Train longer: MAX_STEPS=200 ./run.sh")
+    return Check("adapter_weights", not broken and moved > 0, detail, fix)
+
+
+def check_base_unchanged(before: str, after: str) -> Check:
+    """Fingerprints of the base weights before and after training are equal."""
+    same = before == after
+    detail = say("fingerprint {mark} before and after", mark=before[:12]) if same else say("the fingerprint changed from {a} to {b}", a=before[:12], b=after[:12])
+    return Check("base_unchanged", same, detail, say("This is a fault in the program: please report it with the log file."))
+
+
+@torch.no_grad()
+def probe_logits(loaded: Loaded, prompts: Sequence[Sequence[Any]]) -> list[torch.Tensor]:
+    """Logits of the last token of each prompt, float32 on the CPU: what the next word would be."""
+    device = next(loaded.model.parameters()).device
+    was_training = loaded.model.training
+    loaded.model.eval()
+    rows = []
+    for turns in prompts:
+        ids = torch.tensor([encode_prompt(loaded.tokenizer, turns)], device=device)
+        rows.append(loaded.model(input_ids=ids, use_cache=False).logits[0, -1].float().cpu())
+    loaded.model.train(was_training)
+    return rows
+
+
+def check_reload(in_memory: Sequence[torch.Tensor], reloaded: Sequence[torch.Tensor], dtype: str) -> Check:
+    """The saved folder, opened by plain transformers and peft, computes what the trained model computed."""
+    difference = _largest_difference(in_memory, reloaded)
+    tolerance = RELOAD_TOLERANCE if dtype == "float32" else ROUNDED_TOLERANCE
+    detail = say("largest difference of logits {difference}, allowed {tolerance}", difference=f"{difference:.1e}", tolerance=f"{tolerance:.0e}")
+    return Check("reloads_the_same", difference <= tolerance, detail, say("Free disk space and memory, then train again: ./run.sh"))
+
+
+def check_changes_answers(base: Sequence[torch.Tensor], tuned: Sequence[torch.Tensor]) -> Check:
+    """With the adapter the model computes something else than without."""
+    difference = _largest_difference(base, tuned)
+    detail = say("logits differ from the base model by up to {difference}", difference=f"{difference:.2f}")
+    return Check("changes_the_model", difference > RELOAD_TOLERANCE, detail, say("Train longer: MAX_STEPS=200 ./run.sh"))
+
+
+def _largest_difference(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> float:
+    worst = max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True))
+    return worst if math.isfinite(worst) else math.inf
+
+
+def check_loss_fell(before: float, after: float) -> Check:
+    """Held-out loss is lower than before."""
+    detail = say("held-out loss {before} before, {after} after", before=f"{before:.3f}", after=f"{after:.3f}")
+    fix = say("Train longer or with a lower learning rate: MAX_STEPS=200 LEARNING_RATE=0.0001 ./run.sh")
+    return Check("heldout_loss_fell", math.isfinite(after) and after < before, detail, fix)
+
+
+STOPS = 0.9  # share of answers that must end by themselves
+LEARNED_ENDS, GAINED_ENDS = 0.5, 5.0
+
+
+def check_answers_stop(stop_rate: float, end_before: float | None, end_after: float | None) -> Check:
+    """Answers end by themselves, or, where right answers are long, the end token is expected where they end.
+
+    `stop_rate` is the share of generated answers that stopped. `end_before` and `end_after` are the mean probabilities of an end
+    token at the true ends of held-out answers; None when every held-out answer is cut by the window, so that no end was ever seen.
+    """
+    percent = f"{100 * stop_rate:.0f} %"
+    if end_before is None or end_after is None:
+        detail = say("every held-out answer is longer than the window, so the model never sees an end")
+        return Check("answers_stop", stop_rate >= STOPS, detail, say("Let examples be longer: MAX_SEQ_LENGTH=1024 ./run.sh"))
+    learned = end_after >= LEARNED_ENDS or end_after >= GAINED_ENDS * end_before
+    detail = say(
+        "{percent} of the answers ended by themselves; where a right answer ends, an end is expected with {after} (before: {before})",
+        percent=percent,
+        after=f"{100 * end_after:.2g} %",
+        before=f"{100 * end_before:.2g} %",
+    )
+    return Check("answers_stop", stop_rate >= STOPS or learned, detail, say("Train longer: MAX_STEPS=200 ./run.sh"))

@@ -1,0 +1,103 @@
+"""Conversations → token ids, and which of them are trained: the assistant's words and the token that ends its turn.
+
+The conversation is rendered by the model's own chat template, once as a whole and once up to each answer. What the whole has
+beyond the prompt is the answer, so that training sees byte for byte what `ask` and `chat` will see later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DataError
+from ..message import say
+from .conversation import Conversation, Turn
+
+# For models without a template (DialoGPT and other plain base models): turns end with the end token, nothing else. This is how
+# DialoGPT was trained (arXiv:1911.00536, section 3.1). It is saved beside the adapter and used by everything that comes later.
+DEFAULT_TEMPLATE = "{% for message in messages %}{{ message['content'] + eos_token }}{% endfor %}"
+# Templates with a thinking mode (Qwen3) render answers without one; templates that know nothing of it ignore it.
+_TEMPLATE_OPTIONS = {"enable_thinking": False}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example. `trained[i]` says whether token i is a target of the loss; the first token never is."""
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    cut: bool = False  # longer than the window: the tail is missing, and with it the end token
+
+    @property
+    def num_trained(self) -> int:
+        """How many tokens the loss is taken over."""
+        return sum(self.trained)
+
+
+def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> str:
+    """The text of turns in the model's template; `for_answer` adds what stands before an answer."""
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=for_answer, **_TEMPLATE_OPTIONS)
+    return str(text)
+
+
+def encode_prompt(tokenizer: Any, turns: Sequence[Turn]) -> list[int]:
+    """Token ids of turns, ready for an answer. The template brings its own begin token, so none is added."""
+    return list(tokenizer(render(tokenizer, turns, for_answer=True), add_special_tokens=False)["input_ids"])
+
+
+def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
+    """Encode one conversation and mark what is trained.
+
+    `end_ids` are the tokens that end an answer. Raises `DataError` when the template does not show the answers as they are.
+    """
+    text = render(tokenizer, conversation.turns, for_answer=False)
+    spans = _answer_spans(tokenizer, conversation, text)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids: list[int] = list(encoded["input_ids"])
+    trained = [False] * len(ids)
+    for start, stop in spans:
+        inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < stop and b > start]
+        last = next((i for i in inside if ids[i] in end_ids and encoded["offset_mapping"][i][0] >= start), None)
+        for i in inside:
+            trained[i] = last is None or i <= last  # what the template puts after the end token is not the model's to say
+    if trained:
+        trained[0] = False
+    return Encoded(tuple(ids[:max_length]), tuple(trained[:max_length]), cut=len(ids) > max_length)
+
+
+def _answer_spans(tokenizer: Any, conversation: Conversation, text: str) -> list[tuple[int, int]]:
+    """Character spans of the answers in the rendered text, each up to where the next turn begins."""
+    spans: list[tuple[int, int]] = []
+    turns = conversation.turns
+    for i, turn in enumerate(turns):
+        if turn.role != "assistant":
+            continue
+        prompt = render(tokenizer, turns[:i], for_answer=True)
+        until = render(tokenizer, turns[: i + 1], for_answer=False)
+        if text.startswith(prompt) and text.startswith(until) and len(until) > len(prompt):
+            spans.append((len(prompt), len(until)))
+            continue
+        # Some templates write earlier turns differently from the last one: look for the answer itself.
+        start = text.find(turn.content, spans[-1][1] if spans else 0)
+        if start < 0:
+            raise DataError(
+                say("The model's chat template changes the answers, so it is not known which tokens to train."),
+                seen=say("Line {line} of {file}", line=conversation.line, file=conversation.file),
+                fix=say("Choose another model, for example MODEL=demo."),
+            )
+        spans.append((start, start + len(turn.content)))
+    return spans
+
+
+def end_token_ids(tokenizer: Any, generation_eos: int | Sequence[int] | None) -> frozenset[int]:
+    """Every token that ends an answer: the tokenizer's, the generation config's, and what the template itself writes last."""
+    ids = {tokenizer.eos_token_id}
+    ids.update([generation_eos] if isinstance(generation_eos, int) else generation_eos or ())
+    probe = (Turn("user", "a"), Turn("assistant", "b"))
+    tail = render(tokenizer, probe, for_answer=False)[len(render(tokenizer, probe[:1], for_answer=True)) + 1 :]
+    special = set(tokenizer.all_special_ids)
+    first = next((i for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special), None)
+    ids.add(first)
+    return frozenset(i for i in ids if i is not None)

@@ -1,0 +1,1 @@
+"""The compute core: where the adapter sits, and the loss it is trained on."""

@@ -1,0 +1,45 @@
+"""Where LoRA goes: every linear layer inside the repeated blocks, found by type and place, whatever the architecture calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from ..errors import ModelError
+from ..message import say
+
+
+def block_linear_names(model: nn.Module) -> list[str]:
+    """Full names of the linear layers (`nn.Linear`, quantized ones, GPT-2's `Conv1D`) of all transformer blocks.
+
+    Blocks are the longest `ModuleList` of like modules, so neither embeddings nor the head are touched.
+    """
+    lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) > 0]
+    lists = [(name, m) for name, m in lists if any(_is_linear(x) for x in m.modules())]
+    if not lists:
+        raise ModelError(
+            say("No transformer blocks with linear layers were found in this model, so no adapter can be attached."),
+            seen=say("{kind}", kind=type(model).__name__),
+            fix=say("Choose a decoder language model, for example MODEL=demo."),
+        )
+    # the outermost list of blocks: expert lists inside blocks are shorter names' children
+    prefix, blocks = min(lists, key=lambda item: (item[0].count("."), -len(item[1])))
+    return [f"{prefix}.{name}" for name, module in blocks.named_modules() if _is_linear(module)]
+
+
+def _is_linear(module: Any) -> bool:
+    # bitsandbytes' Linear8bitLt and Linear4bit are subclasses of nn.Linear
+    return isinstance(module, (nn.Linear, Conv1D))
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The trainable parameters by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def has_effect(model: nn.Module) -> bool:
+    """Whether at least one B matrix left zero: a fresh adapter changes nothing."""
+    return any(bool(torch.any(p != 0)) for name, p in adapter_parameters(model).items() if "lora_B" in name)

@@ -1,0 +1,99 @@
+"""How well a model answers held-out questions: loss, perplexity, scores, whether answers stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .data.batch import micro_batches
+from .data.conversation import Conversation
+from .data.encode import Encoded
+from .engine.loss import loss_sum
+from .generate import Answer, answer
+from .metrics import key_terms, score
+from .model import Loaded
+
+# An answer may be this much longer than the longest reference before it counts as not stopping.
+SLACK = 1.5
+LEAST_NEW_TOKENS, MOST_NEW_TOKENS = 32, 256
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one set of questions; `metrics` are the names of report.json."""
+
+    metrics: dict[str, float]
+    answers: tuple[Answer, ...]
+
+
+@torch.no_grad()
+def heldout_loss(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, head_only: bool) -> float:
+    """Mean cross-entropy of the trained tokens, natural logarithm."""
+    device = next(loaded.model.parameters()).device
+    total, tokens = 0.0, 0
+    was_training = loaded.model.training
+    loaded.model.eval()
+    for batch in micro_batches(examples, batch_size, loaded.tokenizer.pad_token_id, device):
+        total += loss_sum(loaded.model, batch, head_only).item()
+        tokens += int(batch.targets[:, 1:].sum())
+    loaded.model.train(was_training)
+    return total / max(tokens, 1)
+
+
+def measure(
+    loaded: Loaded,
+    conversations: Sequence[Conversation],
+    examples: Sequence[Encoded],
+    *,
+    num_answers: int,
+    batch_size: int,
+    head_only: bool,
+) -> Measured:
+    """Loss over all held-out examples, and scores over the first `num_answers` generated answers."""
+    loss = heldout_loss(loaded, examples, batch_size, head_only)
+    asked = list(conversations[:num_answers])
+    made = answer(
+        loaded.model,
+        loaded.tokenizer,
+        [c.prompt for c in asked],
+        end_ids=loaded.end_ids,
+        max_new_tokens=answer_room(examples),
+        batch_size=max(batch_size, 16),
+    )
+    texts, references = [a.text for a in made], [c.answer for c in asked]
+    metrics = {
+        "loss": round(loss, 6),
+        "perplexity": round(math.exp(min(loss, 50.0)), 4),
+        **score(texts, references),
+        "stop_rate": round(sum(a.stopped for a in made) / len(made), 4),
+    }
+    terms = key_terms(texts, [c.terms for c in asked])
+    if terms is not None:
+        metrics["key_terms"] = terms
+    return Measured(metrics, tuple(made))
+
+
+@torch.no_grad()
+def end_probability(loaded: Loaded, examples: Sequence[Encoded], batch_size: int) -> float | None:
+    """Mean probability of an end token where held-out answers truly end; None when all of them are cut by the window."""
+    whole = [e for e in examples if not e.cut and any(t and i in loaded.end_ids for i, t in zip(e.ids, e.trained, strict=True))]
+    if not whole:
+        return None
+    device = next(loaded.model.parameters()).device
+    ends = torch.tensor(sorted(loaded.end_ids), device=device)
+    found: list[torch.Tensor] = []
+    for batch in micro_batches(whole, batch_size, loaded.tokenizer.pad_token_id, device):
+        places = batch.targets[:, 1:] & torch.isin(batch.ids[:, 1:], ends)  # (examples, tokens - 1): the next token ends the answer
+        logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1][places]
+        found.append(logits.float().softmax(-1)[:, ends].sum(-1).cpu())
+    return float(torch.cat(found).mean())
+
+
+def answer_room(examples: Sequence[Encoded]) -> int:
+    """Tokens that an answer may take: half as many again as the longest reference, within bounds."""
+    longest = max((e.num_trained for e in examples), default=LEAST_NEW_TOKENS)
+    return int(min(MOST_NEW_TOKENS, max(LEAST_NEW_TOKENS, SLACK * longest)))

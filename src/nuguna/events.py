@@ -1,0 +1,87 @@
+"""What a run tells while it works. The stages return values; these small records go out by a callback to whoever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checks import Check
+from .hardware import Hardware
+from .message import Message
+from .plan import Plan
+from .train import Step
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A new stage begins."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know, in one sentence."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan is made."""
+
+    plan: Plan
+    hardware: Hardware
+
+
+@dataclass(frozen=True)
+class Downloading:
+    """So many bytes of so many are here."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Trying:
+    """So many of so many answers are made."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One optimizer step."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Held-out numbers before and after."""
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    unseen: Mapping[str, Mapping[str, float]] | None
+
+
+@dataclass(frozen=True)
+class Proved:
+    """The checks."""
+
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is over and its folder is complete."""
+
+    succeeded: bool
+    folder: Path
+    seconds: float
+
+
+Event = Stage | Note | Planned | Downloading | Trying | Stepped | Scored | Proved | Finished
+Tell = Callable[[Event], None]

@@ -1,0 +1,170 @@
+"""Load the base model and its tokenizer, attach, save and reload the adapter. Only safetensors, never code from a model's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .data.encode import DEFAULT_TEMPLATE, end_token_ids
+from .engine.adapter import block_linear_names
+from .errors import EnvironmentFault, ModelError
+from .message import say
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready for use, with its tokenizer and the tokens that end an answer."""
+
+    model: Any
+    tokenizer: Any
+    end_ids: frozenset[int]
+
+
+def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "none") -> Loaded:
+    """Load base weights and tokenizer from a local folder. Raises `ModelError` when they do not fit together."""
+    tokenizer = load_tokenizer(folder)
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
+    if quantization != "none":
+        options["quantization_config"] = _quantization_config(quantization, dtype)
+        options["device_map"] = {"": device}
+    model = _from_pretrained(folder, options)
+    if quantization == "none":
+        model = model.to(device)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            say("The tokenizer knows more tokens than the model has embeddings."),
+            seen=say("{tokens} tokens, {rows} embeddings", tokens=len(tokenizer), rows=vocabulary),
+            fix=say("The folder mixes files of two models: download the model again."),
+        )
+    eos = getattr(model.generation_config, "eos_token_id", None)
+    return Loaded(model.eval(), tokenizer, end_token_ids(tokenizer, eos))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            say("The tokenizer in {folder} cannot be loaded.", folder=folder),
+            seen=say("{reason}", reason=str(error).splitlines()[0]),
+            fix=say("Download the model again, or choose another one: MODEL=demo"),
+        ) from error
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = DEFAULT_TEMPLATE
+    if tokenizer.pad_token_id is None:
+        # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _from_pretrained(folder: Path, options: dict[str, Any]) -> Any:
+    common = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, **common, **options)
+    except (OSError, ValueError, KeyError) as error:
+        if "scaled_dot_product" in str(error) or "sdpa" in str(error):
+            return AutoModelForCausalLM.from_pretrained(folder, **common, **{**options, "attn_implementation": "eager"})
+        raise ModelError(
+            say("The model in {folder} cannot be loaded.", folder=folder),
+            seen=say("{reason}", reason=str(error).splitlines()[0]),
+            fix=say("Choose another model, for example MODEL=demo."),
+        ) from error
+
+
+def _quantization_config(quantization: str, dtype: str) -> Any:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise EnvironmentFault(
+            say("4-bit and 8-bit models need the package bitsandbytes, which is not installed."),
+            fix=say("Install it (.venv/bin/pip install bitsandbytes) or go without: QUANTIZATION=none ./run.sh"),
+        ) from error
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=getattr(torch, dtype)
+    )
+
+
+def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float, seed: int, gradient_checkpointing: bool) -> Any:
+    """Put a fresh LoRA on all linear layers of the blocks; its weights are float32 whatever the base's dtype.
+
+    The seed is set first, so that the random A matrices are the same in every run of one plan.
+    """
+    names = block_linear_names(base)
+    config = LoraConfig(
+        r=lora_r, lora_alpha=lora_alpha, lora_dropout=0.0, bias="none", target_modules=_shortest(names), task_type="CAUSAL_LM"
+    )
+    config.fan_in_fan_out = _uses_conv1d(base, names)
+    torch.manual_seed(seed)
+    if gradient_checkpointing:
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base.enable_input_require_grads()
+    model = get_peft_model(base, config, autocast_adapter_dtype=True)
+    model.peft_config["default"].base_model_name_or_path = base_name
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model
+
+
+def _shortest(names: list[str]) -> list[str]:
+    """Module names for adapter_config.json: the last parts, as other tools expect them (q_proj, down_proj, …)."""
+    return sorted({name.rsplit(".", 1)[-1] for name in names})
+
+
+def _uses_conv1d(base: nn.Module, names: list[str]) -> bool:
+    return type(base.get_submodule(names[0])).__name__ == "Conv1D"
+
+
+def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a standard PEFT adapter with the tokenizer and the template it was trained with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+def reload_adapter(base: Any, folder: Path) -> Any:
+    """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together."""
+    try:
+        return PeftModel.from_pretrained(base, str(folder)).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            say("The adapter in {folder} cannot be put on its base model.", folder=folder),
+            seen=say("{reason}", reason=str(error).splitlines()[0]),
+            fix=say("Train it again: ./run.sh"),
+        ) from error
+
+
+def base_fingerprint(model: nn.Module) -> str:
+    """SHA-256 over all weights that are not the adapter's, to show that training left the base alone."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if "lora_" not in name:
+            plain = name.replace("base_model.model.", "", 1).replace(".base_layer.", ".")
+            digest.update(plain.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def silence_libraries() -> None:
+    """Keep other libraries' progress bars and advice off our screen; their errors still reach us as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,0 +1,99 @@
+"""A run folder: the names in it, and reading and writing that is whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .errors import EnvironmentFault, ModelError
+from .message import say
+
+PLAN = "plan.toml"
+REPORT = "report.json"
+REPORT_PAGE = "report.html"
+METRICS = "metrics.jsonl"
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+CARD = "README.md"
+CHECKPOINTS = "checkpoints"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one: a temporary file beside it, synced, renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document, whole or not at all."""
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document; None when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and try that it can be written. Raises `EnvironmentFault`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def is_finished(folder: Path) -> bool:
+    """A run that ended and said so, succeeded or failed."""
+    report = read_json(folder / REPORT)
+    return isinstance(report, dict) and "status" in report
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Give the name of a folder free: results → results.1, results.2, … Returns the new place, None if there was nothing in it."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    return target
+
+
+def open_run(folder: Path) -> Path:
+    """The folder of a finished run. Raises `ModelError` that says what is missing and how to get it."""
+    if (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER).is_file():
+        return folder
+    if not folder.is_dir():
+        raise ModelError(say("There is no run folder {folder}.", folder=folder), fix=say("Train first: ./run.sh"))
+    raise ModelError(
+        say("{folder} holds no finished adapter.", folder=folder),
+        seen=say("There is no {name} in it.", name=ADAPTER),
+        fix=say("Start the same training again, it goes on where it stopped: ./run.sh"),
+    )
+
+
+def _cannot_write(path: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        say("{path} cannot be written.", path=path),
+        seen=say("{reason}", reason=error.strerror or error),
+        fix=say("Free some space or choose another folder: OUTPUT_DIR=./other ./run.sh"),
+    )

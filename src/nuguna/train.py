@@ -1,0 +1,193 @@
+"""The only training loop. What varies comes in as arguments; progress leaves by a callback."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from .checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
+from .data.batch import Batch, micro_batches, step_indices
+from .data.encode import Encoded
+from .engine.adapter import adapter_parameters
+from .engine.loss import loss_sum
+from .errors import DivergedError, Interrupted
+from .message import say
+
+MOST_BAD_STEPS = 3  # non-finite steps in a row before the run ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the loop needs to know, as plain values."""
+
+    max_steps: int
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    max_grad_norm: float
+    seed: int
+    checkpoint_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One optimizer step as it is told to the screen, the log and metrics.jsonl. `loss` is None for a skipped step."""
+
+    step: int
+    max_steps: int
+    loss: float | None
+    learning_rate: float
+    tokens: int  # real tokens of this step, padding not counted
+    tokens_per_second: float
+    elapsed_seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The whole training in numbers."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    peak_memory_bytes: int
+    skipped_steps: int
+    last_loss: float
+
+
+def learning_rate_at(step: int, recipe: Recipe) -> float:
+    """Linear warm-up to the peak, then half a cosine down to zero (Loshchilov & Hutter 2017); `step` counts from 0."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    through = (step - recipe.warmup_steps) / max(1, recipe.max_steps - recipe.warmup_steps)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * through))
+
+
+def train(
+    model: Any,
+    examples: Sequence[Encoded],
+    recipe: Recipe,
+    *,
+    pad_id: int,
+    head_only: bool,
+    folder: Path,
+    mark: str,
+    on_step: Callable[[Step], None],
+    on_resume: Callable[[int], None],
+    memory_bytes: Callable[[], int],
+) -> Trained:
+    """Train the adapter in place. Goes on from this plan's newest checkpoint in `folder`, if there is one.
+
+    The loss of an optimizer step is the sum over its trained tokens divided by their number, whatever the micro-batch size.
+    Raises `DivergedError` after three non-finite steps in a row, `Interrupted` on Ctrl-C; both leave a checkpoint.
+    """
+    accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
+    parameters = adapter_parameters(model)
+    optimizer = torch.optim.AdamW(
+        parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=_has_fused(accelerator.device)
+    )
+    progress = Progress(step=0, tokens=0, seconds=0.0)
+    if checkpoint := find_checkpoint(folder, mark):
+        progress = load_checkpoint(checkpoint, parameters, optimizer)
+        on_resume(progress.step)
+    model.train()
+    bad_in_a_row = skipped = 0
+    loss, peak = math.nan, 0
+    try:
+        while progress.step < recipe.max_steps:
+            began = time.perf_counter()
+            rate = learning_rate_at(progress.step, recipe)
+            chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
+            batches = list(micro_batches(chosen, recipe.micro_batch_size, pad_id, accelerator.device))
+            value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, head_only)
+            tokens = sum(len(e.ids) for e in chosen)
+            seconds = time.perf_counter() - began
+            progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)
+            bad_in_a_row = 0 if value is not None else bad_in_a_row + 1
+            skipped += value is None
+            loss = value if value is not None else loss
+            memory = memory_bytes()
+            peak = max(peak, memory)
+            on_step(
+                Step(
+                    step=progress.step,
+                    max_steps=recipe.max_steps,
+                    loss=value,
+                    learning_rate=rate,
+                    tokens=tokens,
+                    tokens_per_second=tokens / seconds,
+                    elapsed_seconds=progress.seconds,
+                    memory_bytes=memory,
+                )
+            )
+            if bad_in_a_row >= MOST_BAD_STEPS:
+                raise _diverged(recipe, progress.step)
+            if progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps and not bad_in_a_row:
+                save_checkpoint(folder, mark, progress, parameters, optimizer)
+    except KeyboardInterrupt:
+        _require_finite(parameters)
+        save_checkpoint(folder, mark, progress, parameters, optimizer)
+        raise Interrupted(
+            say("Stopped by you after step {step} of {total}. Nothing is lost.", step=progress.step, total=recipe.max_steps),
+            fix=say("Start the same command again to go on from there."),
+        ) from None
+    _require_finite(parameters)
+    return Trained(progress.step, progress.tokens, progress.seconds, peak, skipped, loss)
+
+
+def _optimizer_step(
+    accelerator: Any,
+    model: Any,
+    parameters: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    rate: float,
+    max_grad_norm: float,
+    head_only: bool,
+) -> float | None:
+    """One step over all micro-batches. Returns the mean loss per trained token, None when the step had to be skipped."""
+    num_trained = max(1, sum(int(batch.targets[:, 1:].sum()) for batch in batches))
+    total = torch.zeros((), device=accelerator.device)
+    for batch in batches:
+        loss = loss_sum(model, batch, head_only)
+        accelerator.backward(loss / num_trained)
+        total += loss.detach()
+    norm = torch.nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
+    value = total.item() / num_trained
+    finite = math.isfinite(value) and bool(torch.isfinite(norm))
+    if finite:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return value if finite else None
+
+
+def _has_fused(device: torch.device) -> bool:
+    return device.type in ("cpu", "cuda", "mps")
+
+
+def _diverged(recipe: Recipe, step: int) -> DivergedError:
+    return DivergedError(
+        say("Training was stopped at step {step}: the loss is no longer a number.", step=step),
+        seen=say("{count} steps in a row were not finite; each was skipped, so the adapter is still whole.", count=MOST_BAD_STEPS),
+        fix=say("Start again with a lower learning rate: LEARNING_RATE={rate} ./run.sh", rate=f"{recipe.learning_rate / 4:.0e}"),
+    )
+
+
+def _require_finite(parameters: dict[str, torch.nn.Parameter]) -> None:
+    """A non-finite adapter is never saved."""
+    if not all(bool(torch.isfinite(p).all()) for p in parameters.values()):
+        raise DivergedError(
+            say("The adapter holds values that are not numbers, so it is not saved."),
+            fix=say("Start again with a lower learning rate: LEARNING_RATE=0.0001 ./run.sh"),
+        )
