@@ -20,8 +20,8 @@ TORCH = (ROOT / "requirements-torch.txt").read_text().rpartition("torch==")[2].s
 
 # All that the scripts may need of a system. Anything else on PATH, a real Python above all, is out of reach.
 TOOLS = (
-    "awk", "bash", "cat", "chmod", "cksum", "cp", "df", "dirname", "find", "grep", "mkdir", "mv", "ps", "readlink", "rm", "sed", "sh",
-    "sleep", "tail", "tr", "wc",
+    "awk", "bash", "cat", "chmod", "cksum", "cp", "df", "dirname", "find", "grep", "mkdir", "mv", "ps", "readlink", "rm", "sed",
+    "sh", "sleep", "tail", "tr", "wc",
 )  # fmt: skip
 COPIED = ("setup_environment.sh", "run.sh", "run_tests.sh", "pyproject.toml", "requirements.txt", "requirements-torch.txt")
 
@@ -82,6 +82,7 @@ class Machine:
         self.is_a("Linux", "x86_64")
 
     def command(self, name: str, code: str) -> None:
+        (self.bin / name).unlink(missing_ok=True)  # never write through a link, to the system's own command
         (self.bin / name).write_text(code if code.startswith("#!") else f"#!/bin/bash\n{code}\n", encoding="utf-8")
         (self.bin / name).chmod(0o755)
 

@@ -86,7 +86,9 @@ def load_checkpoint(checkpoint: Path, parameters: dict[str, torch.nn.Parameter],
             parameter.copy_(weights[name])
     tensors = load_file(checkpoint / _OPTIMIZER)
     for name, parameter in parameters.items():
-        state = {key: tensors[f"{name}|{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq") if f"{name}|{key}" in tensors}
+        state = {
+            key: tensors[f"{name}|{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq") if f"{name}|{key}" in tensors
+        }
         if state:
             state["step"] = tensors[f"{name}|step"]
             optimizer.state[parameter] = state

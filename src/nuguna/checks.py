@@ -49,7 +49,12 @@ def check_adapter_file(folder: Path) -> Check:
     elif not moved:
         detail = say("all B matrices are zero: nothing was learned")
     else:
-        detail = say("{numbers} finite numbers in {tensors} tensors, {moved} B matrices moved", numbers=f"{numbers:,}", tensors=len(tensors), moved=moved)
+        detail = say(
+            "{numbers} finite numbers in {tensors} tensors, {moved} B matrices moved",
+            numbers=f"{numbers:,}",
+            tensors=len(tensors),
+            moved=moved,
+        )
     fix = say("Lower the learning rate: LEARNING_RATE=0.0001 ./run.sh") if broken else say("Train longer: MAX_STEPS=200 ./run.sh")
     return Check("adapter_weights", not broken and moved > 0, detail, fix)
 
@@ -57,7 +62,11 @@ def check_adapter_file(folder: Path) -> Check:
 def check_base_unchanged(before: str, after: str) -> Check:
     """Fingerprints of the base weights before and after training are equal."""
     same = before == after
-    detail = say("fingerprint {mark} before and after", mark=before[:12]) if same else say("the fingerprint changed from {a} to {b}", a=before[:12], b=after[:12])
+    detail = (
+        say("fingerprint {mark} before and after", mark=before[:12])
+        if same
+        else say("the fingerprint changed from {a} to {b}", a=before[:12], b=after[:12])
+    )
     return Check("base_unchanged", same, detail, say("This is a fault in the program: please report it with the log file."))
 
 
@@ -79,8 +88,14 @@ def check_reload(in_memory: Sequence[torch.Tensor], reloaded: Sequence[torch.Ten
     """The saved folder, opened by plain transformers and peft, computes what the trained model computed."""
     difference = _largest_difference(in_memory, reloaded)
     tolerance = RELOAD_TOLERANCE if dtype == "float32" else ROUNDED_TOLERANCE
-    detail = say("largest difference of logits {difference}, allowed {tolerance}", difference=f"{difference:.1e}", tolerance=f"{tolerance:.0e}")
-    return Check("reloads_the_same", difference <= tolerance, detail, say("Free disk space and memory, then train again: ./run.sh"))
+    detail = say(
+        "largest difference of logits {difference}, allowed {tolerance}",
+        difference=f"{difference:.1e}",
+        tolerance=f"{tolerance:.0e}",
+    )
+    return Check(
+        "reloads_the_same", difference <= tolerance, detail, say("Free disk space and memory, then train again: ./run.sh")
+    )
 
 
 def check_changes_answers(base: Sequence[torch.Tensor], tuned: Sequence[torch.Tensor]) -> Check:
@@ -109,8 +124,8 @@ LEARNED_ENDS, GAINED_ENDS = 0.5, 5.0
 def check_answers_stop(stop_rate: float, end_before: float | None, end_after: float | None) -> Check:
     """Answers end by themselves, or, where right answers are long, the end token is expected where they end.
 
-    `stop_rate` is the share of generated answers that stopped. `end_before` and `end_after` are the mean probabilities of an end
-    token at the true ends of held-out answers; None when every held-out answer is cut by the window, so that no end was ever seen.
+    `stop_rate` is the share of generated answers that stopped. `end_before` and `end_after` are the mean probabilities of an
+    end token at the true ends of held-out answers; None when all of them are cut by the window, so that no end was ever seen.
     """
     percent = f"{100 * stop_rate:.0f} %"
     if end_before is None or end_after is None:
@@ -118,7 +133,7 @@ def check_answers_stop(stop_rate: float, end_before: float | None, end_after: fl
         return Check("answers_stop", stop_rate >= STOPS, detail, say("Let examples be longer: MAX_SEQ_LENGTH=1024 ./run.sh"))
     learned = end_after >= LEARNED_ENDS or end_after >= GAINED_ENDS * end_before
     detail = say(
-        "{percent} of the answers ended by themselves; where a right answer ends, an end is expected with {after} (before: {before})",
+        "{percent} of the answers ended by themselves; where it should end, the end is expected with {after}, before {before}",
         percent=percent,
         after=f"{100 * end_after:.2g} %",
         before=f"{100 * end_before:.2g} %",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -87,7 +86,9 @@ def end_probability(loaded: Loaded, examples: Sequence[Encoded], batch_size: int
     ends = torch.tensor(sorted(loaded.end_ids), device=device)
     found: list[torch.Tensor] = []
     for batch in micro_batches(whole, batch_size, loaded.tokenizer.pad_token_id, device):
-        places = batch.targets[:, 1:] & torch.isin(batch.ids[:, 1:], ends)  # (examples, tokens - 1): the next token ends the answer
+        places = batch.targets[:, 1:] & torch.isin(
+            batch.ids[:, 1:], ends
+        )  # (examples, tokens - 1): the next token ends the answer
         logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1][places]
         found.append(logits.float().softmax(-1)[:, ends].sum(-1).cpu())
     return float(torch.cat(found).mean())

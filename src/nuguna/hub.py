@@ -10,6 +10,7 @@ import errno
 import fnmatch
 import json
 import logging
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -25,6 +26,7 @@ from .catalog import (
     BaseModel,
     check_config,
     check_no_code,
+    demo_model,
     describe_folder,
     has_tokenizer,
     load_catalog,
@@ -47,6 +49,7 @@ SMALL_PATTERNS = (
     *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"),
 )
+LOOKS_LIKE_PATH = re.compile(r"[./~\\]|[A-Za-z]:[/\\]|[^/]+/[^/]+/|.*\\")  # no name on the hub does
 SPARE_DISK = 1.1  # of the download: a full disk stops more than this program
 POLL_SECONDS = 0.5
 API_TIMEOUT_SECONDS = 20.0
@@ -99,6 +102,23 @@ def is_reachable(timeout_seconds: float = 3.0) -> bool:
     thread.start()
     thread.join(timeout_seconds)
     return answers == [True]
+
+
+def candidates(wish: str) -> tuple[BaseModel, ...]:
+    """The models that MODEL=`wish` can mean: one, or for "auto" every one at hand, the demo model last.
+
+    At hand are the models of the catalogue that lie in the local cache, and all others of it when the hub can be reached.
+    Raises `ModelError`.
+    """
+    if wish == "demo":
+        return (demo_model(),)
+    if wish != "auto":
+        path = Path(wish).expanduser()
+        # A folder on this machine comes before a model of the same name on the hub, as everywhere in transformers.
+        return (describe_folder(path) if path.exists() or LOOKS_LIKE_PATH.match(wish) else lookup(wish),)
+    online = is_reachable()
+    chosen = (lookup(model.id) for model in load_catalog() if model.quality > 0)
+    return (*(model for model in chosen if online or model.folder is not None), demo_model())
 
 
 def lookup(model_id: str) -> BaseModel:

@@ -14,7 +14,7 @@ Translate = Callable[[Message], str]
 
 
 def choose_language(wish: str | None, environ: Mapping[str, str]) -> str:
-    """`ko` or `en`: the wish, else the locale of the environment, else what the system says (macOS and Windows often set none)."""
+    """`ko` or `en`: the wish, else the locale of the environment, else what the system says (macOS may set none)."""
     if wish in ("ko", "en"):
         return wish
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):

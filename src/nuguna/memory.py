@@ -81,7 +81,9 @@ def lora_parameters(shape: Shape, lora_r: int) -> int:
     return shape.num_layers * sum(lora_r * (inputs + outputs) for inputs, outputs in block_matrices(shape))
 
 
-def step_flops(model: BaseModel, tokens: int, lora_r: int, *, max_seq_length: int, gradient_checkpointing: bool = False) -> float:
+def step_flops(
+    model: BaseModel, tokens: int, lora_r: int, *, gradient_checkpointing: bool = False, max_seq_length: int = 512
+) -> float:
     """Floating point operations to train on `tokens` tokens in documents of `max_seq_length`.
 
     Of the frozen matrices, 2 for each weight and token forward and 2 for the gradient of the input: 4N, as nothing is computed

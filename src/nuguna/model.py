@@ -1,9 +1,10 @@
-"""Load the base model and its tokenizer, attach, save and reload the adapter. Only safetensors, never code from a model's folder."""
+"""Load the base model and its tokenizer, attach, save and reload the adapter. Only safetensors, never a model's own code."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,12 @@ def reload_adapter(base: Any, folder: Path) -> Any:
         ) from error
 
 
+def release(model: nn.Module) -> None:
+    """Free a model's weights at once, whoever still holds the object; it cannot be used any more."""
+    for parameter in model.parameters():
+        parameter.data = torch.empty(0, dtype=parameter.dtype)
+
+
 def base_fingerprint(model: nn.Module) -> str:
     """SHA-256 over all weights that are not the adapter's, to show that training left the base alone."""
     digest = hashlib.sha256()
@@ -166,5 +173,6 @@ def silence_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers
 
+    warnings.filterwarnings("ignore", category=FutureWarning)  # one library telling another; nothing a user could act on
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -13,7 +13,7 @@ from .errors import SettingError
 from .hardware import DEVICES, DTYPES, Hardware
 from .memory import MemoryEstimate, estimate, step_flops
 from .message import Message, say
-from .settings import QUANTIZATIONS, SETTINGS, Request
+from .settings import SETTINGS, Request
 from .units import format_bytes
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ SMALL_MODEL_PARAMETERS = 30_000_000
 ENOUGH_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 16384}
 # What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments, other programs).
 MEMORY_SHARE = 0.85
-# Measured training rates, FLOP/s, for a first guess of the time (a 2-core AVX512_BF16 server gave 60e9 a core with the demo model;
+# Measured training rates, FLOP/s, for a first guess of the time (a 2-core AVX512_BF16 server, the demo model;
 # Apple and NVIDIA from the public numbers gathered for the design: about 40 % of what the chip can do).
 FLOPS_PER_CORE = 4e10
 FLOPS = {"mps": 4e12, "cuda": 5e13}
@@ -93,8 +93,8 @@ def make_plan(
 ) -> Plan:
     """Decide everything.
 
-    `candidates` are the models that can be had: the one that was asked for, or for MODEL=auto all that are at hand (the demo model
-    always). `edited` are values from a plan file for what has no setting of its own (micro_batch_size, dtype, …).
+    `candidates` are the models that can be had: the one that was asked for, or for MODEL=auto all at hand (always the demo).
+    `edited` are values from a plan file for what has no setting of its own (micro_batch_size, dtype, …).
     Raises `SettingError` for an edited value that cannot be used.
     """
     wishes = _Wishes(request, dict(edited or {}))
@@ -127,7 +127,8 @@ def make_plan(
         learning_rate=wishes.get("learning_rate") or _choose_rate(base, batch_size.value),
         warmup_steps=wishes.edited_whole("warmup_steps", steps)
         or Choice(min(steps, max(1, min(20, steps // 10))), say("a tenth of the steps, at most 20"), "default"),
-        weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0) or Choice(0.0, say("none: the adapter starts at zero"), "default"),
+        weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0)
+        or Choice(0.0, say("none: the adapter starts at zero"), "default"),
         max_grad_norm=wishes.edited_number("max_grad_norm", 1e-6, 1e6)
         or Choice(1.0, say("one bad batch cannot throw the training off"), "default"),
         lora_r=lora_r,
@@ -188,7 +189,9 @@ class _Wishes:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise _bad_value(name, value, say("a whole number from 1 up"))
         if value > highest:
-            return Choice(highest, say("the plan file says {value}, but {highest} is the most", value=value, highest=highest), "plan file")
+            return Choice(
+                highest, say("the plan file says {value}, but {highest} is the most", value=value, highest=highest), "plan file"
+            )
         return Choice(value, say("it stands in the plan file"), "plan file")
 
     def edited_number(self, name: str, lowest: float, highest: float) -> Choice[float] | None:
@@ -286,7 +289,9 @@ def _choose_model(wishes: _Wishes, hardware: Hardware, candidates: Sequence[Base
     fitting = [c for c in candidates if c.quality > 0 and _comfortable(c, hardware)]
     if fitting:
         best = max(fitting, key=lambda c: c.quality)
-        return best, Choice(best.id, say("the best model at hand that fits into {memory}", memory=format_bytes(hardware.memory_bytes)), "hardware")
+        return best, Choice(
+            best.id, say("the best model at hand that fits into {memory}", memory=format_bytes(hardware.memory_bytes)), "hardware"
+        )
     demo = next(c for c in candidates if c.id == "demo")
     return demo, Choice("demo", say("no other model is on this machine and the model hub cannot be reached"), "hardware")
 
@@ -335,7 +340,9 @@ def _choose_length(base: BaseModel, facts: DataFacts) -> Choice[int]:
 def _within_context(length: Choice[int], base: BaseModel) -> Choice[int]:
     if length.value <= base.context_tokens:
         return length
-    reason = say("you asked for {value}, but the model reads {context} tokens at most", value=length.value, context=base.context_tokens)
+    reason = say(
+        "you asked for {value}, but the model reads {context} tokens at most", value=length.value, context=base.context_tokens
+    )
     return Choice(base.context_tokens, reason, "model")
 
 
@@ -366,5 +373,5 @@ def _predict_seconds(base: BaseModel, hardware: Hardware, tokens: float, lora_r:
     rate = FLOPS.get(hardware.device, FLOPS_PER_CORE * hardware.num_cores)
     if hardware.device == "cpu" and hardware.dtype != "bfloat16":
         rate /= 2
-    flops = step_flops(base, tokens=int(tokens), lora_r=lora_r, gradient_checkpointing=checkpointing)
+    flops = step_flops(base, int(tokens), lora_r, max_seq_length=512, gradient_checkpointing=checkpointing)
     return flops / rate + 10  # loading, measuring and proving

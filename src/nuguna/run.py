@@ -4,43 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .catalog import BaseModel
 from .checkpoint import drop_checkpoints
-from .checks import (
-    Check,
-    check_adapter_file,
-    check_answers_stop,
-    check_base_unchanged,
-    check_changes_answers,
-    check_loss_fell,
-    check_reload,
-    probe_logits,
-)
-from .data.batch import split
-from .data.conversation import Conversation, Dataset, describe, load_dataset
-from .data.encode import Encoded, encode
-from .engine.loss import can_split_head
-from .errors import DataError
-from .evaluate import Measured, end_probability, measure
-from .events import Finished, Note, Planned, Proved, Scored, Stage, Tell
+from .checks import probe_logits
+from .data.conversation import load_dataset
+from .events import Finished, Planned, Proved, Scored, Stage, Tell
 from .hardware import Hardware, detect
-from .hub import candidates, fetch
 from .language import Translate
 from .message import say
-from .model import Loaded, attach_adapter, base_fingerprint, load_base, reload_adapter, save_adapter, silence_libraries
-from .plan import Plan, make_plan
+from .model import base_fingerprint, silence_libraries
 from .planfile import write_plan
-from .report import Report, Sample, write_report
-from .runfolder import PLAN, is_ours, make_folder
+from .report import Report, write_report
+from .runfolder import PLAN
 from .settings import Request
-from .training import prepare_folder, train_adapter
-
-NUM_PROBES = 3  # questions whose logits are compared for the proofs
-UNSEEN_ANSWERS = 32  # fewer than the main part: they are reported beside it, not judged
+from .stages import (
+    attach,
+    bring,
+    decide,
+    divide,
+    measure_all,
+    prepare_folder,
+    prove,
+    samples,
+    save,
+    train_adapter,
+    unseen_metrics,
+)
 
 
 def run(
@@ -61,27 +52,26 @@ def run(
     dataset = load_dataset(request.data or "demo")
     plan, base = decide(request, hardware, dataset, edited)
     tell(Planned(plan, hardware))
-    folder, mark = prepare_folder(plan, tell)
+    folder, mark = prepare_folder(plan, dataset, tell)
     write_plan(plan, folder / PLAN, translate)
 
     tell(Stage(say("Loading the base model")))
-    place = fetch(base, free_disk_bytes=hardware.free_disk_bytes, on_progress=lambda done, total: None)
-    loaded = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
+    place, loaded = bring(base, plan, hardware, tell)
     parts = divide(loaded, dataset, plan, tell)
 
     tell(Stage(say("Measuring the base model on questions it will not be trained on")))
-    before = measure_all(loaded, parts, plan)
+    before = measure_all(loaded, parts, plan, tell)
     fingerprint = base_fingerprint(loaded.model)
     untrained_logits = probe_logits(loaded, parts.probes)
 
     tell(Stage(say("Training")))
-    tuned = attach(loaded, base, place, plan)
+    tuned = attach(loaded, base, plan)
     trained, losses = train_adapter(tuned, parts.train, plan, folder, mark, tell)
 
     tell(Stage(say("Measuring the trained model on the same questions")))
-    save_adapter(tuned.model, tuned.tokenizer, folder)
-    after = measure_all(tuned, parts, plan)
-    tell(Scored(before.metrics, after.metrics, unseen_metrics(before, after)))
+    save(tuned, folder)
+    after = measure_all(tuned, parts, plan, tell)
+    tell(Scored(before.main.metrics, after.main.metrics, unseen_metrics(before, after)))
 
     tell(Stage(say("Proving that the result works")))
     checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
@@ -90,8 +80,8 @@ def run(
         status="succeeded" if all(check.passed for check in checks) else "failed",
         model=plan.model.value,
         data=plan.data.value,
-        before=before.metrics,
-        after=after.metrics,
+        before=before.main.metrics,
+        after=after.main.metrics,
         unseen=unseen_metrics(before, after),
         train=trained,
         checks=checks,

@@ -64,8 +64,15 @@ def is_finished(folder: Path) -> bool:
     return isinstance(report, dict) and "status" in report
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is a run's, or empty, or not there: anything else belongs to somebody and is left alone."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and (not any(folder.iterdir()) or (folder / PLAN).is_file() or (folder / ADAPTER_CONFIG).is_file())
+
+
 def move_aside(folder: Path) -> Path | None:
-    """Give the name of a folder free: results → results.1, results.2, … Returns the new place, None if there was nothing in it."""
+    """Give the name of a folder free: results → results.1, results.2, … Returns the new place; None if it was empty."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     number = 1

@@ -18,9 +18,7 @@ _MAX_WHOLE = 10_000_000
 
 def _wish(env: str, default: Any, meaning: Message, parse: Callable[[Any], Any], expects: Message) -> Any:
     """One field of `Request`: `None` means "not said"; everything else about the setting stands in its metadata."""
-    return field(
-        default=None, metadata={"env": env, "default": default, "meaning": meaning, "parse": parse, "expects": expects}
-    )
+    return field(default=None, metadata={"env": env, "default": default, "meaning": meaning, "parse": parse, "expects": expects})
 
 
 def _text(value: Any) -> str:
@@ -85,7 +83,11 @@ class Request:
         "MODEL", "auto", say("base model: auto, demo, a local folder, or owner/name on the hub"), _text, say("a name or a folder")
     )
     data: str | None = _wish(
-        "DATASET", "demo", say("dataset: demo (the built-in medical set) or a file (JSONL, JSON, CSV, TSV)"), _text, say("a file name")
+        "DATASET",
+        "demo",
+        say("dataset: demo (the built-in medical set) or a file (JSONL, JSON, CSV, TSV)"),
+        _text,
+        say("a file name"),
     )
     output_dir: str | None = _wish("OUTPUT_DIR", "./results", say("folder for the result"), _text, say("a folder name"))
     max_steps: int | None = _wish("MAX_STEPS", 100, say("optimizer steps"), _whole, _WHOLE)
@@ -100,9 +102,7 @@ class Request:
         "QUANTIZATION", "auto", say("how the base model is stored"), _one_of(*QUANTIZATIONS), say("one of none, 8bit, 4bit, auto")
     )
     seed: int | None = _wish("SEED", 42, say("start of all random numbers"), _seed, say("a whole number from 0 up"))
-    lang: str | None = _wish(
-        "NUGUNA_LANG", "auto", say("language of messages"), _one_of(*LANGUAGES), say("one of ko, en, auto")
-    )
+    lang: str | None = _wish("NUGUNA_LANG", "auto", say("language of messages"), _one_of(*LANGUAGES), say("one of ko, en, auto"))
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

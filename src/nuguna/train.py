@@ -179,7 +179,9 @@ def _has_fused(device: torch.device) -> bool:
 def _diverged(recipe: Recipe, step: int) -> DivergedError:
     return DivergedError(
         say("Training was stopped at step {step}: the loss is no longer a number.", step=step),
-        seen=say("{count} steps in a row were not finite; each was skipped, so the adapter is still whole.", count=MOST_BAD_STEPS),
+        seen=say(
+            "{count} steps in a row were not finite; each was skipped, so the adapter is still whole.", count=MOST_BAD_STEPS
+        ),
         fix=say("Start again with a lower learning rate: LEARNING_RATE={rate} ./run.sh", rate=f"{recipe.learning_rate / 4:.0e}"),
     )
 

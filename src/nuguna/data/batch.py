@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from functools import lru_cache
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import torch

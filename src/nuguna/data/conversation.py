@@ -150,12 +150,16 @@ def _from_messages(row: Row) -> Conversation | BadRow:
             fix = say("Use the roles {roles}.", roles=", ".join(ROLES))
             return BadRow(row.file, row.line, say("a turn has the role {role}", role=repr(role)), fix)
         if not isinstance(content, str) or not content.strip():
-            return BadRow(row.file, row.line, say("a turn of the {role} is empty", role=role), say("Fill it in or delete the row."))
+            return BadRow(
+                row.file, row.line, say("a turn of the {role} is empty", role=role), say("Fill it in or delete the row.")
+            )
         turns.append(Turn(role, content.strip()))
     while turns and turns[-1].role != "assistant":  # a question without an answer teaches nothing
         turns.pop()
     if not any(turn.role == "user" for turn in turns):
-        return BadRow(row.file, row.line, say("there is no question with an answer"), say("Add a user turn and an assistant turn."))
+        return BadRow(
+            row.file, row.line, say("there is no question with an answer"), say("Add a user turn and an assistant turn.")
+        )
     return _conversation(row, tuple(turns))
 
 

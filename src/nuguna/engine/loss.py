@@ -1,12 +1,12 @@
-"""The training loss: cross-entropy of trained tokens only, summed, so that the caller normalises over the whole optimizer batch."""
+"""The training loss: cross-entropy of trained tokens, summed; the caller normalises over the whole optimizer batch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from ..data.batch import Batch
 
@@ -24,7 +24,7 @@ def loss_sum(model: Any, batch: Batch, head_only_on_targets: bool) -> Tensor:
         logits = head(model)(hidden[:, :-1][places])  # (trained, vocabulary)
     else:
         logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1][places]
-    return F.cross_entropy(logits.float(), labels, reduction="sum")
+    return cross_entropy(logits.float(), labels, reduction="sum")
 
 
 def decoder(model: Any) -> Any:
@@ -43,7 +43,8 @@ def head(model: Any) -> Any:
 def can_split_head(model: Any, vocab_size: int) -> bool:
     """Whether decoder and head, run apart, give the model's own logits.
 
-    Some models scale or cap logits after the head (Gemma 2, Cohere, Granite). Rather than keep a list, compare on one short input.
+    Some models scale or cap logits after the head (Gemma 2, Cohere, Granite). Rather than a list, one short
+    input is compared.
     """
     if head(model) is None or decoder(model) is model:
         return False

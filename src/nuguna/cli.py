@@ -1,0 +1,271 @@
+"""Commands, flags and exit codes. Nothing heavy is imported before a command needs it, so `--help` is instant."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import Interrupted, NugunaError
+from .language import Translate, choose_language, translator
+from .message import say
+from .settings import SETTINGS, Request, gather
+
+if TYPE_CHECKING:
+    from .ui.screen import Screen
+
+DEFAULT_RUN = "./results"
+
+
+def _help_language() -> str:
+    """The language of help texts is needed before flags are read: environment only."""
+    wish = os.environ.get("NUGUNA_LANG", "").lower()
+    return choose_language(wish, os.environ)
+
+
+_t: Translate = translator(_help_language())
+app = typer.Typer(
+    name="nuguna",
+    help=_t(say("Fine-tune a language model on your own machine with one command.")),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help=_t(say("print one JSON document and nothing else")))]
+PlanOption = Annotated[
+    str | None, typer.Option("--plan", metavar="FILE", help=_t(say("take what is not said here from this plan file")))
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_t(say("folder of a finished run")))]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each field of `Request`; it receives them as the dict `flags`."""
+
+    def wrapper(**values: Any) -> None:
+        flags = {setting.name: values.pop(setting.name) for setting in SETTINGS}
+        command(flags=flags, **values)
+
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
+    flags = [
+        inspect.Parameter(s.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(s)])
+        for s in SETTINGS
+    ]
+    wrapper.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + flags)  # type: ignore[attr-defined]
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+    return wrapper
+
+
+def _option(setting: Any) -> Any:
+    default = f" [{setting.default}]" if setting.default is not None else ""
+    return typer.Option(setting.flag, metavar=setting.env, help=_t(setting.meaning) + default, show_default=False)
+
+
+@app.command(help=_t(say("What this machine is and what it can train.")))
+def check(as_json: JsonFlag = False) -> None:
+    """`nuguna check`."""
+    from .hardware import detect
+
+    lang, screen = _screen(None, as_json)
+    with _errors(screen):
+        hardware = detect(Path.cwd())
+        if as_json:
+            _print_json(hardware.to_json())
+        else:
+            screen.hardware(hardware)
+
+
+@app.command(help=_t(say("What would be done, why, and how much memory and time it takes. Trains nothing, writes plan.toml.")))
+@with_settings
+def plan(
+    *,
+    flags: dict[str, Any],
+    plan_file: PlanOption = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            "--hardware", metavar="FILE", help=_t(say("plan for the machine described in this file (nuguna check --json)"))
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna plan`."""
+    lang, screen = _screen(flags.get("lang"), as_json)
+    with _errors(screen):
+        request, edited = _request(flags, plan_file)
+        lang, screen = _screen(request.lang, as_json)
+    with _errors(screen):
+        from .data.conversation import load_dataset
+        from .hardware import detect, read_hardware
+        from .planfile import write_plan
+        from .stages import decide
+
+        machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
+        made, _ = decide(request, machine, load_dataset(request.data or "demo"), edited)
+        write_plan(made, Path("plan.toml"), translator(lang))
+        if as_json:
+            _print_json(made.to_json())
+        else:
+            screen.plan(made)
+            screen.line(
+                screen.t(say("Written to plan.toml. Train with it: {command}", command=f"{program()} train --plan plan.toml"))
+            )
+
+
+@app.command(help=_t(say("Train: the main job, from the data to a proven result.")))
+@with_settings
+def train(*, flags: dict[str, Any], plan_file: PlanOption = None, as_json: JsonFlag = False) -> None:
+    """`nuguna train`."""
+    lang, screen = _screen(flags.get("lang"), as_json)
+    with _errors(screen):
+        request, edited = _request(flags, plan_file)
+        lang, screen = _screen(request.lang, as_json, log=True)
+    with _errors(screen):
+        from .run import run
+
+        report = run(request, tell=screen, translate=translator(lang), lang=lang, edited=edited)
+        if as_json:
+            _print_json(report.to_json())
+    if report.status != "succeeded":
+        raise typer.Exit(1)
+
+
+@app.command(help=_t(say("One answer from a finished run.")))
+def ask(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[RUN] QUESTION", help=_t(say("folder of a finished run, and the question")))
+    ],
+    base: Annotated[bool, typer.Option("--base", help=_t(say("answer without the adapter, to compare")))] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna ask`."""
+    _, screen = _screen(None, as_json)
+    run_folder, question = (words[0], " ".join(words[1:])) if len(words) > 1 else (DEFAULT_RUN, words[0])
+    with _errors(screen):
+        from .chat import open_session
+
+        session = open_session(Path(run_folder), use_base=base)
+        made = session.ask(question)
+        if as_json:
+            rate = made.num_tokens / made.seconds if made.seconds else 0.0
+            _print_json(
+                {
+                    "question": question,
+                    "answer": made.text,
+                    "stopped": made.stopped,
+                    "num_tokens": made.num_tokens,
+                    "tokens_per_second": round(rate, 1),
+                }
+            )
+        else:
+            sys.stdout.write(made.text + "\n")
+
+
+@app.command(help=_t(say("A conversation in the terminal.")))
+def chat(
+    run_folder: RunArgument = DEFAULT_RUN,
+    base: Annotated[bool, typer.Option("--base", help=_t(say("answer without the adapter, to compare")))] = False,
+) -> None:
+    """`nuguna chat`."""
+    _, screen = _screen(None, False)
+    with _errors(screen):
+        from .ui.talk import talk
+
+        talk(Path(run_folder), base, screen)
+
+
+def _request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request, dict[str, Any]]:
+    """The user's wishes from flags, environment and plan file, and what only a plan file can say."""
+    if plan_file is None:
+        return gather(flags, os.environ, {}), {}
+    from .planfile import read_plan, split_edited
+
+    wishes, edited = split_edited(read_plan(Path(plan_file)))
+    return gather(flags, os.environ, wishes), edited
+
+
+def _screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str, Screen]:
+    """The chosen language and a screen in it; with --json, words for people go to standard error."""
+    from rich.console import Console
+
+    from .ui.logfile import LogFile
+    from .ui.screen import Screen
+
+    lang = choose_language((wish or os.environ.get("NUGUNA_LANG", "")).lower(), os.environ)
+    console = Console(stderr=as_json, highlight=False, emoji=False)
+    return lang, Screen(console, translator(lang), LogFile(Path.cwd()) if log else None, program())
+
+
+class _errors:  # noqa: N801 - a context manager, read as a word
+    """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the log alone."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, (typer.Exit, SystemExit)):
+            self.screen.close()
+            return
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted(say("Stopped by you."), fix=say("Start the same command again whenever you like."))
+        if isinstance(error, NugunaError):
+            self.screen.error(error)
+            self.screen.close()
+            raise typer.Exit(error.exit_code)
+        self.screen.fault(error)
+        self.screen.close()
+        raise typer.Exit(1)
+
+
+def program() -> str:
+    """How the user can call us: `nuguna` when it is on the PATH, else the path from here."""
+    if shutil.which("nuguna"):
+        return "nuguna"
+    path = Path(sys.argv[0])
+    try:
+        return os.path.relpath(path) if path.name.startswith("nuguna") else "nuguna"
+    except ValueError:  # another drive on Windows
+        return str(path)
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"nuguna {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help=_t(say("print the version")))
+    ] = False,
+) -> None:
+    """Options before a command."""
+
+
+def main() -> None:
+    """The program. A polite request to end (SIGTERM) is treated as Ctrl-C, so that a checkpoint is written."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    app()

@@ -1,0 +1,319 @@
+"""The stages of a run as `run` calls them: each takes plain values, does one thing and returns what the next one needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .catalog import BaseModel, demo_model, describe_folder, load_catalog
+from .checkpoint import find_checkpoint, plan_mark
+from .checks import (
+    Check,
+    check_adapter_file,
+    check_answers_stop,
+    check_base_unchanged,
+    check_changes_answers,
+    check_loss_fell,
+    check_reload,
+    probe_logits,
+)
+from .data.batch import split
+from .data.conversation import Conversation, Dataset, Turn, describe
+from .data.encode import Encoded, encode
+from .engine.loss import can_split_head
+from .errors import DataError, SettingError
+from .evaluate import Measured, end_probability, measure
+from .events import Downloading, Note, Stepped, Tell
+from .hardware import Hardware
+from .hardware_probe import memory_in_use
+from .hub import cached_folder, fetch, is_reachable, lookup
+from .message import say
+from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
+from .plan import Plan, make_plan
+from .report import Sample
+from .runfolder import METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
+from .settings import Request
+from .train import Recipe, Step, Trained, train
+from .units import format_bytes
+
+NUM_PROBES = 3  # questions whose logits are compared for the proofs
+UNSEEN_ANSWERS = 32  # fewer than the main part: they are reported beside it, not judged
+MOST_LEFT_OUT = 0.5  # share of rows that may be unusable before the data counts as the wrong data
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data as the run uses it; `heldout` and `unseen` are never trained on."""
+
+    train: tuple[Encoded, ...]
+    heldout: tuple[Conversation, ...]
+    heldout_encoded: tuple[Encoded, ...]
+    unseen: tuple[Conversation, ...]
+    unseen_encoded: tuple[Encoded, ...]
+    head_only: bool  # the vocabulary head may run on trained tokens alone
+
+    @property
+    def probes(self) -> list[tuple[Turn, ...]]:
+        """The questions on which logits are compared."""
+        return [c.prompt for c in self.heldout[:NUM_PROBES]]
+
+
+@dataclass(frozen=True)
+class MeasuredAll:
+    """Measurements of one model on both held-out parts."""
+
+    main: Measured
+    unseen: Measured | None
+    end_probability: float | None
+
+
+def find_candidates(wish: str | None) -> list[BaseModel]:
+    """The models that can be had: the one wished for, or for `auto` all that the cache or the hub has, and the demo model."""
+    if wish == "demo":
+        return [demo_model()]
+    if wish is not None and wish != "auto":
+        return [describe_folder(Path(wish).expanduser().resolve()) if Path(wish).expanduser().is_dir() else lookup(wish)]
+    reachable = is_reachable()
+    found = []
+    for entry in load_catalog():
+        if folder := cached_folder(entry.id):
+            found.append(replace(entry, folder=folder, download_bytes=0))
+        elif reachable and not entry.gated:
+            found.append(entry)
+    return [*found, demo_model()]
+
+
+def decide(
+    request: Request, hardware: Hardware, dataset: Dataset, edited: Mapping[str, Any] | None = None
+) -> tuple[Plan, BaseModel]:
+    """The plan, and the facts of the model that it names."""
+    found = find_candidates(request.model)
+    plan = make_plan(request, hardware, describe(dataset), found, edited)
+    return plan, next((c for c in found if c.id == plan.model.value), found[0])
+
+
+def prepare_folder(plan: Plan, dataset: Dataset, tell: Tell) -> tuple[Path, str]:
+    """Make the run folder ready: go on with an unfinished run of the same plan, move any other run aside.
+
+    Returns the folder and the mark of this plan's checkpoints. Raises `SettingError` for a folder with other files.
+    """
+    folder = Path(plan.output_dir.value).expanduser()
+    mark = plan_mark({**_what_matters(plan), "data_hash": _data_hash(dataset), "version": __version__})
+    if not is_ours(folder):
+        raise SettingError(
+            say("{folder} holds files that are not a training result, so nothing is written there.", folder=folder),
+            fix=say("Choose another folder: OUTPUT_DIR=./my_model ./run.sh"),
+        )
+    if not is_finished(folder) and find_checkpoint(folder, mark):
+        tell(Note(say("{folder} holds an unfinished run of the same plan: it goes on there.", folder=folder)))
+    elif moved := move_aside(folder):
+        tell(Note(say("The earlier result was kept: {folder} is now {moved}.", folder=folder, moved=moved)))
+    make_folder(folder)
+    return folder, mark
+
+
+def _what_matters(plan: Plan) -> dict[str, Any]:
+    """What the trained weights depend on. The micro-batch size is not among it: it never changes the result."""
+    unimportant = {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing"}
+    return {name: choice.value for name, choice in plan.choices().items() if name not in unimportant}
+
+
+def _data_hash(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for conversation in dataset.train:
+        digest.update(repr(conversation.turns).encode())
+    return digest.hexdigest()
+
+
+def bring(base: BaseModel, plan: Plan, hardware: Hardware, tell: Tell) -> tuple[Path, Loaded]:
+    """The base model's folder, downloaded if need be, and the model loaded from it."""
+    if base.folder is None:
+        tell(Note(say("{model} is downloaded once: {size}.", model=base.id, size=format_bytes(base.download_bytes))))
+    place = fetch(base, free_disk_bytes=hardware.free_disk_bytes, on_progress=lambda done, total: tell(Downloading(done, total)))
+    return place, load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
+
+
+def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
+    """Encode everything and set apart what is only measured. Raises `DataError` when too little is left to train on."""
+    length = plan.max_seq_length.value
+    pairs = [(c, encode(loaded.tokenizer, c, length, loaded.end_ids)) for c in dataset.train]
+    usable = [(c, e) for c, e in pairs if e.num_trained > 0]
+    left_out = len(pairs) - len(usable) + len(dataset.bad_rows)
+    if len(usable) < 2 or left_out > MOST_LEFT_OUT * (len(pairs) + len(dataset.bad_rows)):
+        raise DataError(
+            say(
+                "Too few rows can be trained on: {usable} of {total}.",
+                usable=len(usable),
+                total=len(pairs) + len(dataset.bad_rows),
+            ),
+            seen=say("In the others the question alone fills all {length} tokens, or the row is broken.", length=length),
+            fix=say("Let examples be longer: MAX_SEQ_LENGTH={length} ./run.sh", length=2 * length),
+        )
+    if left_out:
+        tell(Note(say("{count} rows cannot be used and are left out.", count=left_out)))
+    if num_cut := sum(e.cut for _, e in usable):
+        text = say(
+            "{count} of {total} examples are longer than {length} tokens: their ends are cut.",
+            count=num_cut,
+            total=len(usable),
+            length=length,
+        )
+        tell(Note(text))
+    if dataset.heldout:
+        train_pairs, held = usable, _encoded(loaded, dataset.heldout[: plan.heldout_examples.value], length)
+    else:
+        train_pairs, held = split(usable, plan.heldout_examples.value, plan.seed.value)
+    unseen = _encoded(loaded, dataset.unseen[: plan.heldout_examples.value], length)
+    vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    return Parts(
+        train=tuple(e for _, e in train_pairs),
+        heldout=tuple(c for c, _ in held),
+        heldout_encoded=tuple(e for _, e in held),
+        unseen=tuple(c for c, _ in unseen),
+        unseen_encoded=tuple(e for _, e in unseen),
+        head_only=can_split_head(loaded.model, vocabulary),
+    )
+
+
+def _encoded(loaded: Loaded, conversations: Sequence[Conversation], length: int) -> list[tuple[Conversation, Encoded]]:
+    return [(c, encode(loaded.tokenizer, c, length, loaded.end_ids)) for c in conversations]
+
+
+def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> MeasuredAll:
+    """Loss and answers on the held-out parts."""
+    size = plan.micro_batch_size.value
+
+    def one(conversations: tuple[Conversation, ...], encoded: tuple[Encoded, ...], num_answers: int) -> Measured:
+        return measure(loaded, conversations, encoded, num_answers=num_answers, batch_size=size, head_only=parts.head_only)
+
+    main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
+    unseen = one(parts.unseen, parts.unseen_encoded, UNSEEN_ANSWERS) if parts.unseen else None
+    return MeasuredAll(main, unseen, end_probability(loaded, parts.heldout_encoded, size))
+
+
+def unseen_metrics(before: MeasuredAll, after: MeasuredAll) -> dict[str, dict[str, float]] | None:
+    """Numbers on subjects that training does not contain, for the report."""
+    if before.unseen is None or after.unseen is None:
+        return None
+    return {"before": before.unseen.metrics, "after": after.unseen.metrics}
+
+
+def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
+    """The same model with a fresh adapter. The config names the base as others can load it: its hub name, or its folder."""
+    name = str(base.folder) if base.folder is not None and ("/" not in base.id or Path(base.id).is_dir()) else base.id
+    model = attach_adapter(
+        loaded.model,
+        base_name=name,
+        lora_r=plan.lora_r.value,
+        lora_alpha=plan.lora_alpha.value,
+        seed=plan.seed.value,
+        gradient_checkpointing=plan.gradient_checkpointing.value,
+    )
+    return replace(loaded, model=model)
+
+
+def train_adapter(
+    tuned: Loaded, examples: Sequence[Encoded], plan: Plan, folder: Path, mark: str, tell: Tell
+) -> tuple[Trained, list[tuple[int, float]]]:
+    """Train, with one line a step in metrics.jsonl. Returns the totals and the loss curve."""
+    recipe = Recipe(
+        max_steps=plan.max_steps.value,
+        batch_size=plan.batch_size.value,
+        micro_batch_size=plan.micro_batch_size.value,
+        learning_rate=plan.learning_rate.value,
+        warmup_steps=plan.warmup_steps.value,
+        weight_decay=plan.weight_decay.value,
+        max_grad_norm=plan.max_grad_norm.value,
+        seed=plan.seed.value,
+        checkpoint_every=plan.checkpoint_every.value,
+    )
+    path = folder / METRICS
+    losses: list[tuple[int, float]] = []
+
+    def on_resume(step: int) -> None:
+        _keep_lines(path, step)
+        tell(Note(say("Going on after step {step}.", step=step)))
+
+    def on_step(step: Step) -> None:
+        line = {name: value for name, value in vars(step).items() if name != "max_steps"}
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        tell(Stepped(step))
+
+    if not find_checkpoint(folder, mark):
+        path.unlink(missing_ok=True)
+    trained = train(
+        tuned.model,
+        examples,
+        recipe,
+        pad_id=tuned.tokenizer.pad_token_id,
+        head_only=can_split_head(tuned.model, tuned.model.get_input_embeddings().weight.shape[0]),
+        folder=folder,
+        mark=mark,
+        on_step=on_step,
+        on_resume=on_resume,
+        memory_bytes=lambda: memory_in_use(plan.device.value),
+    )
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if line["loss"] is not None:
+            losses.append((line["step"], line["loss"]))
+    return trained, losses
+
+
+def _keep_lines(path: Path, last_step: int) -> None:
+    """Forget metrics of steps after the checkpoint: they are done again."""
+    if not path.exists():
+        return
+    kept = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(text)["step"] <= last_step:
+                kept.append(text + "\n")
+        except (ValueError, KeyError):
+            break  # the last line was cut off by the interruption
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def save(tuned: Loaded, folder: Path) -> None:
+    """Write adapter, tokenizer and template into the run folder."""
+    (folder / REPORT).unlink(missing_ok=True)
+    save_adapter(tuned.model, tuned.tokenizer, folder)
+
+
+def prove(
+    tuned: Loaded,
+    place: Path,
+    plan: Plan,
+    folder: Path,
+    parts: Parts,
+    before: MeasuredAll,
+    after: MeasuredAll,
+    fingerprint: str,
+    base_logits: Sequence[Any],
+) -> tuple[Check, ...]:
+    """All checks. The trained model is let go before the saved folder is opened anew, so that only one is in memory."""
+    in_memory = probe_logits(tuned, parts.probes)
+    fingerprint_after = base_fingerprint(tuned.model)
+    release(tuned.model)
+    fresh = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
+    reloaded = probe_logits(replace(fresh, model=reload_adapter(fresh.model, folder)), parts.probes)
+    return (
+        check_adapter_file(folder),
+        check_base_unchanged(fingerprint, fingerprint_after),
+        check_reload(in_memory, reloaded, plan.dtype.value),
+        check_changes_answers(base_logits, reloaded),
+        check_loss_fell(before.main.metrics["loss"], after.main.metrics["loss"]),
+        check_answers_stop(after.main.metrics["stop_rate"], before.end_probability, after.end_probability),
+    )
+
+
+def samples(parts: Parts, before: MeasuredAll, after: MeasuredAll) -> tuple[Sample, ...]:
+    """Questions with the right answer and the answers before and after, for people to read."""
+    rows = zip(parts.heldout[:12], before.main.answers, after.main.answers, strict=False)
+    return tuple(Sample(c.prompt[-1].content, c.answer, a.text, b.text) for c, a, b in rows)

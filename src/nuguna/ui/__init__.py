@@ -1,0 +1,1 @@
+"""Everything people see in a terminal, in their language. Nothing below this layer prints."""

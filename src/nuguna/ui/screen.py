@@ -1,0 +1,190 @@
+"""A run on the screen: a live bar on a terminal, plain lines anywhere else, and everything in the log."""
+
+from __future__ import annotations
+
+import traceback
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..checks import Check
+from ..errors import NugunaError
+from ..events import Downloading, Event, Finished, Note, Planned, Proved, Scored, Stage, Stepped
+from ..hardware import Hardware
+from ..language import Translate
+from ..message import say
+from ..plan import Plan
+from ..train import Step
+from ..units import format_bytes, format_seconds
+from .logfile import LogFile
+from .words import CHECK_NAMES, error_lines, hardware_rows, metric_rows, plan_rows, plan_summary, step_line
+
+PLAIN_LINES = 20  # about how many progress lines a run prints that is not on a terminal
+
+
+class Screen:
+    """Shows events as they come. `log` is None for commands that keep no log."""
+
+    def __init__(self, console: Console, translate: Translate, log: LogFile | None = None, program: str = "nuguna") -> None:
+        self.console, self.t, self._log, self._program = console, translate, log, program
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if not isinstance(event, (Stepped, Downloading)):
+            self._end_bar()
+        match event:
+            case Stage(message):
+                self.line(f"{self.mark('▸', '*')} {self.t(message)}", style="bold")
+            case Note(message):
+                self.line(f"  {self.t(message)}")
+            case Planned(plan, hardware):
+                self._planned(plan, hardware)
+            case Stepped(step):
+                self._stepped(step)
+            case Downloading():
+                self._downloading(event)
+            case Scored():
+                self._scored(event)
+            case Proved(checks):
+                for check in checks:
+                    self._check(check)
+            case Finished():
+                self._finished(event)
+
+    def line(self, text: str, style: str = "") -> None:
+        """One line on the screen and in the log."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+        if self._log:
+            self._log.write(text)
+
+    def error(self, error: NugunaError) -> None:
+        """An error in its three parts."""
+        self._end_bar()
+        for number, text in enumerate(error_lines(error, self.t)):
+            self.line(f"{self.mark('✗', 'x')} {text}" if number == 0 else f"  {text}", style="bold red" if number == 0 else "")
+
+    def fault(self, error: BaseException) -> None:
+        """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is no log)."""
+        self._end_bar()
+        trace = "".join(traceback.format_exception(error))
+        self.line(
+            f"{self.mark('✗', 'x')} {self.t(say('Something broke inside nuguna: {reason}', reason=error))}", style="bold red"
+        )
+        if self._log:
+            self._log.write(trace)
+            self.line("  → " + self.t(say("Please report it with this file: {file}", file=self._log.path)))
+        else:
+            self.console.print(Text(trace))
+
+    def plan(self, plan: Plan) -> None:
+        """The whole plan as a table."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in (say("setting"), say("value"), say("why"), say("who decided")):
+            table.add_column(self.t(title), overflow="fold")
+        for row in plan_rows(plan, self.t):
+            table.add_row(*(escape(cell) for cell in row))
+        self.console.print(table)
+        self.line(self.t(plan_summary(plan)))
+
+    def hardware(self, hardware: Hardware) -> None:
+        """The machine as a table, and what is wrong with it."""
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for row in hardware_rows(hardware, self.t):
+            table.add_row(*(escape(cell) for cell in row))
+        self.console.print(table)
+        for problem in hardware.problems:
+            self.line(f"{self.mark('⚠', '!')} {self.t(problem.what)}", style="yellow")
+            self.line(f"  → {self.t(problem.fix)}")
+
+    def mark(self, sign: str, plain: str) -> str:
+        """A sign where the terminal can show it, else its plain stand-in."""
+        try:
+            sign.encode(self.console.encoding or "ascii")
+        except UnicodeEncodeError:
+            return plain
+        return sign
+
+    def close(self) -> None:
+        """End bars and the log."""
+        self._end_bar()
+        if self._log:
+            self._log.close()
+
+    def _planned(self, plan: Plan, hardware: Hardware) -> None:
+        shown = ("model", "data", "max_steps", "batch_size", "learning_rate", "device", "dtype", "output_dir")
+        rows = dict(zip(plan.choices(), plan_rows(plan, self.t), strict=True))
+        for name in shown:
+            setting, value, reason, _ = rows[name]
+            self.line(f"  {setting}: {value}  ({reason})")
+        self.line(f"  {self.t(plan_summary(plan))}")
+        for problem in hardware.problems:
+            self.line(f"  {self.mark('⚠', '!')} {self.t(problem.what)} → {self.t(problem.fix)}", style="yellow")
+
+    def _stepped(self, step: Step) -> None:
+        text = self.t(step_line(step))
+        if self._log:
+            self._log.write(text)
+        if not self.console.is_terminal:
+            every = max(1, step.max_steps // PLAIN_LINES)
+            if step.step % every == 0 or step.step in (1, step.max_steps) or step.loss is None:
+                self.console.print(Text("  " + text), soft_wrap=True)
+            return
+        self._show_bar(step.step, step.max_steps, text)
+
+    def _downloading(self, event: Downloading) -> None:
+        if self.console.is_terminal:
+            self._show_bar(event.done, event.total, f"{format_bytes(event.done)} / {format_bytes(event.total)}")
+
+    def _show_bar(self, done: int, total: int, text: str) -> None:
+        if self._bar is None:
+            self._bar = Progress(BarColumn(bar_width=24), TextColumn("{task.description}"), console=self.console, transient=True)
+            self._task = self._bar.add_task("", total=total)
+            self._bar.start()
+        if self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, description=escape(text))
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            last = self._bar.tasks[0].description if self._bar.tasks else ""
+            self._bar = self._task = None
+            self.console.print(Text("  " + last), soft_wrap=True)
+
+    def _scored(self, event: Scored) -> None:
+        self._table(self.t(say("the same subjects, asked in new words")), event.before, event.after)
+        if event.unseen:
+            self._table(self.t(say("subjects that training did not contain")), event.unseen["before"], event.unseen["after"])
+
+    def _table(self, title: str, before: object, after: object) -> None:
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for name in (say("measure"), say("before"), say("after")):
+            table.add_column(self.t(name), justify="left" if name.template == "measure" else "right")
+        for row in metric_rows(before, after, self.t):  # type: ignore[arg-type]
+            table.add_row(*row)
+            if self._log:
+                self._log.write(f"{title} - {row[0]}: {row[1]} → {row[2]}")
+        self.console.print(table)
+
+    def _check(self, check: Check) -> None:
+        sign = self.mark("✓", "ok") if check.passed else self.mark("✗", "x")
+        self.line(f"  {sign} {self.t(CHECK_NAMES[check.name])}: {self.t(check.detail)}", style="" if check.passed else "bold red")
+        if not check.passed and check.fix is not None:
+            self.line(f"    → {self.t(check.fix)}")
+
+    def _finished(self, event: Finished) -> None:
+        time = format_seconds(event.seconds)
+        if not event.succeeded:
+            self.line(
+                self.t(say("The run ended after {time}, but a check failed: see above what to try.", time=time)), style="bold red"
+            )
+            return
+        done = say("Done and proven in {time}. The result is in {folder}", time=time, folder=event.folder)
+        self.line(f"{self.mark('🎉', '*')} {self.t(done)}", style="bold green")
+        self.line("  " + self.t(say("Ask it: {command}", command=f'{self._program} ask {event.folder} "…"')))
+        self.line("  " + self.t(say("Talk to it: {command}", command=f"{self._program} chat {event.folder}")))
+        self.line("  " + self.t(say("See the whole report: {file}", file=event.folder / "report.html")))

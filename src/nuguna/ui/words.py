@@ -1,0 +1,134 @@
+"""Events, plans and errors as sentences and tables, independent of whether a terminal, a pipe or a log shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import NugunaError
+from ..hardware import Hardware
+from ..language import Translate
+from ..message import Message, say
+from ..plan import Choice, Plan
+from ..planfile import SOURCES
+from ..train import Step
+from ..units import format_bytes, format_seconds
+
+METRIC_NAMES: dict[str, Message] = {
+    "loss": say("loss on held-out answers"),
+    "perplexity": say("perplexity"),
+    "rouge_l": say("ROUGE-L (words in order)"),
+    "bleu": say("BLEU"),
+    "chrf": say("chrF"),
+    "key_terms": say("right key terms, %"),
+    "stop_rate": say("answers that end by themselves"),
+}
+CHECK_NAMES: dict[str, Message] = {
+    "adapter_weights": say("the adapter holds sound numbers"),
+    "base_unchanged": say("the base model was left alone"),
+    "reloads_the_same": say("the saved result works the same when opened again"),
+    "changes_the_model": say("the adapter changes the model"),
+    "heldout_loss_fell": say("it got better on questions it never saw"),
+    "answers_stop": say("answers come to an end"),
+}
+SETTING_NAMES: dict[str, Message] = {
+    "model": say("base model"),
+    "data": say("data"),
+    "output_dir": say("result folder"),
+    "max_steps": say("steps"),
+    "batch_size": say("batch size"),
+    "micro_batch_size": say("examples at once"),
+    "max_seq_length": say("longest example (tokens)"),
+    "learning_rate": say("learning rate"),
+    "warmup_steps": say("warm-up steps"),
+    "weight_decay": say("weight decay"),
+    "max_grad_norm": say("gradient limit"),
+    "lora_r": say("adapter rank"),
+    "lora_alpha": say("adapter scale"),
+    "quantization": say("quantization"),
+    "device": say("device"),
+    "dtype": say("number format"),
+    "gradient_checkpointing": say("activations computed twice"),
+    "heldout_examples": say("questions kept for measuring"),
+    "checkpoint_every": say("checkpoint every (steps)"),
+    "seed": say("random seed"),
+}
+
+
+def show_value(value: Any, t: Translate) -> str:
+    """A setting's value for people."""
+    if isinstance(value, bool):
+        return t(say("yes") if value else say("no"))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def plan_rows(plan: Plan, t: Translate) -> list[tuple[str, str, str, str]]:
+    """(setting, value, reason, source) of every choice."""
+
+    def row(name: str, choice: Choice[Any]) -> tuple[str, str, str, str]:
+        return t(SETTING_NAMES[name]), show_value(choice.value, t), t(choice.reason), t(SOURCES[choice.source])
+
+    return [row(name, choice) for name, choice in plan.choices().items()]
+
+
+def plan_summary(plan: Plan) -> Message:
+    """Memory and time in one sentence."""
+    needed, usable = format_bytes(plan.memory.total_bytes), format_bytes(plan.usable_bytes)
+    if not plan.fits:
+        return say("This will hardly fit: about {needed} is needed, {usable} is usable.", needed=needed, usable=usable)
+    return say(
+        "About {needed} of {usable} memory, roughly {time} (hours:minutes:seconds).",
+        needed=needed,
+        usable=usable,
+        time=format_seconds(plan.predicted_seconds),
+    )
+
+
+def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
+    """(what, value) of a machine."""
+    devices = {"cuda": say("NVIDIA GPU"), "mps": say("Apple GPU"), "cpu": say("processor (no GPU found)")}
+    return [
+        (t(say("device")), t(devices[hardware.device])),
+        (t(say("name")), hardware.name),
+        (t(say("number of devices")), str(hardware.num_devices)),
+        (t(say("memory for training")), format_bytes(hardware.memory_bytes)),
+        (t(say("memory of the machine")), format_bytes(hardware.system_memory_bytes)),
+        (t(say("processor cores")), str(hardware.num_cores)),
+        (t(say("free disk space")), format_bytes(hardware.free_disk_bytes)),
+        (t(say("number format")), f"{hardware.dtype}: {t(hardware.dtype_reason)}"),
+    ]
+
+
+def step_line(step: Step) -> Message:
+    """One optimizer step as one line of text."""
+    if step.loss is None:
+        return say(
+            "Training step {step}/{total} - skipped: the loss was not a finite number", step=step.step, total=step.max_steps
+        )
+    left = step.elapsed_seconds / max(1, step.step) * (step.max_steps - step.step)
+    return say(
+        "Training step {step}/{total} - Loss: {loss} - {rate} tokens/s - {left} left",
+        step=step.step,
+        total=step.max_steps,
+        loss=f"{step.loss:.3f}",
+        rate=f"{step.tokens_per_second:,.0f}",
+        left=format_seconds(left),
+    )
+
+
+def metric_rows(before: Mapping[str, float], after: Mapping[str, float], t: Translate) -> list[tuple[str, str, str]]:
+    """(metric, before, after)."""
+
+    def number(name: str, value: float) -> str:
+        return f"{100 * value:.0f} %" if name == "stop_rate" else f"{value:.2f}"
+
+    return [(t(METRIC_NAMES[n]), number(n, before[n]), number(n, after[n])) for n in METRIC_NAMES if n in before and n in after]
+
+
+def error_lines(error: NugunaError, t: Translate) -> list[str]:
+    """What happened, what was seen, what to do next."""
+    lines = [t(error.what)]
+    if error.seen is not None:
+        lines.append(t(error.seen))
+    lines.append("→ " + t(error.fix))
+    return lines
