@@ -1,3 +1,38 @@
-"""nuguna: fine-tune a language model on anyone's own machine with one command."""
+"""nuguna: fine-tune a language model on anyone's own machine with one command.
+
+The public Python API, loaded when first used, so that importing the package costs nothing:
+
+    Request(model=…, data=…, max_steps=…)    what you wish; the rest is derived
+    detect(folder) -> Hardware               what this machine is
+    load_dataset(source) -> Dataset          read and check the data
+    decide(request, hardware, dataset)       -> (Plan, BaseModel): every value with its reason
+    run(request, …) -> Report                the whole job: plan, train, measure, prove, write
+    open_session(folder) -> Session          use a finished run: session.ask("…")
+    screen(lang) -> Screen                   shows a run in the terminal: run(request, tell=screen("en"), …)
+    NugunaError                              base of all errors: what happened, what was seen, what to do next
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Request": "settings",
+    "detect": "hardware",
+    "load_dataset": "data.conversation",
+    "decide": "stages",
+    "run": "run",
+    "open_session": "chat",
+    "screen": "ui.screen",
+    "NugunaError": "errors",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -10,7 +10,7 @@ from typing import Any
 from .checkpoint import drop_checkpoints
 from .checks import probe_logits
 from .data.conversation import load_dataset
-from .events import Finished, Planned, Proved, Scored, Stage, Tell
+from .events import Finished, Planned, Proved, Scored, Stage, Tell, quiet
 from .hardware import Hardware, detect
 from .language import Translate
 from .message import say
@@ -37,13 +37,17 @@ from .stages import (
 def run(
     request: Request,
     *,
-    tell: Tell,
-    translate: Translate,
+    tell: Tell = quiet,
+    translate: Translate = str,
     lang: str = "en",
     edited: Mapping[str, Any] | None = None,
     hardware: Hardware | None = None,
 ) -> Report:
-    """Do the whole job and leave a complete run folder. Errors of the user's input are raised before anything is written."""
+    """Do the whole job and leave a complete run folder.
+
+    `tell` receives what happens (`events`), `translate` gives texts of the report in the language `lang`. `edited` are values of a
+    plan file that have no setting of their own. Errors of the user's input are raised before anything is written.
+    """
     began = time.perf_counter()
     silence_libraries()
     tell(Stage(say("Looking at the machine")))

@@ -14,7 +14,7 @@ from ..checks import Check
 from ..errors import NugunaError
 from ..events import Downloading, Event, Finished, Note, Planned, Proved, Scored, Stage, Stepped
 from ..hardware import Hardware
-from ..language import Translate
+from ..language import Translate, translator
 from ..message import say
 from ..plan import Plan
 from ..train import Step
@@ -188,3 +188,8 @@ class Screen:
         self.line("  " + self.t(say("Ask it: {command}", command=f'{self._program} ask {event.folder} "…"')))
         self.line("  " + self.t(say("Talk to it: {command}", command=f"{self._program} chat {event.folder}")))
         self.line("  " + self.t(say("See the whole report: {file}", file=event.folder / "report.html")))
+
+
+def screen(lang: str = "en") -> Screen:
+    """A screen on standard output, without a log file; `screen(lang).t` translates."""
+    return Screen(Console(highlight=False, emoji=False), translator(lang))
