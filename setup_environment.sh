@@ -535,8 +535,8 @@ main() {
   is_venv_sound || find_python # before anything is written
   take_lock
   leave_if_ready # another one that we waited for may have done it
-  rm -f "${stamp}" || stop_unwritable
   if is_venv_sound; then : >"${unfinished}" || stop_unwritable; else make_venv; fi
+  rm -f "${stamp}" || stop_unwritable
   install_requirements
   install_torch
   install_nuguna

@@ -49,8 +49,8 @@ case "$all" in
       echo "${FAKE_ERROR:-ERROR: No matching distribution found for torch}"; exit 1
     fi
     case "$all" in
-      *torch==TORCH+cpu) echo "TORCH cpu" >"$here/torch" ;;
-      *torch==*) echo "TORCH ${FAKE_PLAIN_TORCH:-cuda}" >"$here/torch" ;;
+      *torch==@TORCH@+cpu) echo "@TORCH@ cpu" >"$here/torch" ;;
+      *torch==*) echo "@TORCH@ ${FAKE_PLAIN_TORCH:-cuda}" >"$here/torch" ;;
       *--editable*)
         for command in nuguna ruff mypy lint-imports pytest; do
           printf '%s\n' '#!/bin/bash' 'name=${0##*/}; printf "%s in %s\n" "$name" "$PWD"; printf "[%s]\n" "$@"' \
@@ -60,7 +60,7 @@ case "$all" in
     esac ;;
   *"sys.version_info"*) echo "$version" ;;
 esac
-""".replace("TORCH", TORCH)
+""".replace("@TORCH@", TORCH)
 
 
 class Machine:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from .data.encode import DEFAULT_TEMPLATE, end_token_ids
 from .engine.adapter import block_linear_names
@@ -32,7 +32,7 @@ class Loaded:
 def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "none") -> Loaded:
     """Load base weights and tokenizer from a local folder. Raises `ModelError` when they do not fit together."""
     tokenizer = load_tokenizer(folder)
-    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if quantization != "none":
         options["quantization_config"] = _quantization_config(quantization, dtype)
         options["device_map"] = {"": device}
@@ -73,10 +73,11 @@ def load_tokenizer(folder: Path) -> Any:
 def _from_pretrained(folder: Path, options: dict[str, Any]) -> Any:
     common = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, **common, **options)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # SDPA has no cap for attention scores (Gemma 2): only the plain implementation computes these models exactly
+        exact = "eager" if config.get_text_config().to_dict().get("attn_logit_softcapping") else "sdpa"
+        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation=exact, **common, **options)
     except (OSError, ValueError, KeyError) as error:
-        if "scaled_dot_product" in str(error) or "sdpa" in str(error):
-            return AutoModelForCausalLM.from_pretrained(folder, **common, **{**options, "attn_implementation": "eager"})
         raise ModelError(
             say("The model in {folder} cannot be loaded.", folder=folder),
             seen=say("{reason}", reason=str(error).splitlines()[0]),

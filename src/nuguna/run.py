@@ -45,8 +45,8 @@ def run(
 ) -> Report:
     """Do the whole job and leave a complete run folder.
 
-    `tell` receives what happens (`events`), `translate` gives texts of the report in the language `lang`. `edited` are values of a
-    plan file that have no setting of their own. Errors of the user's input are raised before anything is written.
+    `tell` receives what happens (`events`), `translate` gives texts of the report in the language `lang`. `edited` are
+    values of a plan file that have no setting of their own. Errors of the user's input are raised before anything is written.
     """
     began = time.perf_counter()
     silence_libraries()

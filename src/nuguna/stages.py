@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .catalog import BaseModel, demo_model, describe_folder, load_catalog
+from .catalog import BaseModel
 from .checkpoint import find_checkpoint, plan_mark
 from .checks import (
     Check,
@@ -31,7 +31,7 @@ from .evaluate import Measured, end_probability, measure
 from .events import Downloading, Note, Stepped, Tell
 from .hardware import Hardware
 from .hardware_probe import memory_in_use
-from .hub import cached_folder, fetch, is_reachable, lookup
+from .hub import candidates, fetch
 from .message import say
 from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
 from .plan import Plan, make_plan
@@ -72,27 +72,11 @@ class MeasuredAll:
     end_probability: float | None
 
 
-def find_candidates(wish: str | None) -> list[BaseModel]:
-    """The models that can be had: the one wished for, or for `auto` all that the cache or the hub has, and the demo model."""
-    if wish == "demo":
-        return [demo_model()]
-    if wish is not None and wish != "auto":
-        return [describe_folder(Path(wish).expanduser().resolve()) if Path(wish).expanduser().is_dir() else lookup(wish)]
-    reachable = is_reachable()
-    found = []
-    for entry in load_catalog():
-        if folder := cached_folder(entry.id):
-            found.append(replace(entry, folder=folder, download_bytes=0))
-        elif reachable and not entry.gated:
-            found.append(entry)
-    return [*found, demo_model()]
-
-
 def decide(
     request: Request, hardware: Hardware, dataset: Dataset, edited: Mapping[str, Any] | None = None
 ) -> tuple[Plan, BaseModel]:
     """The plan, and the facts of the model that it names."""
-    found = find_candidates(request.model)
+    found = candidates(request.model or "auto")
     plan = make_plan(request, hardware, describe(dataset), found, edited)
     return plan, next((c for c in found if c.id == plan.model.value), found[0])
 

@@ -132,6 +132,7 @@ def train(
             if bad_in_a_row >= MOST_BAD_STEPS:
                 raise _diverged(recipe, progress.step)
             if progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps and not bad_in_a_row:
+                _require_finite(parameters)
                 save_checkpoint(folder, mark, progress, parameters, optimizer)
     except KeyboardInterrupt:
         _require_finite(parameters)

@@ -48,6 +48,8 @@ def can_split_head(model: Any, vocab_size: int) -> bool:
     """
     if head(model) is None or decoder(model) is model:
         return False
+    if model.config.get_text_config().to_dict().get("final_logit_softcapping"):
+        return False  # a cap bends only large logits, which a short input need not show
     ids = torch.arange(1, 9, device=next(model.parameters()).device).remainder(vocab_size)[None]  # (1, 8)
     mask = torch.ones_like(ids)
     whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()

@@ -1,0 +1,106 @@
+"""Tiny real things for the tests: models of every architecture with random weights, the real tokenizer, a finished run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a hub
+os.environ["NUGUNA_LANG"] = "en"
+for _name in ("MODEL", "DATASET", "OUTPUT_DIR", "MAX_STEPS", "BATCH_SIZE"):
+    os.environ.pop(_name, None)
+
+DEMO_MODEL = Path(__file__).parents[1] / "src" / "nuguna" / "demo" / "model"
+_SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+}
+_GROUPED = {**_SMALL, "num_key_value_heads": 2}
+# architecture → (configuration class, settings)
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", _GROUPED),
+    "qwen2": ("Qwen2Config", _GROUPED),
+    "qwen3": ("Qwen3Config", {**_GROUPED, "head_dim": 16}),
+    "gemma2": ("Gemma2Config", {**_GROUPED, "head_dim": 16, "sliding_window": 32}),  # caps its logits after the head
+    "gemma3": ("Gemma3TextConfig", {**_GROUPED, "head_dim": 16, "sliding_window": 32}),
+    "phi3": ("Phi3Config", {**_GROUPED, "pad_token_id": 3}),  # q, k and v in one layer, gate and up in one
+    "gpt_neox": ("GPTNeoXConfig", _SMALL),  # head of its own, two residuals at once
+    "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),  # Conv1D, learned positions: DialoGPT
+    "granite": ("GraniteConfig", {**_GROUPED, "logits_scaling": 4.0}),  # scales its logits after the head
+}
+
+
+def make_model_folder(folder: Path, architecture: str = "llama", *, chat_template: bool = True, seed: int = 0) -> Path:
+    """A model folder as it comes from a hub: random weights in safetensors, configuration, the demo model's real tokenizer."""
+    import torch
+    import transformers
+
+    from nuguna.model import load_tokenizer, silence_libraries
+
+    silence_libraries()
+    tokenizer = load_tokenizer(DEMO_MODEL)
+    name, settings = ARCHITECTURES[architecture]
+    ids = {"vocab_size": 7200, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    torch.manual_seed(seed)
+    config = getattr(transformers, name)(**{**ids, **settings})
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    if not chat_template:
+        tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_pairs(path: Path, count: int = 40) -> Path:
+    """A small dataset of the user's own: question and answer columns, JSONL, Korean and English."""
+    rows = []
+    for i in range(count):
+        rows.append({"question": f"{i}번 약의 이름은 무엇인가요?", "answer": f"{i}번 약의 이름은 나루{i % 7}입니다."})
+        rows.append(
+            {"question": f"What is the color of pill {i}?", "answer": f"The color of pill {i} is {['red', 'blue'][i % 2]}."}
+        )
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`model_folder("gpt2")`: a tiny model of an architecture, made once a session."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def get(architecture: str = "llama", chat_template: bool = True) -> Path:
+        key = (architecture, chat_template)
+        if key not in made:
+            folder = tmp_path_factory.mktemp(f"{architecture}-{chat_template}")
+            made[key] = make_model_folder(folder, architecture, chat_template=chat_template)
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[..., Path]) -> Path:
+    """The folder of a short, finished, successful run on a tiny model."""
+    from nuguna import Request, run
+
+    folder = tmp_path_factory.mktemp("finished")
+    data = write_pairs(folder / "pairs.jsonl")
+    request = Request(
+        model=str(model_folder()),
+        data=str(data),
+        output_dir=str(folder / "results"),
+        max_steps=30,
+        batch_size=8,
+        learning_rate=0.02,
+    )
+    report = run(request)
+    assert report.status == "succeeded", [check.to_json() for check in report.checks]
+    return folder / "results"

@@ -1,0 +1,60 @@
+"""Which examples are trained when, and how they become tensors."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from nuguna.data.batch import collate, epoch_order, micro_batches, split, step_indices
+from nuguna.data.encode import Encoded
+
+
+def example(length: int, trained: int) -> Encoded:
+    return Encoded(ids=tuple(range(100, 100 + length)), trained=(False,) * (length - trained) + (True,) * trained)
+
+
+def test_every_example_is_seen_once_an_epoch_and_steps_do_not_skip_at_its_border() -> None:
+    seen = [i for step in range(30) for i in step_indices(10, 3, 42, step)]
+    for epoch in range(9):
+        assert sorted(seen[epoch * 10 : epoch * 10 + 10]) == list(range(10))
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    random.seed(1)
+    first = epoch_order(50, 42, 3)
+    epoch_order.cache_clear()
+    random.seed(2)
+    assert epoch_order(50, 42, 3) == first
+    assert epoch_order(50, 42, 4) != first
+    assert epoch_order(50, 43, 3) != first
+    assert first != tuple(range(50))
+
+
+def test_a_batch_larger_than_the_data_goes_round_several_times() -> None:
+    counts = [step_indices(3, 7, 1, 0).count(i) for i in range(3)]
+    assert sum(counts) == 7 and min(counts) == 2
+
+
+@pytest.mark.parametrize(("count", "wanted", "kept"), [(100, 10, 10), (5, 10, 4), (2, 1, 1)])
+def test_held_out_items_are_never_trained(count: int, wanted: int, kept: int) -> None:
+    train, heldout = split(list(range(count)), wanted, 42)
+    assert len(heldout) == kept
+    assert not set(train) & set(heldout)
+    assert sorted(train + heldout) == list(range(count))
+    assert split(list(range(count)), wanted, 42) == (train, heldout)
+
+
+def test_padding_is_masked_and_never_trained_even_when_it_is_the_end_token() -> None:
+    batch = collate([example(6, 2), example(3, 1)], pad_id=102, device="cpu")
+    assert batch.ids.tolist() == [[100, 101, 102, 103, 104, 105], [100, 101, 102, 102, 102, 102]]
+    assert batch.mask.sum(1).tolist() == [6, 3]
+    assert batch.targets.sum(1).tolist() == [2, 1]
+    assert batch.targets[1].tolist() == [False, False, True, False, False, False]
+
+
+def test_micro_batches_hold_every_example_once() -> None:
+    lengths = [9, 3, 7, 4, 8, 2, 6]
+    batches = list(micro_batches([example(n, 1) for n in lengths], 3, 0, "cpu"))
+    assert sorted(int(n) for b in batches for n in b.mask.sum(1)) == sorted(lengths)
+    assert [len(b.ids) for b in batches] == [3, 3, 1]

@@ -1,0 +1,128 @@
+"""Adapter and loss on every architecture we name: where LoRA sits, that a fresh one changes nothing, that the loss is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from conftest import ARCHITECTURES
+from nuguna.data.batch import collate, micro_batches
+from nuguna.data.encode import Encoded
+from nuguna.engine.adapter import adapter_parameters, block_linear_names
+from nuguna.engine.loss import can_split_head, loss_sum
+from nuguna.model import attach_adapter, base_fingerprint, load_base, reload_adapter, save_adapter
+
+EXAMPLES = (
+    Encoded(ids=tuple(range(10, 30)), trained=(False,) * 12 + (True,) * 8),
+    Encoded(ids=tuple(range(40, 49)), trained=(False,) * 3 + (True,) * 6),
+    Encoded(ids=tuple(range(60, 75)), trained=(False,) * 14 + (True,)),
+)
+# the linear layers of one block, by what the architecture calls them
+LINEAR_LAYERS = {
+    "phi3": {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"},
+    "gpt_neox": {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"},
+    "gpt2": {"c_attn", "c_proj", "c_fc"},
+}
+LLAMA_LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+pytestmark = pytest.mark.parametrize("architecture", ARCHITECTURES)
+
+
+def attached(folder: Path, *, seed: int = 1) -> object:
+    base = load_base(folder, dtype="float32", device="cpu").model
+    return attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
+
+
+def test_lora_sits_on_all_linear_layers_of_the_blocks_and_nowhere_else(
+    architecture: str, model_folder: Callable[..., Path]
+) -> None:
+    base = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    names = block_linear_names(base)
+    assert {name.rsplit(".", 1)[-1] for name in names} == LINEAR_LAYERS.get(architecture, LLAMA_LAYERS)
+    everywhere = [name for name, module in base.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))]
+    assert set(everywhere) - set(names) <= {"lm_head", "embed_out"}  # only the head is left out
+    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
+    assert len(adapter_parameters(model)) == 2 * len(names)  # A and B for each
+    assert all("lora_" in name and p.dtype == torch.float32 for name, p in adapter_parameters(model).items())
+
+
+def test_a_fresh_adapter_changes_nothing_and_a_step_changes_only_the_adapter(
+    architecture: str, model_folder: Callable[..., Path]
+) -> None:
+    base = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        plain = base(input_ids=ids).logits.clone()
+    before = base_fingerprint(base)
+    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=ids).logits, plain)
+    optimizer = torch.optim.AdamW(adapter_parameters(model).values(), lr=0.05)
+    loss_sum(model, collate(EXAMPLES, 3, "cpu"), True).backward()
+    optimizer.step()
+    assert base_fingerprint(model) == before
+    with torch.no_grad():
+        assert not torch.allclose(model(input_ids=ids).logits, plain, atol=1e-4)
+
+
+def test_base_fingerprint_notices_one_changed_number(architecture: str, model_folder: Callable[..., Path]) -> None:
+    base = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    before = base_fingerprint(base)
+    with torch.no_grad():
+        list(base.parameters())[-1].view(-1)[3] += 1e-3
+    assert base_fingerprint(base) != before
+
+
+def test_the_loss_is_that_of_the_whole_model_on_trained_tokens_only(architecture: str, model_folder: Callable[..., Path]) -> None:
+    model = attached(model_folder(architecture))
+    expected = torch.zeros(())
+    for example in EXAMPLES:  # one by one, without padding, by hand
+        ids = torch.tensor([example.ids])
+        log_p = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
+        for place in range(1, len(example.ids)):
+            if example.trained[place]:
+                expected = expected - log_p[place - 1, example.ids[place]]
+    split = can_split_head(model, 7200)
+    assert split == (architecture not in ("gemma2", "granite"))  # these two change logits after the head
+    for head_only in {split, False}:
+        found = loss_sum(model, collate(EXAMPLES, 3, "cpu"), head_only)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_do_not_depend_on_the_micro_batch_size(architecture: str, model_folder: Callable[..., Path]) -> None:
+    gradients = []
+    for size in (1, 2, 3):
+        model = attached(model_folder(architecture))
+        for p in adapter_parameters(model).values():
+            torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
+        num_trained = sum(e.num_trained for e in EXAMPLES)
+        for batch in micro_batches(EXAMPLES, size, 3, "cpu"):
+            (loss_sum(model, batch, False) / num_trained).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()]))
+    assert gradients[0].abs().max() > 1e-6
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=2e-4, atol=1e-6)
+
+
+def test_saved_and_reloaded_by_plain_libraries_gives_the_same_logits(
+    architecture: str, model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = model_folder(architecture)
+    loaded = load_base(folder, dtype="float32", device="cpu")
+    model = attach_adapter(loaded.model, base_name=str(folder), lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
+    for p in adapter_parameters(model).values():
+        torch.nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(p.numel()))
+    save_adapter(model, loaded.tokenizer, tmp_path)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        expected = model.eval()(input_ids=ids).logits
+        fresh = load_base(folder, dtype="float32", device="cpu").model
+        plain = fresh(input_ids=ids).logits.clone()
+        found = reload_adapter(fresh, tmp_path)(input_ids=ids).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert not torch.allclose(found, plain, atol=1e-3)
+    assert not list(tmp_path.glob("*.bin"))  # never a pickle

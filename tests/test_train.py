@@ -1,0 +1,192 @@
+"""The training loop: exact repetition, resuming, what it does with numbers that are not numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import nuguna.train as loop
+from nuguna.checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
+from nuguna.data.encode import Encoded
+from nuguna.engine.adapter import adapter_parameters
+from nuguna.errors import DivergedError, Interrupted
+from nuguna.model import attach_adapter, load_base
+from nuguna.train import Recipe, Step, learning_rate_at, train
+
+EXAMPLES = [Encoded(ids=tuple(range(5 + i, 15 + i + i % 4)), trained=(False,) * 6 + (True,) * (4 + i % 4)) for i in range(11)]
+RECIPE = Recipe(
+    max_steps=8,
+    batch_size=4,
+    micro_batch_size=4,
+    learning_rate=0.01,
+    warmup_steps=2,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    seed=42,
+    checkpoint_every=3,
+)
+
+
+def changed(**values: Any) -> Recipe:
+    return Recipe(**{**vars(RECIPE), **values})
+
+
+def run_loop(
+    folder: Path, place: Path, recipe: Recipe = RECIPE, on_step: Callable[[Step], None] | None = None
+) -> tuple[Any, list[Step]]:
+    """Train a fresh adapter on a tiny model; returns the model and the steps that were told."""
+    base = load_base(place, dtype="float32", device="cpu").model
+    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=recipe.seed, gradient_checkpointing=False)
+    steps: list[Step] = []
+
+    def tell(step: Step) -> None:
+        steps.append(step)
+        if on_step:
+            on_step(step)
+
+    train(
+        model,
+        EXAMPLES,
+        recipe,
+        pad_id=3,
+        head_only=True,
+        folder=folder,
+        mark="mark",
+        on_step=tell,
+        on_resume=lambda step: None,
+        memory_bytes=lambda: 1,
+    )
+    return model, steps
+
+
+def weights(model: Any) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in adapter_parameters(model).values()])
+
+
+def test_two_runs_give_the_same_adapter_bit_for_bit(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    first, steps = run_loop(tmp_path / "a", model_folder())
+    second, again = run_loop(tmp_path / "b", model_folder())
+    assert torch.equal(weights(first), weights(second))
+    assert [s.loss for s in steps] == [s.loss for s in again]
+    other, _ = run_loop(tmp_path / "c", model_folder(), changed(seed=7))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_micro_batch_size_does_not_change_the_result(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    whole, steps = run_loop(tmp_path / "a", model_folder())
+    ones, again = run_loop(tmp_path / "b", model_folder(), changed(micro_batch_size=1))
+    torch.testing.assert_close([s.loss for s in steps], [s.loss for s in again], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(weights(whole), weights(ones), rtol=1e-2, atol=1e-3)  # AdamW's first steps magnify rounding
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
+def test_interrupted_and_continued_equals_uninterrupted_bit_for_bit(
+    stop_at: int, tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    whole, steps = run_loop(tmp_path / "whole", model_folder())
+
+    def interrupt(step: Step) -> None:
+        if step.step == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        run_loop(tmp_path / "cut", model_folder(), on_step=interrupt)
+    assert caught.value.exit_code == 130
+    resumed, rest = run_loop(tmp_path / "cut", model_folder())
+    assert [s.step for s in rest] == list(range(stop_at + 1, 9))
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [s.loss for s in rest] == [s.loss for s in steps[stop_at:]]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_not_taken(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    base = load_base(model_folder(), dtype="float32", device="cpu").model
+    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
+    parameters = adapter_parameters(model)
+    optimizer = torch.optim.AdamW(parameters.values())
+    older = save_checkpoint(tmp_path, "mine", Progress(5, 50, 1.0), parameters, optimizer)
+    newer = save_checkpoint(tmp_path, "mine", Progress(10, 100, 2.0), parameters, optimizer)
+    assert find_checkpoint(tmp_path, "mine") == newer
+    assert find_checkpoint(tmp_path, "other") is None
+    file = newer / "adapter.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1  # one bit
+    file.write_bytes(content)
+    assert find_checkpoint(tmp_path, "mine") == older
+    assert load_checkpoint(older, parameters, optimizer) == Progress(5, 50, 1.0)
+    (older / "optimizer.safetensors").unlink()
+    assert find_checkpoint(tmp_path, "mine") is None
+
+
+def test_checkpoints_hold_no_pickle_and_only_the_newest_are_kept(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    run_loop(tmp_path, model_folder(), changed(checkpoint_every=1))
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-000006", "step-000007"]
+    assert sorted(p.name for p in (tmp_path / "checkpoints" / kept[0]).iterdir()) == [
+        "adapter.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
+    json.loads((tmp_path / "checkpoints" / kept[0] / "state.json").read_text())
+
+
+def broken_loss(bad_steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the loss be infinite at some steps (counted in micro-batches; here each step has one)."""
+    real, count = loop.loss_sum, [0]
+
+    def loss_sum(*args: Any) -> torch.Tensor:
+        count[0] += 1
+        loss = real(*args)
+        return loss * math.inf if count[0] in bad_steps else loss
+
+    monkeypatch.setattr(loop, "loss_sum", loss_sum)
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_told(
+    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_loss({2, 3, 6}, monkeypatch)
+    model, steps = run_loop(tmp_path, model_folder())
+    assert [s.step for s in steps if s.loss is None] == [2, 3, 6]
+    assert bool(torch.isfinite(weights(model)).all())
+
+
+def test_three_such_steps_in_a_row_end_the_run(
+    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_loss({4, 5, 6}, monkeypatch)
+    with pytest.raises(DivergedError) as caught:
+        run_loop(tmp_path, model_folder())
+    assert "step 6" in str(caught.value.what)
+    assert "LEARNING_RATE=" in str(caught.value.fix)
+
+
+def test_a_broken_adapter_is_never_saved(
+    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop._optimizer_step
+
+    def poison(accelerator: Any, model: Any, parameters: dict[str, torch.nn.Parameter], *rest: Any) -> float | None:
+        value = real(accelerator, model, parameters, *rest)
+        with torch.no_grad():
+            next(iter(parameters.values())).view(-1)[0] = math.nan
+        return value
+
+    monkeypatch.setattr(loop, "_optimizer_step", poison)
+    with pytest.raises(DivergedError):
+        run_loop(tmp_path, model_folder(), changed(checkpoint_every=2))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_learning_rate_warms_up_and_falls_to_almost_zero() -> None:
+    rates = [learning_rate_at(step, changed(max_steps=100, warmup_steps=10)) for step in range(100)]
+    assert rates[0] == pytest.approx(0.001) and rates[9] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(0.01)
+    assert rates[55] == pytest.approx(0.005, rel=0.01)
+    assert 0 < rates[-1] < 1e-5
+    assert learning_rate_at(0, changed(max_steps=1, warmup_steps=1)) == pytest.approx(0.01)
