@@ -29,6 +29,7 @@ unset PIP_TARGET PIP_PREFIX PIP_ROOT
 export PIP_USER=0 # a `user = yes` in someone's pip.conf cannot work inside a .venv
 # One package comes as source only. Old pips would build it by a way that no longer works; new ones do not know the switch.
 export PIP_USE_PEP517=1
+export PIP_PROGRESS_BAR=off # its output goes to the log
 
 started_in=${PWD}
 # A relative path is meant from where this was started.
@@ -359,11 +360,11 @@ log_start=1 # the line of the log at which the last command began
 ticker=
 writing=no # whether a command that writes into .venv is running, or was killed at it
 
-tick() { # on a terminal: the seconds gone by and the log's last line, so that a long download is not taken for a hang
-  local seconds=0
+tick() { # on a terminal: the seconds gone by and what pip is at, so that a long download is not taken for a hang
+  local seconds=0 doing='Collecting|Downloading|Processing|Building|Installing|Successfully'
   while sleep 1 && kill -0 "$$" 2>/dev/null; do
     seconds=$((seconds + 1))
-    printf '\r\033[K   %d s  %.60s' "${seconds}" "$(tail -n 1 "${log}" 2>/dev/null | tr -d '\r')"
+    printf '\r\033[K   %d s  %.60s' "${seconds}" "$(tail -n 20 "${log}" 2>/dev/null | grep -E "^ *(${doing})" | tail -n 1)"
   done
 }
 

@@ -87,20 +87,20 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[..., Path]) -> Path:
-    """The folder of a short, finished, successful run on a tiny model."""
-    from nuguna import Request, run
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short, finished, successful run of the demo model."""
+    from nuguna import Request, fine_tune
 
     folder = tmp_path_factory.mktemp("finished")
     data = write_pairs(folder / "pairs.jsonl")
     request = Request(
-        model=str(model_folder()),
+        model="demo",
         data=str(data),
         output_dir=str(folder / "results"),
-        max_steps=30,
+        max_steps=40,
         batch_size=8,
-        learning_rate=0.02,
+        learning_rate=0.003,
     )
-    report = run(request)
+    report = fine_tune(request)
     assert report.status == "succeeded", [check.to_json() for check in report.checks]
     return folder / "results"

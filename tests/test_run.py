@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import nuguna.stages as stages
 from conftest import ARCHITECTURES, write_pairs
-from nuguna import Request, open_session, run
+from nuguna import Request, fine_tune, open_session
 from nuguna.checks import (
     check_adapter_file,
     check_answers_stop,
@@ -60,7 +60,7 @@ def test_a_finished_run_holds_exactly_what_was_promised(finished_run: Path) -> N
     assert set(report["before"]) == set(report["after"]) == {"loss", "perplexity", "rouge_l", "bleu", "chrf", "stop_rate"}
     assert {"steps", "tokens", "seconds", "tokens_per_second", "peak_memory_bytes"} <= set(report["train"])
     lines = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert [line["step"] for line in lines] == list(range(1, 41))
     assert set(lines[0]) == {"step", "loss", "learning_rate", "tokens", "tokens_per_second", "elapsed_seconds", "memory_bytes"}
     assert sum(line["tokens"] for line in lines) == report["train"]["tokens"]
 
@@ -70,7 +70,7 @@ def test_the_plan_in_the_folder_repeats_the_run_bit_for_bit(finished_run: Path, 
     from nuguna.settings import gather
 
     wishes, edited = split_edited(read_plan(finished_run / "plan.toml"))
-    run(gather({"output_dir": str(tmp_path / "again")}, {}, wishes), edited=edited)
+    fine_tune(gather({"output_dir": str(tmp_path / "again")}, {}, wishes), edited=edited)
     first, second = (load_file(folder / "adapter_model.safetensors") for folder in (finished_run, tmp_path / "again"))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
@@ -95,7 +95,7 @@ def test_a_conversation_remembers_and_forgets(finished_run: Path) -> None:
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "llama"])
 def test_the_whole_job_on_every_architecture(architecture: str, model_folder: Callable[..., Path], tmp_path: Path) -> None:
-    report = run(request(tmp_path, model_folder(architecture)))
+    report = fine_tune(request(tmp_path, model_folder(architecture)))
     passed = {check.name: check.passed for check in report.checks}
     assert all(passed[name] for name in CHECKS if name != "answers_stop"), [c.to_json() for c in report.checks]
     assert math.isfinite(report.after["loss"])
@@ -104,7 +104,7 @@ def test_the_whole_job_on_every_architecture(architecture: str, model_folder: Ca
 def test_a_model_without_a_chat_template_gets_one_that_is_saved_and_used_again(
     model_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    run(request(tmp_path, model_folder("gpt2", chat_template=False)))
+    fine_tune(request(tmp_path, model_folder("gpt2", chat_template=False)))
     saved = (tmp_path / "results" / "chat_template.jinja").read_text()
     from nuguna.data.encode import DEFAULT_TEMPLATE
 
@@ -114,25 +114,25 @@ def test_a_model_without_a_chat_template_gets_one_that_is_saved_and_used_again(
 
 def test_an_earlier_result_is_kept(model_folder: Callable[..., Path], tmp_path: Path) -> None:
     told: list[Event] = []
-    run(request(tmp_path, model_folder()))
+    fine_tune(request(tmp_path, model_folder()))
     adapter = (tmp_path / "results" / "adapter_model.safetensors").read_bytes()
-    run(request(tmp_path, model_folder(), seed=1), tell=told.append)
+    fine_tune(request(tmp_path, model_folder(), seed=1), tell=told.append)
     assert (tmp_path / "results.1" / "adapter_model.safetensors").read_bytes() == adapter
     assert any("results.1" in str(e.message) for e in told if isinstance(e, Note))
 
 
 def test_an_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(model_folder: Callable[..., Path], tmp_path: Path) -> None:
     whole = request(tmp_path, model_folder(), output_dir=str(tmp_path / "whole"))
-    run(whole)
+    fine_tune(whole)
 
     def interrupt(event: Event) -> None:
         if isinstance(event, Stepped) and event.step.step == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted):
-        run(request(tmp_path, model_folder()), tell=interrupt)
+        fine_tune(request(tmp_path, model_folder()), tell=interrupt)
     told: list[Event] = []
-    run(request(tmp_path, model_folder()), tell=told.append)
+    fine_tune(request(tmp_path, model_folder()), tell=told.append)
     assert [e.step.step for e in told if isinstance(e, Stepped)] == [5, 6]
     assert not (tmp_path / "results.1").exists()
     a, b = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "results"))
@@ -146,14 +146,14 @@ def test_somebody_elses_folder_is_left_alone(model_folder: Callable[..., Path], 
     place.mkdir()
     (place / "thesis.txt").write_text("years of work")
     with pytest.raises(SettingError) as caught:
-        run(request(tmp_path, model_folder(), output_dir=str(place)))
+        fine_tune(request(tmp_path, model_folder(), output_dir=str(place)))
     assert "OUTPUT_DIR=" in str(caught.value.fix)
     assert [p.name for p in place.iterdir()] == ["thesis.txt"]
 
 
 def test_wrong_input_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
-        run(request(tmp_path, tmp_path / "no such model"))
+        fine_tune(request(tmp_path, tmp_path / "no such model"))
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.jsonl"]
 
 
@@ -167,7 +167,7 @@ def test_a_run_whose_check_fails_is_no_success(
 
     real = stages.save_adapter
     monkeypatch.setattr(stages, "save_adapter", save_zeros)  # as if saving had lost what was learned
-    report = run(request(tmp_path, model_folder()))
+    report = fine_tune(request(tmp_path, model_folder()))
     failed = {check.name for check in report.checks if not check.passed}
     assert failed == {"adapter_weights", "reloads_the_same", "changes_the_model"}
     assert report.status == "failed"

@@ -413,8 +413,7 @@ def test_two_at_the_same_time_do_the_work_once(machine: Machine) -> None:
         first.communicate(timeout=20)
     assert (first.returncode, second.returncode) == (0, 0)
     assert "Another set-up is running" in second.stdout
-    assert sum(call.startswith("venv") for call in machine.calls()) == 1
-    assert len(machine.torch_calls()) == 1
+    assert len(machine.calls()) == 5, "one venv, and one install each of build tools, requirements, torch and nuguna"
 
 
 def test_a_lock_left_by_a_dead_process_is_taken_over(machine: Machine) -> None:

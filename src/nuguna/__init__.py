@@ -6,9 +6,9 @@ The public Python API, loaded when first used, so that importing the package cos
     detect(folder) -> Hardware               what this machine is
     load_dataset(source) -> Dataset          read and check the data
     decide(request, hardware, dataset)       -> (Plan, BaseModel): every value with its reason
-    run(request, …) -> Report                the whole job: plan, train, measure, prove, write
+    fine_tune(request, …) -> Report          the whole job: plan, train, measure, prove, write
     open_session(folder) -> Session          use a finished run: session.ask("…")
-    screen(lang) -> Screen                   shows a run in the terminal: run(request, tell=screen("en"), …)
+    screen(lang) -> Screen                   shows a run in the terminal: fine_tune(request, tell=screen("en"), …)
     NugunaError                              base of all errors: what happened, what was seen, what to do next
 """
 
@@ -20,14 +20,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Request": "settings",
-    "detect": "hardware",
-    "load_dataset": "data.conversation",
-    "decide": "stages",
-    "run": "run",
-    "open_session": "chat",
-    "screen": "ui.screen",
-    "NugunaError": "errors",
+    "Request": ("settings", "Request"),
+    "detect": ("hardware", "detect"),
+    "load_dataset": ("data.conversation", "load_dataset"),
+    "decide": ("stages", "decide"),
+    "fine_tune": ("run", "run"),  # not `nuguna.run`, which is the module
+    "open_session": ("chat", "open_session"),
+    "screen": ("ui.screen", "screen"),
+    "NugunaError": ("errors", "NugunaError"),
 }
 __all__ = sorted(_HOMES)
 
@@ -35,4 +35,5 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

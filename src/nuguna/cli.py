@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .errors import Interrupted, NugunaError
+from .errors import Interrupted, NugunaError, SettingError
 from .language import Translate, choose_language, translator
 from .message import say
 from .settings import SETTINGS, Request, gather
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .ui.screen import Screen
 
 DEFAULT_RUN = "./results"
+_CommandLineError: Any = typer.BadParameter.__bases__[0]  # any fault in a command line; typer gives it no public name
 
 
 def _help_language() -> str:
@@ -231,6 +232,17 @@ class _errors:  # noqa: N801 - a context manager, read as a word
         raise typer.Exit(1)
 
 
+def _misunderstood(words: list[str], reason: str) -> SettingError:
+    """`reason` is typer's own English sentence; who reads another language sees what was typed instead."""
+    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    chosen = [word for word in words[:1] if word in commands]
+    return SettingError(
+        say("This command line was not understood."),
+        seen=say("{reason}", reason=reason) if reason else say("You typed: {words}", words=" ".join(["nuguna", *words])),
+        fix=say("See what there is: {command}", command=" ".join(["nuguna", *chosen, "--help"])),
+    )
+
+
 def program() -> str:
     """How the user can call us: `nuguna` when it is on the PATH, else the path from here."""
     if shutil.which("nuguna"):
@@ -268,4 +280,10 @@ def main() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    app()
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="nuguna", standalone_mode=False)
+    except _CommandLineError as error:
+        lang, screen = _screen(None, "--json" in sys.argv)
+        screen.error(_misunderstood(sys.argv[1:], error.format_message() if lang == "en" else ""))
+        sys.exit(SettingError.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -22,6 +22,8 @@ T = TypeVar("T")
 SMALL_MODEL_PARAMETERS = 30_000_000
 # Tokens of one micro-batch beyond which a larger one no longer runs faster: the products already fill the processor.
 ENOUGH_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 16384}
+TYPICAL_TOKENS = 96  # an example of the medical set, as this module estimates it, rounded up
+LEAST_STEPS = 50
 # What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments, other programs).
 MEMORY_SHARE = 0.85
 # Measured training rates, FLOP/s, for a first guess of the time (a 2-core AVX512_BF16 server, the demo model;
@@ -101,10 +103,10 @@ def make_plan(
     device = wishes.edited("device", DEVICES) or Choice(hardware.device, say("found on this machine"), "hardware")
     base, model = _choose_model(wishes, hardware, candidates)
     dtype = wishes.edited("dtype", DTYPES) or _choose_dtype(base, hardware)
-    max_steps = wishes.get("max_steps") or _model_default("max_steps", base.max_steps)
     batch_size = wishes.get("batch_size") or _model_default("batch_size", base.batch_size)
     length = wishes.get("max_seq_length") or _choose_length(base, facts)
     length = _within_context(length, base)
+    max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * _mean_tokens(base, facts, length.value))
     lora_r = wishes.get("lora_r") or _default("lora_r", say("large enough to learn new facts, small beside the model"))
     lora_alpha = wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank"))
     fit = _Fit(base, hardware, dtype.value, lora_r.value, min(length.value, _longest_tokens(base, facts)))
@@ -280,6 +282,18 @@ def _model_default(name: str, value: int | None) -> Choice[int]:
     if value is None:
         return _default(name, say("a good first run"))
     return Choice(value, say("what suits this model best"), "model")
+
+
+def _choose_steps(base: BaseModel, tokens_per_step: float) -> Choice[int]:
+    """The model's own number of steps was found on short examples; with longer ones fewer steps read as much in the same time."""
+    steps = _model_default("max_steps", base.max_steps)
+    if base.max_steps is None or base.batch_size is None:
+        return steps
+    affordable = int(base.max_steps * base.batch_size * TYPICAL_TOKENS / tokens_per_step)
+    if affordable >= steps.value:
+        return steps
+    reason = say("the examples are long: so many steps take about as long as {steps} with short ones", steps=steps.value)
+    return Choice(max(LEAST_STEPS, affordable), reason, "data")
 
 
 def _choose_model(wishes: _Wishes, hardware: Hardware, candidates: Sequence[BaseModel]) -> tuple[BaseModel, Choice[str]]:

@@ -223,6 +223,7 @@ def _number(metric: _Metric, before: Mapping[str, float], after: Mapping[str, fl
         "technical": metric.technical,
         "title": t(metric.title),
         "meaning": t(metric.meaning),
+        "higher_is_better": metric.higher_is_better,
         "direction": t(say("Higher is better.") if metric.higher_is_better else say("Lower is better.")),
         "before": old_text,
         "after": new_text,
