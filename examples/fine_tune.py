@@ -29,8 +29,8 @@ question = "의학에서 고혈압의 증상은"  # 학습한 뒤에 해 볼 질
 lang = "ko"  # 화면에 나오는 말 / language of the screen: "ko", "en"
 
 
-def main() -> nuguna.Report:
-    """다섯 단계 / the five steps."""
+def main() -> str:
+    """다섯 단계. 어떻게 끝났는지 돌려줘요. / The five steps; returns how the run ended."""
     show = nuguna.screen(lang)  # 진행 상황을 보여 주는 화면 / shows what happens
     wish = nuguna.Request(
         model=model,
@@ -71,11 +71,11 @@ def main() -> nuguna.Report:
     print(f"\n5. {question}")
     print(f"   학습 전 / before: {nuguna.open_session(folder, use_base=True).ask(question).text}")
     print(f"   학습 후 / after:  {nuguna.open_session(folder).ask(question).text}")
-    return report
+    return report.status
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(0 if main().status == "succeeded" else 1)
+        sys.exit(0 if main() == "succeeded" else 1)
     except nuguna.NugunaError as error:  # 무슨 일인지, 무엇을 하면 되는지 / what happened and what to do
         sys.exit(str(error))

@@ -76,7 +76,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The document of report.json. A metric that is not a finite number is null, since JSON has no such numbers."""
-        unseen = self.unseen and {when: _finite(metrics) for when, metrics in self.unseen.items()}
+        unseen = None if self.unseen is None else {when: _finite(metrics) for when, metrics in self.unseen.items()}
         return {
             "status": self.status,
             "model": self.model,
@@ -318,7 +318,7 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
         "samples": report.samples,
         "checks": [_check(check, t) for check in report.checks],
         "plan": _plan_rows(plan, t),
-        "commands": [(t(what), f"{command} {argument}".strip()) for what, command, argument in _commands(plan, t)],
+        "commands": [(t(what), command) for what, command in _commands(plan, t)],
         "limits": [t(text) for text in _limits(report)],
     }
     return _environment(autoescape=True).get_template("report.html.jinja").render(context)
@@ -386,14 +386,14 @@ def _plan_rows(plan: Plan, t: Translate) -> list[dict[str, str]]:
     return rows
 
 
-def _commands(plan: Plan, t: Translate) -> list[tuple[Message, str, str]]:
-    """(what it does, command, argument)"""
-    folder = shlex.quote(plan.output_dir.value)
+def _commands(plan: Plan, t: Translate) -> list[tuple[Message, str]]:
+    """What can be done with the run folder, each with the line to type."""
+    folder, question = shlex.quote(plan.output_dir.value), f'"{t(say("your question"))}"'
     return [
-        (say("Ask it one question"), f"nuguna ask {folder}", '"{}"'.format(t(say("your question")))),
-        (say("The same question without the training, to compare"), f"nuguna ask {folder} --base", '"{}"'.format(t(say("your question")))),
-        (say("Talk with it"), f"nuguna chat {folder}", ""),
-        (say("Measure it again"), f"nuguna evaluate {folder}", ""),
+        (say("Ask it one question"), f"nuguna ask {folder} {question}"),
+        (say("The same question without the training, to compare"), f"nuguna ask {folder} {question} --base"),
+        (say("Talk with it"), f"nuguna chat {folder}"),
+        (say("Measure it again"), f"nuguna evaluate {folder}"),
     ]
 
 
@@ -434,7 +434,7 @@ def _chart(losses: Sequence[tuple[int, float]], t: Translate) -> dict[str, Any] 
 
     first, last = smooth[0], smooth[-1]
     description = say(
-        "The training loss went from {first} at step {first_step} to {last} at step {last_step}.",
+        "Smoothed, the training loss went from {first} at step {first_step} to {last} at step {last_step}.",
         first=f"{first[1]:.3f}",
         first_step=first[0],
         last=f"{last[1]:.3f}",
@@ -477,7 +477,7 @@ def _marks(lowest: float, highest: float, count: int) -> list[float]:
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~#!$]")
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;", "@": "&#64;"}  # the last two make bare addresses into links
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 _CARD = {
     "what": say("What this is"),
@@ -531,7 +531,7 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "samples": report.samples[:5],
         "checks": [_check(check, t) for check in report.checks],
         "snippet": _snippet(base, name, t),
-        "licence": say("The adapter builds on a base model under this licence: {licence}. Its terms apply here too.", licence=licence),
+        "licence": say("The base model's licence is {licence}. Its terms apply to this adapter too.", licence=licence),
         "limits": [t(text) for text in [*_limits(report), _DECISIONS]],
     }
     context |= {key: t(text) for key, text in context.items() if isinstance(text, Message)}
@@ -572,7 +572,9 @@ def _snippet(base: str, name: str, t: Translate) -> Markup:
                 "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()",
                 "",
                 f'messages = [{{"role": "user", "content": {_quoted(t(say("your question")))}}}]',
-                'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)',
+                "inputs = tokenizer.apply_chat_template(",
+                '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True',
+                ")",
                 "with torch.inference_mode():",
                 "    output = model.generate(**inputs, max_new_tokens=256, do_sample=False)",
                 'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))',
@@ -591,4 +593,5 @@ def _markdown(value: object) -> str:
     if isinstance(value, Markup):
         return value
     line = " ".join(str(value).split())
-    return "".join(_HTML.get(sign, sign) for sign in _MARKDOWN.sub(lambda match: "\\" + match[0], line))
+    escaped = "".join(_HTML.get(sign, sign) for sign in _MARKDOWN.sub(lambda match: "\\" + match[0], line))
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")  # GitHub's Markdown links bare addresses
