@@ -127,7 +127,7 @@ def check_answers_stop(stop_rate: float, end_before: float | None, end_after: fl
     `stop_rate` is the share of generated answers that stopped. `end_before` and `end_after` are the mean probabilities of an
     end token at the true ends of held-out answers; None when all of them are cut by the window, so that no end was ever seen.
     """
-    percent = f"{100 * stop_rate:.0f} %"
+    percent = _percent(stop_rate)
     if end_before is None or end_after is None:
         detail = say("every held-out answer is longer than the window, so the model never sees an end")
         return Check("answers_stop", stop_rate >= STOPS, detail, say("Let examples be longer: MAX_SEQ_LENGTH=1024 ./run.sh"))
@@ -135,7 +135,11 @@ def check_answers_stop(stop_rate: float, end_before: float | None, end_after: fl
     detail = say(
         "{percent} of the answers ended by themselves; where it should end, the end is expected with {after}, before {before}",
         percent=percent,
-        after=f"{100 * end_after:.2g} %",
-        before=f"{100 * end_before:.2g} %",
+        after=_percent(end_after),
+        before=_percent(end_before),
     )
     return Check("answers_stop", stop_rate >= STOPS or learned, detail, say("Train longer: MAX_STEPS=200 ./run.sh"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.1g} %"
