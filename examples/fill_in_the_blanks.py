@@ -33,8 +33,8 @@ per_device_train_batch_size = ____
 #     The longest example, in tokens; what is longer is cut. 512 is plenty.
 max_seq_length = ____
 
-# [5] 가중치를 몇 번 고칠까요? 500이면 잘 배워요. 20으로 하면 어떻게 될까요?
-#     How often are the weights changed? 500 learns well. What happens with 20?
+# [5] 가중치를 몇 번 고칠까요? 300이면 잘 배워요. 20으로 하면 어떻게 될까요?
+#     How often are the weights changed? 300 learns well. What happens with 20?
 max_steps = ____
 
 # [6] LoRA의 랭크 r: 곁에 붙이는 작은 행렬의 크기예요. 클수록 더 많이 배울 수 있어요. 보통 8에서 64 사이예요.

@@ -21,7 +21,7 @@ output_dir = "./results_example"  # 결과 폴더 / folder for the result
 
 per_device_train_batch_size = 16  # 한 스텝에 배우는 예제 수 / examples that one step learns from
 max_seq_length = 512  # 가장 긴 예제의 토큰 수 / longest example, in tokens
-max_steps = 500  # 가중치를 고치는 횟수 / how often the weights are changed
+max_steps = 300  # 가중치를 고치는 횟수 / how often the weights are changed
 r = 32  # LoRA의 랭크: 클수록 더 많이 배워요 / rank of the adapter: a larger one can learn more
 lora_alpha = 16  # LoRA의 세기 / how strongly the adapter acts
 

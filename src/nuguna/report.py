@@ -393,7 +393,6 @@ def _commands(plan: Plan, t: Translate) -> list[tuple[Message, str]]:
         (say("Ask it one question"), f"nuguna ask {folder} {question}"),
         (say("The same question without the training, to compare"), f"nuguna ask {folder} {question} --base"),
         (say("Talk with it"), f"nuguna chat {folder}"),
-        (say("Measure it again"), f"nuguna evaluate {folder}"),
     ]
 
 
