@@ -184,16 +184,16 @@ METRICS = (
     ),
     _Metric(
         "loss",
-        "",
-        say("Surprise (loss)"),
+        "loss",
+        say("Surprise"),
         say("How much the right answers surprise the model. This is what training pushes down."),
         higher_is_better=False,
         decimals=3,
     ),
     _Metric(
         "perplexity",
-        "",
-        say("Hesitation (perplexity)"),
+        "perplexity",
+        say("Hesitation"),
         say("Among about how many pieces of words the model wavers each time. 1 would be no doubt at all."),
         higher_is_better=False,
     ),
@@ -339,7 +339,9 @@ def _verdict(report: Report, t: Translate) -> dict[str, Any]:
     if report.status == "succeeded":
         return {"headline": t(say("Your model was trained, and the checks prove it.")), "reasons": [t(passed)], "fixes": []}
     headline = say("The training ended, but the result did not pass.") if failed else say("The training did not succeed.")
-    reasons = [t(say("Failed: {check}.", check=_check_title(check))) for check in failed] or [
+    reasons = [
+        t(say("This check failed: “{check}” ({detail}).", check=_check_title(check), detail=check.detail)) for check in failed
+    ] or [
         t(say("The log file in the folder where you started says what happened."))
     ]
     fixes = list(dict.fromkeys(t(check.fix) for check in failed if check.fix is not None))
@@ -417,7 +419,7 @@ def _chart(losses: Sequence[tuple[int, float]], t: Translate) -> dict[str, Any] 
     points = [(step, loss) for step, loss in losses if math.isfinite(loss)]
     if not points:
         return None
-    window = max(1, len(points) // 20)
+    window = max(1, len(points) // 40)
     smooth = _smooth(points, window)
     x_marks = _marks(0, max(step for step, _ in points), 5)
     y_marks = _marks(min(loss for _, loss in points), max(loss for _, loss in points), 5)

@@ -44,7 +44,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> str:
 
 def encode_prompt(tokenizer: Any, turns: Sequence[Turn]) -> list[int]:
     """Token ids of turns, ready for an answer. The template brings its own begin token, so none is added."""
-    return list(tokenizer(render(tokenizer, turns, for_answer=True), add_special_tokens=False)["input_ids"])
+    return _token_ids(tokenizer, render(tokenizer, turns, for_answer=True))
 
 
 def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
@@ -53,18 +53,25 @@ def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids:
     `end_ids` are the tokens that end an answer. Raises `DataError` when the template does not show the answers as they are.
     """
     text = render(tokenizer, conversation.turns, for_answer=False)
-    spans = _answer_spans(tokenizer, conversation, text)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids: list[int] = list(encoded["input_ids"])
-    trained = [False] * len(ids)
-    for start, stop in spans:
-        inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < stop and b > start]
-        last = next((i for i in inside if ids[i] in end_ids and encoded["offset_mapping"][i][0] >= start), None)
-        for i in inside:
-            trained[i] = last is None or i <= last  # what the template puts after the end token is not the model's to say
+    ids: list[int] = []
+    trained: list[bool] = []
+    place = 0
+    for start, stop in [*_answer_spans(tokenizer, conversation, text), (len(text), len(text))]:
+        # Prompt and answer are tokenised apart, as they are when a question is asked: a blank at the end of the prompt would
+        # otherwise melt into the first word of the answer, and training would see tokens that `ask` never produces.
+        prompt, answer = _token_ids(tokenizer, text[place:start]), _token_ids(tokenizer, text[start:stop])
+        end = next((i for i, token in enumerate(answer) if token in end_ids), len(answer))
+        ids += prompt + answer
+        # what the template puts after the end token is not the model's to say
+        trained += [False] * len(prompt) + [i <= end for i in range(len(answer))]
+        place = stop
     if trained:
         trained[0] = False
     return Encoded(tuple(ids[:max_length]), tuple(trained[:max_length]), cut=len(ids) > max_length)
+
+
+def _token_ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
 def _answer_spans(tokenizer: Any, conversation: Conversation, text: str) -> list[tuple[int, int]]:
@@ -97,7 +104,7 @@ def end_token_ids(tokenizer: Any, generation_eos: int | Sequence[int] | None) ->
     ids.update([generation_eos] if isinstance(generation_eos, int) else generation_eos or ())
     probe = (Turn("user", "a"), Turn("assistant", "b"))
     tail = render(tokenizer, probe, for_answer=False)[len(render(tokenizer, probe[:1], for_answer=True)) + 1 :]
-    special = set(tokenizer.all_special_ids)
-    first = next((i for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special), None)
+    special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
+    first = next((i for i in _token_ids(tokenizer, tail) if i in special), None)
     ids.add(first)
     return frozenset(i for i in ids if i is not None)

@@ -1,0 +1,91 @@
+"""Which tokens are trained: exactly the assistant's words and the token that ends its turn, in every kind of template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conftest import DEMO_MODEL
+from nuguna.data.conversation import Conversation, Turn
+from nuguna.data.encode import DEFAULT_TEMPLATE, encode, encode_prompt, end_token_ids
+from nuguna.model import load_tokenizer
+
+THINKING = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{% if m.role == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+WITH_BEGIN = (
+    "{{ '<|endoftext|>' }}{% for m in messages %}{{ '[' + m.role + '] ' + m.content }}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}"
+)
+TEMPLATES = {"chatml": None, "thinking": THINKING, "begin": WITH_BEGIN, "default": DEFAULT_TEMPLATE}
+ASK, REPLY = Turn("user", "고혈압의 증상은 무엇인가요?"), Turn("assistant", "두통과 어지러움입니다. 뷁쀍!")
+
+
+@pytest.fixture
+def tokenizer(request: pytest.FixtureRequest) -> Any:
+    loaded = load_tokenizer(DEMO_MODEL)
+    template = TEMPLATES[getattr(request, "param", "chatml")]
+    loaded.chat_template = template or loaded.chat_template
+    return loaded
+
+
+def trained_text(tokenizer: Any, *turns: Turn, max_length: int = 512) -> str:
+    encoded = encode(tokenizer, Conversation(turns, "f", 1), max_length, end_token_ids(tokenizer, None))
+    return str(tokenizer.decode([i for i, t in zip(encoded.ids, encoded.trained, strict=True) if t]))
+
+
+@pytest.mark.parametrize("tokenizer", TEMPLATES, indirect=True)
+def test_the_answer_and_its_end_are_trained_and_nothing_else(tokenizer: Any) -> None:
+    assert trained_text(tokenizer, ASK, REPLY) == REPLY.content + "<|im_end|>"
+
+
+@pytest.mark.parametrize("tokenizer", ["chatml", "begin", "default"], indirect=True)
+def test_every_answer_of_a_conversation_is_trained(tokenizer: Any) -> None:
+    turns = (Turn("system", "짧게 답하세요."), ASK, REPLY, Turn("user", "And asthma?"), Turn("assistant", "Wheezing."))
+    assert trained_text(tokenizer, *turns) == REPLY.content + "<|im_end|>" + "Wheezing.<|im_end|>"
+
+
+@pytest.mark.parametrize("tokenizer", TEMPLATES, indirect=True)
+def test_what_is_asked_later_begins_byte_for_byte_like_what_was_trained(tokenizer: Any) -> None:
+    encoded = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, end_token_ids(tokenizer, None))
+    prompt = encode_prompt(tokenizer, (ASK,))
+    assert list(encoded.ids[: len(prompt)]) == prompt
+    assert not any(encoded.trained[: len(prompt)]) and encoded.trained[len(prompt)]
+
+
+@pytest.mark.parametrize("tokenizer", ["begin"], indirect=True)
+def test_the_begin_token_stands_once(tokenizer: Any) -> None:
+    begin = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert encode_prompt(tokenizer, (ASK,)).count(begin) == 1
+    assert encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, frozenset()).ids.count(begin) == 1
+
+
+def test_the_end_is_trained_even_when_it_serves_as_padding(tokenizer: Any) -> None:
+    tokenizer.pad_token = tokenizer.eos_token
+    assert trained_text(tokenizer, ASK, REPLY).endswith("<|im_end|>")
+
+
+def test_a_cut_example_says_so_and_has_no_end(tokenizer: Any) -> None:
+    whole = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, end_token_ids(tokenizer, None))
+    assert not whole.cut
+    cut = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), len(whole.ids) - 4, end_token_ids(tokenizer, None))
+    assert (
+        cut.cut
+        and cut.num_trained > 0
+        and tokenizer.eos_token_id not in [i for i, t in zip(cut.ids, cut.trained, strict=True) if t]
+    )
+    only_prompt = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 5, end_token_ids(tokenizer, None))
+    assert only_prompt.num_trained == 0
+
+
+def test_the_end_tokens_are_found_in_tokenizer_config_and_template(tokenizer: Any) -> None:
+    end, other = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    assert end_token_ids(tokenizer, [other]) == {end, other}
+    tokenizer.eos_token = "<|endoftext|>"  # as in base models whose template ends turns with another token
+    assert end_token_ids(tokenizer, None) == {end, other}

@@ -1,0 +1,182 @@
+"""The planner: pure, complete, with a reason for everything; and the plan as a file."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nuguna.catalog import BaseModel, demo_model, load_catalog
+from nuguna.data.read import DataFacts
+from nuguna.errors import SettingError
+from nuguna.hardware import Hardware
+from nuguna.language import translator
+from nuguna.message import say
+from nuguna.plan import Plan, make_plan
+from nuguna.planfile import SOURCES, plan_toml, read_plan, split_edited, write_plan
+from nuguna.settings import Request, gather
+
+GB = 10**9
+
+
+def machine(device: str = "cpu", memory: float = 8, dtype: str = "float32", **values: Any) -> Hardware:
+    settings = {
+        "device": device,
+        "name": "a machine",
+        "num_devices": 1,
+        "memory_bytes": int(memory * GB),
+        "system_memory_bytes": int(2 * memory * GB),
+        "num_cores": 4,
+        "free_disk_bytes": 100 * GB,
+        "dtype": dtype,
+        "dtype_reason": say("because"),
+    }
+    return Hardware(**{**settings, **values})
+
+
+LAPTOP, SMALL, M1 = machine(), machine(memory=2, num_cores=2), machine("mps", 5.5, "float16")
+T4, H100 = machine("cuda", 15), machine("cuda", 79, "bfloat16")
+FACTS = DataFacts(source="pairs.csv", num_examples=500, num_heldout=0, mean_chars=300.0, max_chars=2000, has_korean=True)
+DEMO_FACTS = DataFacts(source="demo", num_examples=4088, num_heldout=2044, mean_chars=110.0, max_chars=283, has_korean=True)
+
+
+def known(name: str) -> BaseModel:
+    return next(m for m in load_catalog() if m.id == name)
+
+
+def plan(
+    request: Request | None = None, hardware: Hardware = LAPTOP, facts: DataFacts = FACTS, *models: BaseModel, **edited: Any
+) -> Plan:
+    return make_plan(request or Request(), hardware, facts, models or (demo_model(),), edited)
+
+
+def test_planning_needs_no_torch() -> None:
+    code = "import sys, nuguna.planfile, nuguna.data.conversation, nuguna.hub; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("hardware", [LAPTOP, SMALL, M1, T4, H100], ids=lambda h: f"{h.device}{h.memory_bytes // GB}")
+def test_auto_takes_the_best_that_fits_and_every_choice_has_a_reason(hardware: Hardware) -> None:
+    made = plan(Request(), hardware, FACTS, *load_catalog(), demo_model())
+    chosen = next((m for m in load_catalog() if m.id == made.model.value), None)
+    better = [m for m in load_catalog() if chosen and m.quality > chosen.quality]
+    assert made.fits
+    assert made.memory.total_bytes <= hardware.memory_bytes
+    assert all(m.num_parameters > chosen.num_parameters / 3 for m in better) if chosen else made.model.value == "demo"
+    for name, choice in made.choices().items():
+        assert str(choice.reason), name
+        assert choice.source in SOURCES, name
+
+
+def test_a_larger_machine_never_gets_a_worse_model() -> None:
+    quality = []
+    for hardware in (SMALL, T4, H100):
+        made = plan(Request(), hardware, FACTS, *load_catalog(), demo_model())
+        quality.append(next((m.quality for m in load_catalog() if m.id == made.model.value), 0))
+    assert quality == sorted(quality) and quality[-1] > quality[0]
+
+
+def test_without_any_other_model_it_is_the_demo_with_its_own_values() -> None:
+    made = plan(facts=DEMO_FACTS)
+    demo = demo_model()
+    assert made.model.value == "demo" and "cannot be reached" in str(made.model.reason)
+    assert (made.max_steps.value, made.batch_size.value, made.learning_rate.value) == (
+        demo.max_steps,
+        demo.batch_size,
+        demo.learning_rate,
+    )
+    assert made.dtype.value == "float32"
+
+
+def test_wishes_come_through_with_their_source() -> None:
+    request = gather({"max_steps": "50"}, {"BATCH_SIZE": "1", "OUTPUT_DIR": "./quick_test"}, {"lora_r": 8})
+    made = plan(request)
+    assert (made.max_steps.value, made.batch_size.value, made.output_dir.value, made.lora_r.value) == (50, 1, "./quick_test", 8)
+    assert [made.choices()[n].source for n in ("max_steps", "batch_size", "lora_r", "seed")] == [
+        "flag",
+        "environment",
+        "plan file",
+        "default",
+    ]
+    assert made.learning_rate.value == pytest.approx(demo_model().learning_rate / 4, rel=0.02)  # square root of 1/16
+
+
+def test_long_examples_mean_fewer_steps_of_the_demo_model() -> None:
+    long = DataFacts(source="long.csv", num_examples=500, num_heldout=0, mean_chars=3000.0, max_chars=20_000, has_korean=False)
+    assert 50 <= plan(facts=long).max_steps.value < demo_model().max_steps
+    assert plan(facts=long).max_steps.source == "data"
+    assert plan(Request(max_steps=400), LAPTOP, long).max_steps.value == 400
+
+
+def test_the_window_of_the_model_is_a_limit_and_said() -> None:
+    made = plan(Request(max_seq_length=5000))
+    assert made.max_seq_length.value == demo_model().context_tokens
+    assert "5000" in str(made.max_seq_length.reason)
+
+
+def test_too_large_a_model_does_not_fit_or_is_quantized() -> None:
+    big = known("Qwen/Qwen3-14B")
+    assert not plan(Request(model=big.id), LAPTOP, FACTS, big).fits
+    on_t4 = plan(Request(model=big.id), T4, FACTS, big)
+    assert on_t4.quantization.value == "4bit"
+    assert plan(Request(model=big.id), H100, FACTS, big).quantization.value == "none"
+
+
+def test_edited_values_are_taken_or_refused() -> None:
+    made = plan(micro_batch_size=2, dtype="bfloat16", gradient_checkpointing=True, warmup_steps=7, max_grad_norm=0.5)
+    assert (made.micro_batch_size.value, made.dtype.value, made.gradient_checkpointing.value) == (2, "bfloat16", True)
+    assert (made.warmup_steps.value, made.max_grad_norm.value, made.dtype.source) == (7, 0.5, "plan file")
+    for name, value in {
+        "micro_batch_size": 0,
+        "dtype": "int3",
+        "gradient_checkpointing": 1,
+        "weight_decay": -1,
+        "device": "tpu",
+    }.items():
+        with pytest.raises(SettingError) as caught:
+            plan(**{name: value})
+        assert name in str(caught.value.what)
+
+
+def test_any_request_gives_a_sound_plan() -> None:
+    rng = random.Random(1)
+    for _ in range(200):
+        models = rng.choice([(demo_model(),), (*load_catalog(), demo_model())])
+        wishes = {
+            "batch_size": rng.choice([None, 1, 7, 512]),
+            "max_seq_length": rng.choice([None, 16, 4096]),
+            "lora_r": rng.choice([None, 1, 256]),
+        }
+        made = plan(Request(**wishes), rng.choice([LAPTOP, SMALL, M1, T4, H100]), rng.choice([FACTS, DEMO_FACTS]), *models)
+        assert 1 <= made.micro_batch_size.value <= made.batch_size.value
+        assert made.predicted_seconds > 0 and made.memory.total_bytes > 0
+        assert made.warmup_steps.value <= made.max_steps.value
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_plan_file_holds_values_with_reasons_and_reads_back_the_same(lang: str, tmp_path: Path) -> None:
+    made = plan(Request(max_steps=12))
+    write_plan(made, tmp_path / "plan.toml", translator(lang))
+    text = (tmp_path / "plan.toml").read_text("utf-8")
+    for name, choice in made.choices().items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
+        assert translator(lang)(choice.reason) in line
+    wishes, edited = split_edited(read_plan(tmp_path / "plan.toml"))
+    again = make_plan(gather({}, {}, wishes), LAPTOP, FACTS, (demo_model(),), edited)
+    assert {n: c.value for n, c in again.choices().items()} == {n: c.value for n, c in made.choices().items()}
+    assert plan_toml(made, translator("ko")) != plan_toml(made, translator("en"))
+
+
+def test_an_unknown_key_or_broken_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    for text, expected in {"lora_rr = 3": "lora_r", "max_steps = ": "not valid TOML", "[a]\nb = 1": "unknown key"}.items():
+        file.write_text(text)
+        with pytest.raises(SettingError) as caught:
+            read_plan(file)
+        assert expected in str(caught.value)
+    with pytest.raises(SettingError):
+        read_plan(tmp_path / "none.toml")

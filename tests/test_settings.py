@@ -1,0 +1,65 @@
+"""Wishes: where they may stand, which place wins, and what is said about impossible ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from nuguna.errors import SettingError
+from nuguna.settings import SETTINGS, Request, Setting, gather
+
+FITTING: dict[str, tuple[Any, Any, Any]] = {
+    "model": ("a", "b", "c"),
+    "data": ("a", "b", "c"),
+    "output_dir": ("a", "b", "c"),
+    "learning_rate": ("0.1", "0.2", 0.3),
+    "lora_alpha": ("1.5", "2", 3),
+    "quantization": ("none", "8bit", "4bit"),
+    "lang": ("ko", "en", "auto"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_flag_before_environment_before_plan_file(setting: Setting) -> None:
+    flag, spoken, written = FITTING.get(setting.name, ("1", "2", 3))
+    everywhere = ({setting.name: flag}, {setting.env: spoken}, {setting.name: written})
+    for left_out, source in enumerate(("flag", "environment", "plan file")):
+        places = [{} if i < left_out else place for i, place in enumerate(everywhere)]
+        request = gather(*places)
+        expected = (flag, spoken, written)[left_out]
+        assert getattr(request, setting.name) == setting.parse(expected)
+        assert request.sources[setting.name] == source
+    assert getattr(gather({}, {setting.env: " "}, {}), setting.name) is None
+
+
+@pytest.mark.parametrize(
+    ("env", "value"),
+    [("BATCH_SIZE", v) for v in ("0", "-1", "1.5", "abc", "1e9", "99999999999")]
+    + [("LORA_R", "abc"), ("MAX_STEPS", "ten"), ("LEARNING_RATE", "nan"), ("LEARNING_RATE", "inf"), ("LEARNING_RATE", "0")]
+    + [("LEARNING_RATE", "2"), ("QUANTIZATION", "5bit"), ("NUGUNA_LANG", "fr"), ("SEED", "-1"), ("LORA_ALPHA", "x")],
+)
+def test_an_impossible_value_is_refused_in_the_users_spelling(env: str, value: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        gather({}, {env: value}, {})
+    assert env in str(caught.value.what) and value in str(caught.value.what)
+    assert caught.value.seen is not None and f"{env}=" in str(caught.value.fix)
+    name = next(s.name for s in SETTINGS if s.env == env)
+    with pytest.raises(SettingError) as caught:
+        gather({name: value}, {}, {})
+    assert "--" + name.replace("_", "-") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("batch_size", True), ("batch_size", 2.0), ("model", ""), ("lora_r", 0), ("seed", 1.5)]
+)
+def test_python_wishes_are_checked_too(name: str, value: Any) -> None:
+    with pytest.raises(SettingError):
+        Request(**{name: value})
+
+
+def test_a_request_cannot_be_changed_and_zero_is_a_seed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Request().seed = 3  # type: ignore[misc]
+    assert gather({}, {"SEED": "0"}, {}).seed == 0
