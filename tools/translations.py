@@ -44,7 +44,7 @@ def read() -> Catalog:
 
 def places(template: str) -> set[str]:
     """Names in braces."""
-    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name and name.isidentifier()}
 
 
 def problems(template: Catalog, korean: Catalog) -> list[str]:
@@ -90,7 +90,7 @@ def main() -> int:
             write_po(file, template, omit_header=True, no_location=False, include_lineno=False, width=130)
         with open(PO, "wb") as file:
             write_po(file, korean, omit_header=False, include_lineno=False, width=130)
-        MO.write_bytes(compiled(korean))
+        MO.write_bytes(compiled(read()))
     print("\n".join(missing) or "all translated")
     return 1 if missing else 0
 

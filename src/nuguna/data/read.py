@@ -134,7 +134,7 @@ def _decode(path: Path) -> tuple[str, str]:
 
 
 def _parse_jsonl(text: str, file: str) -> Iterator[Row | BadRow]:
-    for line, content in enumerate(text.splitlines(), 1):
+    for line, content in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand inside a text
         if content.strip():
             yield _json_row(content, file, line)
 

@@ -1,0 +1,101 @@
+"""The commands as a user types them: exit codes, languages, nothing written on a mistake, JSON alone on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NUGUNA = [sys.executable, "-m", "nuguna"]
+
+
+def nuguna(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, "NUGUNA_LANG": "en", "PYTHONIOENCODING": "utf-8", **environ}
+    return subprocess.run(
+        [*NUGUNA, *words], cwd=folder, env=settings, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+def test_help_is_instant_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shown = nuguna(tmp_path, "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert shown.returncode == 0 and all(name in shown.stdout for name in ("check", "plan", "train", "ask", "chat"))
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0  # processor time; 0.12 s on an idle machine
+    code = "import sys, nuguna.cli; sys.exit(bool({'torch', 'transformers', 'rich.console'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "said"),
+    [
+        (["train"], {"BATCH_SIZE": "0"}, "BATCH_SIZE cannot be '0'"),
+        (["train", "--lora-r", "abc"], {}, "--lora-r cannot be 'abc'"),
+        (["train"], {"DATASET": "missing.csv"}, "no dataset file"),
+        (["plan"], {"MODEL": "./nowhere"}, "nowhere"),
+        (["train", "--plan", "none.toml"], {}, "none.toml"),
+        (["plan", "--hardware", "none.json"], {}, "none.json"),
+        (["ask", "nowhere", "hello"], {}, "nowhere"),
+        (["train", "--foo"], {}, "--foo"),
+        (["trian"], {}, "trian"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_the_mend_exit_2_and_nothing_written(
+    words: list[str], environ: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    shown = nuguna(tmp_path, *words, **environ)
+    assert shown.returncode == 2, shown.stdout + shown.stderr
+    text = shown.stdout + shown.stderr
+    assert said in text and "→" in text and "Traceback" not in text
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith("training_log_")] == []
+    assert words[0] == "train" and "DATASET" in environ or not list(tmp_path.iterdir())
+
+
+def test_a_mistake_is_told_in_korean(tmp_path: Path) -> None:
+    shown = nuguna(tmp_path, "train", BATCH_SIZE="0", NUGUNA_LANG="ko")
+    assert "BATCH_SIZE 값으로" in shown.stdout or "BATCH_SIZE" in shown.stdout
+    assert not any(word in shown.stdout for word in ("cannot", "must", "example"))
+
+
+def test_plan_prints_json_alone_and_writes_the_file(tmp_path: Path) -> None:
+    machine = json.loads(nuguna(tmp_path, "check", "--json").stdout)
+    assert {"device", "name", "num_devices", "memory_bytes", "system_memory_bytes", "num_cores"} <= set(machine)
+    assert {"free_disk_bytes", "dtype", "dtype_reason", "problems"} <= set(machine)
+    machine.update(device="cuda", name="NVIDIA H100", memory_bytes=80 * 10**9, dtype="bfloat16")
+    (tmp_path / "h100.json").write_text(json.dumps(machine))
+    shown = nuguna(tmp_path, "plan", "--hardware", "h100.json", "--model", "demo", "--json")
+    made = json.loads(shown.stdout)
+    assert set(made) == {"fits", "choices", "memory", "predicted_seconds"}
+    assert made["choices"]["device"] == {"value": "cuda", "reason": "found on this machine", "source": "hardware"}
+    assert set(made["memory"]) == {"usable_bytes", "predicted_peak_bytes", "parts"}
+    assert (tmp_path / "plan.toml").is_file()
+
+
+def test_the_main_job_in_korean_shows_no_english_sentence(tmp_path: Path) -> None:
+    shown = nuguna(tmp_path, "train", "--model", "demo", "--max-steps", "2", "--batch-size", "2", NUGUNA_LANG="ko")
+    allowed = ("nuguna ", "ROUGE-L", "BLEU", "chrF", "perplexity")
+    english = []
+    for line in shown.stdout.splitlines():
+        run = 0
+        for word in line.split():
+            run = run + 1 if word.isascii() and word.isalpha() and word not in allowed else 0
+            if run == 3:
+                english.append(line)
+    assert shown.stdout and not english
+    log = next(tmp_path.glob("training_log_*.log")).read_text("utf-8")
+    assert "학습 1/2단계 - 손실:" in log
+
+
+def test_json_of_the_main_job_stands_alone_and_the_log_has_its_lines(tmp_path: Path) -> None:
+    shown = nuguna(tmp_path, "train", "--model", "demo", "--max-steps", "2", "--batch-size", "2", "--json")
+    report = json.loads(shown.stdout)
+    assert report["status"] in ("succeeded", "failed")
+    assert shown.returncode == (0 if report["status"] == "succeeded" else 1)
+    assert "Training step 1/2 - Loss: " in next(tmp_path.glob("training_log_*.log")).read_text("utf-8")
+    answer = json.loads(nuguna(tmp_path, "ask", "results", "What is asthma?", "--json").stdout)
+    assert set(answer) == {"question", "answer", "stopped", "num_tokens", "tokens_per_second"}
