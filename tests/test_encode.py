@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from conftest import DEMO_MODEL
 from nuguna.data.conversation import Conversation, Turn
 from nuguna.data.encode import DEFAULT_TEMPLATE, encode, encode_prompt, end_token_ids
+from nuguna.errors import DataError
 from nuguna.model import load_tokenizer
 
 THINKING = (
@@ -45,10 +47,37 @@ def test_the_answer_and_its_end_are_trained_and_nothing_else(tokenizer: Any) -> 
     assert trained_text(tokenizer, ASK, REPLY) == REPLY.content + "<|im_end|>"
 
 
-@pytest.mark.parametrize("tokenizer", ["chatml", "begin", "default"], indirect=True)
+@pytest.mark.parametrize("tokenizer", TEMPLATES, indirect=True)
 def test_every_answer_of_a_conversation_is_trained(tokenizer: Any) -> None:
     turns = (Turn("system", "짧게 답하세요."), ASK, REPLY, Turn("user", "And asthma?"), Turn("assistant", "Wheezing."))
     assert trained_text(tokenizer, *turns) == REPLY.content + "<|im_end|>" + "Wheezing.<|im_end|>"
+
+
+@pytest.mark.parametrize("tokenizer", ["thinking"], indirect=True)
+@pytest.mark.parametrize("words", ["a", "네", "<b>", "assistant"])
+def test_an_answer_is_not_mistaken_for_the_same_words_elsewhere(words: str, tokenizer: Any) -> None:
+    ask, reply = Turn("user", words), Turn("assistant", words)
+    encoded = encode(tokenizer, Conversation((ask, reply, ask, reply), "f", 1), 512, end_token_ids(tokenizer, None))
+    first = encode_prompt(tokenizer, (ask,))  # the earlier answer stands without the thinking block
+    block = len(tokenizer("<think>\n\n</think>\n\n", add_special_tokens=False)["input_ids"])
+    places = [i for i, t in enumerate(encoded.trained) if t]
+    assert places[0] == len(first) - block
+    assert tokenizer.decode([encoded.ids[i] for i in places]) == f"{words}<|im_end|>" * 2
+
+
+def test_a_syllable_of_several_tokens_at_the_border_is_trained_whole(tokenizer: Any) -> None:
+    ask, reply = Turn("user", "뷁쀍"), Turn("assistant", "뷁쀍")
+    assert len(tokenizer("뷁쀍", add_special_tokens=False)["input_ids"]) > 2
+    assert trained_text(tokenizer, ask, reply) == "뷁쀍<|im_end|>"
+
+
+def test_a_conversation_that_the_template_refuses_is_an_error_of_the_data(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    with pytest.raises(DataError, match="no system"):
+        encode(tokenizer, Conversation((Turn("system", "s"), ASK, REPLY), "f", 1), 512, frozenset())
+    tokenizer.chat_template = THINKING.replace("m.content", "m.content | upper")
+    with pytest.raises(DataError, match="Line 1 of f"):
+        encode(tokenizer, Conversation((ASK, Turn("assistant", "bcd"), ASK, REPLY), "f", 1), 512, frozenset())
 
 
 @pytest.mark.parametrize("tokenizer", TEMPLATES, indirect=True)
@@ -62,6 +91,10 @@ def test_what_is_asked_later_begins_byte_for_byte_like_what_was_trained(tokenize
 @pytest.mark.parametrize("tokenizer", ["begin"], indirect=True)
 def test_the_begin_token_stands_once(tokenizer: Any) -> None:
     begin = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    # tokenizers of Llama and Gemma put one before every text, the template writes another
+    adding = TemplateProcessing(single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", begin)])
+    tokenizer.backend_tokenizer.post_processor = adding
+    assert tokenizer("a")["input_ids"][0] == begin
     assert encode_prompt(tokenizer, (ASK,)).count(begin) == 1
     assert encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, frozenset()).ids.count(begin) == 1
 
@@ -88,4 +121,6 @@ def test_the_end_tokens_are_found_in_tokenizer_config_and_template(tokenizer: An
     end, other = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     assert end_token_ids(tokenizer, [other]) == {end, other}
     tokenizer.eos_token = "<|endoftext|>"  # as in base models whose template ends turns with another token
+    assert end_token_ids(tokenizer, None) == {end, other}
+    tokenizer.chat_template = THINKING.replace("loop.last", "false")  # the block stands in the prompt alone
     assert end_token_ids(tokenizer, None) == {end, other}

@@ -92,6 +92,12 @@ def test_without_any_other_model_it_is_the_demo_with_its_own_values() -> None:
     assert made.dtype.value == "float32"
 
 
+def test_the_demo_is_not_blamed_on_the_network_when_others_are_there_but_too_large() -> None:
+    made = plan(Request(), SMALL, FACTS, known("Qwen/Qwen3-14B"), demo_model())
+    assert made.model.value == "demo"
+    assert "too large" in str(made.model.reason)
+
+
 def test_wishes_come_through_with_their_source() -> None:
     request = gather({"max_steps": "50"}, {"BATCH_SIZE": "1", "OUTPUT_DIR": "./quick_test"}, {"lora_r": 8})
     made = plan(request)
@@ -135,11 +141,18 @@ def test_edited_values_are_taken_or_refused() -> None:
         "dtype": "int3",
         "gradient_checkpointing": 1,
         "weight_decay": -1,
-        "device": "tpu",
+        "device": "cuda",  # which this laptop has not
     }.items():
         with pytest.raises(SettingError) as caught:
             plan(**{name: value})
         assert name in str(caught.value.what)
+
+
+def test_a_plan_file_may_leave_the_gpu_alone() -> None:
+    made = plan(Request(model="x"), H100, FACTS, known("Qwen/Qwen3-0.6B"), device="cpu")
+    assert (made.device.value, made.device.source, made.dtype.value) == ("cpu", "plan file", "float32")
+    assert made.usable_bytes == H100.system_memory_bytes
+    assert plan(Request(), H100, device="cuda").device.value == "cuda"
 
 
 def test_any_request_gives_a_sound_plan() -> None:
@@ -154,6 +167,7 @@ def test_any_request_gives_a_sound_plan() -> None:
         made = plan(Request(**wishes), rng.choice([LAPTOP, SMALL, M1, T4, H100]), rng.choice([FACTS, DEMO_FACTS]), *models)
         assert 1 <= made.micro_batch_size.value <= made.batch_size.value
         assert made.predicted_seconds > 0 and made.memory.total_bytes > 0
+        assert made.fits == (made.memory.total_bytes <= made.usable_bytes)
         assert made.warmup_steps.value <= made.max_steps.value
 
 
@@ -169,6 +183,22 @@ def test_a_plan_file_holds_values_with_reasons_and_reads_back_the_same(lang: str
     again = make_plan(gather({}, {}, wishes), LAPTOP, FACTS, (demo_model(),), edited)
     assert {n: c.value for n, c in again.choices().items()} == {n: c.value for n, c in made.choices().items()}
     assert plan_toml(made, translator("ko")) != plan_toml(made, translator("en"))
+
+
+def test_any_name_and_reason_can_stand_in_a_plan_file(tmp_path: Path) -> None:
+    name = 'C:\\모델 "1"\n#\t🎉'
+    made = plan(
+        Request(model="x", data=name, output_dir=name),
+        machine(dtype_reason=say("two\r\nlines\0")),
+        FACTS,
+        known("Qwen/Qwen3-0.6B"),
+    )
+    write_plan(made, tmp_path / "plan.toml", str)
+    values = read_plan(tmp_path / "plan.toml")
+    assert (values["data"], values["output_dir"]) == (name, name)
+    assert values == {n: c.value for n, c in made.choices().items()}
+    (tmp_path / "plan.toml").write_text("\ufeffmax_steps = 3\r\n", encoding="utf-8")  # as Windows' editor saves it
+    assert read_plan(tmp_path / "plan.toml") == {"max_steps": 3}
 
 
 def test_an_unknown_key_or_broken_file_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import nuguna.data.read as reading
 from nuguna.data.conversation import describe, load_dataset, to_conversations
 from nuguna.data.read import open_dataset, read_file
 from nuguna.errors import DataError
@@ -54,17 +55,50 @@ def test_unusual_line_signs_inside_a_text_do_not_end_a_row(tmp_path: Path) -> No
 
 
 def test_broken_lines_are_named_and_the_others_used(tmp_path: Path) -> None:
-    lines = ['{"question": "a", "answer": "b"}', "{broken", "[1]", "[" * 100_000, '{"question": "c", "answer": "d"}']
+    bad = ["{broken", "[1]", "[" * 100_000, "1" * 5000, '{"a": "\\ud800"}', '{"a": "\0"}']
+    lines = ['{"question": "a", "answer": "b"}', *bad, '{"question": "c", "answer": "d"}']
     table = read_file(written(tmp_path, "a.jsonl", "\n".join(lines)))
-    assert [row.line for row in table.rows] == [1, 5]
-    assert [bad.line for bad in table.bad_rows] == [2, 3, 4]
+    assert [row.line for row in table.rows] == [1, 8]
+    assert [bad.line for bad in table.bad_rows] == [2, 3, 4, 5, 6, 7]
     assert all(str(bad.problem) and str(bad.fix) for bad in table.bad_rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "bad"),
+    [
+        ('[{"a": 1}, {"a": "x\\ny"},\n\n  {"a": [[2],\n3]},\n7, {"a": 4}]\n', [1, 1, 3, 5], [5]),
+        ('\n{"version": [1], "data":\n[\n{"a": 1},\n[{"a": 2}]]}', [], [2]),  # the first list is the table
+        ('{"name": {"data": [0]},\n"data":\n[\n{"a": 1}\n,{"a": 2}] , "more": []}', [4, 5], []),
+        ('{"data": 1,\n"data": [\n{"a": 1}]}', [3], []),
+        ('\n\n{"messages": [{"role": "user"}]}', [3], []),  # one conversation, not a table of turns
+        ('[{"a": 1}, "text"]', [1], [1]),
+    ],
+)
+def test_entries_of_a_json_file_know_their_line(text: str, lines: list[int], bad: list[int], tmp_path: Path) -> None:
+    file = written(tmp_path, "a.json", text)
+    if lines:
+        table = read_file(file)
+        assert ([row.line for row in table.rows], [row.line for row in table.bad_rows]) == (lines, bad)
+    else:
+        with pytest.raises(DataError, match=f"Line {bad[0]}: a JSON int"):
+            read_file(file)
+
+
+def test_names_of_columns_are_trimmed_and_a_field_without_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MAX_FIELD_CHARS", 50)
+    table = read_file(written(tmp_path, "a.csv", f' question ,"answer "\na,"{"b" * 60}"\nc,d\n'))
+    assert [(dict(row.values), row.line) for row in table.rows] == [({"question": "c", "answer": "d"}, 3)]
+    assert [(bad.line, "field" in str(bad.problem)) for bad in table.bad_rows] == [(2, True)]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("empty.jsonl", "", "empty"),
+        ("empty.json", " ", "Line 1"),
+        ("header.csv", "question,answer\n", "no rows"),
+        ("scalar.json", '"text"', "a JSON str"),
+        ("half.csv", b"\xff\xfea", "encoding"),
         ("broken.json", "[{", "Line 1"),
         ("table.xlsx", "PK", ".xlsx"),
         ("bytes.csv", b"\xff\x00\x81\x81\xff", "encoding"),
@@ -86,6 +120,9 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(str(tmp_path / "pair.csv"))
     assert "pairs.csv" in str(caught.value.fix)
+    for source in ("x" * 5000, "~nobody-of-this-name/pairs.csv", str(tmp_path)):
+        with pytest.raises(DataError, match="There is no dataset file"):
+            open_dataset(source)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import pytest
+import tomlkit
 
 from nuguna.errors import SettingError
 from nuguna.settings import SETTINGS, Request, Setting, gather
@@ -52,14 +54,32 @@ def test_an_impossible_value_is_refused_in_the_users_spelling(env: str, value: s
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("batch_size", True), ("batch_size", 2.0), ("model", ""), ("lora_r", 0), ("seed", 1.5)]
+    ("name", "value"), [("batch_size", True), ("batch_size", 2.0), ("model", ""), ("lora_r", 0), ("seed", 1.5), ("seed", False)]
 )
 def test_python_wishes_are_checked_too(name: str, value: Any) -> None:
     with pytest.raises(SettingError):
         Request(**{name: value})
 
 
-def test_a_request_cannot_be_changed_and_zero_is_a_seed() -> None:
+def test_a_request_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Request().seed = 3  # type: ignore[misc]
-    assert gather({}, {"SEED": "0"}, {}).seed == 0
+
+
+def test_zero_and_a_date_are_seeds() -> None:
+    assert [gather({}, {"SEED": seed}, {}).seed for seed in ("0", " 20261124 ", "4294967295")] == [0, 20261124, 2**32 - 1]
+
+
+@pytest.mark.parametrize("name", ["model", "batch_size", "learning_rate"])
+def test_what_a_plan_file_should_say_is_said_as_toml(name: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        gather({}, {}, {name: False})
+    assert f"{name} cannot be False" in str(caught.value.what)
+    default = next(setting.default for setting in SETTINGS if setting.name == name)
+    assert tomlkit.parse(str(caught.value.fix).removeprefix("For example: ")).unwrap() == {name: default or 0.0002}
+
+
+def test_bytes_of_the_environment_that_are_no_text_are_refused() -> None:
+    with pytest.raises(SettingError) as caught:
+        gather({}, {"OUTPUT_DIR": os.fsdecode(b"\xff")}, {})
+    assert str(caught.value).encode()

@@ -34,6 +34,12 @@ def test_messages_within_messages_are_translated_too() -> None:
     assert translator("ko")(inner) in outer and "whole" not in outer
 
 
+def test_braces_in_values_and_an_empty_sentence_stay_as_they_are() -> None:
+    t = translator("ko")
+    assert t(Message("")) == ""  # not the header of the catalogue
+    assert "{x}" in t(say("{name} cannot be {value}.", name="A", value="{x}"))
+
+
 @pytest.mark.parametrize(
     ("wish", "environ", "lang"),
     [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .errors import Interrupted, NugunaError, SettingError
+from .errors import Interrupted, NugunaError, SettingError, UserError
 from .language import Translate, choose_language, translator
 from .message import say
 from .settings import SETTINGS, Request, gather
@@ -110,10 +110,12 @@ def plan(
         from .data.conversation import load_dataset
         from .hardware import detect, read_hardware
         from .planfile import write_plan
+
+        dataset = load_dataset(request.data or "demo")  # first, because all that follows needs seconds to load
+        machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
         from .stages import decide
 
-        machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
-        made, _ = decide(request, machine, load_dataset(request.data or "demo"), edited)
+        made, _ = decide(request, machine, dataset, edited)
         write_plan(made, Path("plan.toml"), translator(lang))
         if as_json:
             _print_json(made.to_json())
@@ -225,7 +227,7 @@ class _errors:  # noqa: N801 - a context manager, read as a word
             error = Interrupted(say("Stopped by you."), fix=say("Start the same command again whenever you like."))
         if isinstance(error, NugunaError):
             self.screen.error(error)
-            self.screen.close()
+            self.screen.close(keep_log=not isinstance(error, UserError))
             raise typer.Exit(error.exit_code)
         self.screen.fault(error)
         self.screen.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .checks import Check
 from .hardware import Hardware
 from .message import Message
 from .plan import Plan
-from .train import Step
+
+if TYPE_CHECKING:  # these bring torch, and a mistake in a setting should be told at once
+    from .checks import Check
+    from .train import Step
 
 
 @dataclass(frozen=True)

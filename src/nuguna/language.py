@@ -28,7 +28,7 @@ def translator(lang: str) -> Translate:
     catalogue = gettext.translation("nuguna", LOCALE, languages=[lang], fallback=True)
 
     def translate(message: Message) -> str:
-        template = catalogue.gettext(message.template)
+        template = catalogue.gettext(message.template) if message.template else ""  # "" is the catalogue's own header
         if not message.values:
             # a template without values is not formatted: say() in code doubles braces only where there are values
             return template

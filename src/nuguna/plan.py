@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 from .catalog import BaseModel
 from .data.read import DEMO, DataFacts
 from .errors import SettingError
-from .hardware import DEVICES, DTYPES, Hardware
+from .hardware import DTYPES, Hardware
 from .memory import MemoryEstimate, estimate, step_flops
 from .message import Message, say
 from .settings import SETTINGS, Request
@@ -100,7 +100,11 @@ def make_plan(
     Raises `SettingError` for an edited value that cannot be used.
     """
     wishes = _Wishes(request, dict(edited or {}))
-    device = wishes.edited("device", DEVICES) or Choice(hardware.device, say("found on this machine"), "hardware")
+    device = wishes.edited("device", (hardware.device, "cpu")) or Choice(
+        hardware.device, say("found on this machine"), "hardware"
+    )
+    if device.value != hardware.device:
+        hardware = _without_gpu(hardware)
     base, model = _choose_model(wishes, hardware, candidates)
     dtype = wishes.edited("dtype", DTYPES) or _choose_dtype(base, hardware)
     batch_size = wishes.get("batch_size") or _model_default("batch_size", base.batch_size)
@@ -143,7 +147,7 @@ def make_plan(
         checkpoint_every=wishes.edited_whole("checkpoint_every", steps)
         or Choice(max(1, min(100, steps // 4)), say("four times a run, at least every 100 steps"), "default"),
         seed=wishes.get("seed") or _default("seed", say("the same seed gives the same result")),
-        fits=memory.total_bytes <= fit.usable_bytes,
+        fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
         predicted_seconds=_predict_seconds(base, hardware, tokens, lora_r.value, checkpointing.value),
@@ -307,7 +311,16 @@ def _choose_model(wishes: _Wishes, hardware: Hardware, candidates: Sequence[Base
             best.id, say("the best model at hand that fits into {memory}", memory=format_bytes(hardware.memory_bytes)), "hardware"
         )
     demo = next(c for c in candidates if c.id == "demo")
+    if any(c.quality > 0 for c in candidates):
+        return demo, Choice("demo", say("every other model at hand is too large or too slow for this machine"), "hardware")
     return demo, Choice("demo", say("no other model is on this machine and the model hub cannot be reached"), "hardware")
+
+
+def _without_gpu(hardware: Hardware) -> Hardware:
+    """The same machine when the plan file says device = "cpu": nothing was measured there, and float32 works everywhere."""
+    reason = say("found on this machine")
+    memory = hardware.system_memory_bytes
+    return replace(hardware, device="cpu", memory_bytes=memory, dtype="float32", dtype_reason=reason)
 
 
 def _comfortable(base: BaseModel, hardware: Hardware) -> bool:

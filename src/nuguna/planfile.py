@@ -30,7 +30,8 @@ def plan_toml(plan: Plan, translate: Callable[[Message], str]) -> str:
     document.add(tomlkit.nl())
     for name, choice in plan.choices().items():
         value = tomlkit.item(choice.value)
-        value.comment(f"{translate(choice.reason)} ({translate(SOURCES[choice.source])})".replace("\n", " "))
+        reason = f"{translate(choice.reason)} ({translate(SOURCES[choice.source])})"
+        value.comment("".join(char if char.isprintable() else " " for char in reason))
         document.add(name, value)
     return tomlkit.dumps(document)
 
@@ -43,14 +44,14 @@ def write_plan(plan: Plan, path: Path, translate: Callable[[Message], str]) -> N
 def read_plan(path: Path) -> dict[str, Any]:
     """Names and values of a plan file. Raises `SettingError` for a missing file, broken TOML or an unknown key."""
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        document = tomlkit.parse(path.read_text(encoding="utf-8-sig")).unwrap()
     except OSError as error:
         raise SettingError(
             say("The plan file {path} cannot be read.", path=path),
             seen=say("{reason}", reason=error.strerror or error),
             fix=say("Make one first: nuguna plan"),
         ) from error
-    except (TOMLKitError, UnicodeDecodeError) as error:
+    except (TOMLKitError, ValueError, RecursionError) as error:
         raise SettingError(
             say("The plan file {path} is not valid TOML.", path=path),
             seen=say("{reason}", reason=error),

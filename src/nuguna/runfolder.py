@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"),
+)
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in any folder that was looked at
+_OURS = {PLAN, REPORT, REPORT_PAGE, METRICS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, *_TOKENIZER, *_LITTER}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -30,7 +37,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise _cannot_write(path, error) from error
 
 
@@ -65,10 +73,19 @@ def is_finished(folder: Path) -> bool:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder is a run's, or empty, or not there: anything else belongs to somebody and is left alone."""
+    """Whether a folder is a run's, or empty, or not there: anything else belongs to somebody and is left alone.
+
+    One strange file makes it somebody's: `nuguna plan` leaves a plan.toml in any folder. So does working in it, since a folder
+    is given free by renaming it.
+    """
     if not folder.exists():
         return True
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / PLAN).is_file() or (folder / ADAPTER_CONFIG).is_file())
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    strange = {name for name in names - _OURS if not (name.startswith(".") and name.endswith(".tmp"))}
+    in_use = Path.cwd().is_relative_to(folder.resolve())
+    return not names or (not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG}))
 
 
 def move_aside(folder: Path) -> Path | None:

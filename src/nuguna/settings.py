@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -24,6 +25,7 @@ def _wish(env: str, default: Any, meaning: Message, parse: Callable[[Any], Any],
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError
+    value.encode()  # UnicodeEncodeError is a ValueError: bytes of the environment that are not text could not be written down
     return value.strip()
 
 
@@ -37,7 +39,9 @@ def _whole(value: Any) -> int:
 
 
 def _seed(value: Any) -> int:
-    return 0 if str(value).strip() == "0" and not isinstance(value, bool) else _whole(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or not 0 <= int(value) < 2**32:
+        raise ValueError
+    return int(value)
 
 
 def _rate(value: Any) -> float:
@@ -133,12 +137,14 @@ class Setting:
         try:
             return self._parse(value)
         except (ValueError, OverflowError, TypeError):
-            example = self.default if self.default is not None else "0.0002"
-            typed = f"{self.flag} {example}" if source == "flag" else f"{self.name} = {example}"
-            if source in ("", "environment"):
-                typed = f"{self.env}={example}"
+            example = self.default if self.default is not None else 0.0002
+            typed, name = f"{self.env}={example}", self.env
+            if source == "flag":
+                typed, name = f"{self.flag} {example}", self.flag
+            elif source == "plan file":
+                typed, name = f"{self.name} = {json.dumps(example)}", self.name
             raise SettingError(
-                say("{name} cannot be {value}.", name=self.flag if source == "flag" else self.env, value=repr(value)),
+                say("{name} cannot be {value}.", name=name, value=repr(value)),
                 seen=say("It must be {expected}.", expected=self.expects),
                 fix=say("For example: {typed}", typed=typed),
             ) from None

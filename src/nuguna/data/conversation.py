@@ -129,7 +129,9 @@ def find_shape(table: Table) -> str:
 def _from_columns(row: Row, shape: str) -> Conversation | BadRow:
     ask, reply = shape.split("+")
     question, answer = row.values.get(ask), row.values.get(reply)
-    extra = row.values.get("input") if ask.lower() == "instruction" else None
+    extra = None
+    if ask.lower() == "instruction":
+        extra = next((value for name, value in row.values.items() if name.lower() == "input"), None)
     for name, value in ((ask, question), (reply, answer)):
         if not isinstance(value, str) or not value.strip():
             return BadRow(row.file, row.line, say("{column} is empty", column=name), say("Fill it in or delete the row."))

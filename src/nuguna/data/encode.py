@@ -6,9 +6,12 @@ beyond the prompt is the answer, so that training sees byte for byte what `ask` 
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from jinja2 import TemplateError
 
 from ..errors import DataError
 from ..message import say
@@ -38,7 +41,14 @@ class Encoded:
 def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> str:
     """The text of turns in the model's template; `for_answer` adds what stands before an answer."""
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=for_answer, **_TEMPLATE_OPTIONS)
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=for_answer, **_TEMPLATE_OPTIONS)
+    except TemplateError as error:  # templates refuse what their model does not know: system turns, two questions in a row
+        raise DataError(
+            say("The model's chat template does not allow this conversation."),
+            seen=say("{reason}", reason=error),
+            fix=say("Leave out system turns and let question and answer take turns, or choose another model."),
+        ) from error
     return str(text)
 
 
@@ -56,7 +66,7 @@ def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids:
     ids: list[int] = []
     trained: list[bool] = []
     place = 0
-    for start, stop in [*_answer_spans(tokenizer, conversation, text), (len(text), len(text))]:
+    for start, stop in [*_answer_spans(tokenizer, conversation, text, end_ids), (len(text), len(text))]:
         # Prompt and answer are tokenised apart, as they are when a question is asked: a blank at the end of the prompt would
         # otherwise melt into the first word of the answer, and training would see tokens that `ask` never produces.
         prompt, answer = _token_ids(tokenizer, text[place:start]), _token_ids(tokenizer, text[start:stop])
@@ -74,8 +84,9 @@ def _token_ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
-def _answer_spans(tokenizer: Any, conversation: Conversation, text: str) -> list[tuple[int, int]]:
+def _answer_spans(tokenizer: Any, conversation: Conversation, text: str, end_ids: frozenset[int]) -> list[tuple[int, int]]:
     """Character spans of the answers in the rendered text, each up to where the next turn begins."""
+    ends = tuple(tokenizer.convert_ids_to_tokens(sorted(end_ids)))
     spans: list[tuple[int, int]] = []
     turns = conversation.turns
     for i, turn in enumerate(turns):
@@ -87,14 +98,20 @@ def _answer_spans(tokenizer: Any, conversation: Conversation, text: str) -> list
             spans.append((len(prompt), len(until)))
             continue
         # Some templates write earlier turns differently from the last one: look for the answer itself.
-        start = text.find(turn.content, spans[-1][1] if spans else 0)
+        before = render(tokenizer, turns[:i], for_answer=False) if i else ""
+        floor = max(spans[-1][1] if spans else 0, len(os.path.commonprefix([before, text])))
+        place = max(floor, len(os.path.commonprefix([prompt, text])))
+        start = text.rfind(turn.content, floor, place + len(turn.content))  # the same words may stand in the question
+        start = text.find(turn.content, floor) if start < 0 else start
         if start < 0:
             raise DataError(
                 say("The model's chat template changes the answers, so it is not known which tokens to train."),
                 seen=say("Line {line} of {file}", line=conversation.line, file=conversation.file),
                 fix=say("Choose another model, for example MODEL=demo."),
             )
-        spans.append((start, start + len(turn.content)))
+        rest = text[start + len(turn.content) :].lstrip()
+        end = next((end for end in ends if rest.startswith(end)), None)
+        spans.append((start, start + len(turn.content) if end is None else len(text) - len(rest) + len(end)))
     return spans
 
 
@@ -102,8 +119,9 @@ def end_token_ids(tokenizer: Any, generation_eos: int | Sequence[int] | None) ->
     """Every token that ends an answer: the tokenizer's, the generation config's, and what the template itself writes last."""
     ids = {tokenizer.eos_token_id}
     ids.update([generation_eos] if isinstance(generation_eos, int) else generation_eos or ())
-    probe = (Turn("user", "a"), Turn("assistant", "b"))
-    tail = render(tokenizer, probe, for_answer=False)[len(render(tokenizer, probe[:1], for_answer=True)) + 1 :]
+    probe = (Turn("user", "a"), Turn("assistant", "bbbb"))
+    _, found, rest = render(tokenizer, probe, for_answer=False).rpartition("bbbb")
+    tail = rest if found else ""  # not what follows the prompt: some templates write a thinking block there alone
     special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
     first = next((i for i in _token_ids(tokenizer, tail) if i in special), None)
     ids.add(first)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"
 # tried in order: UTF-8 with or without a mark, then the encoding of Korean Windows
 _ENCODINGS = ("utf-8-sig", "cp949")
 _MAX_FIELD_CHARS = 10_000_000  # a CSV field longer than this is a missing quote, not a text
+_JSON_GAP = re.compile(r"[ \t\n\r]*[\[{,:]?[ \t\n\r]*")  # what stands before a key or a value
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class DataFacts:
 
 def open_dataset(source: str) -> Table:
     """Read `demo` or a file. Raises `DataError` when there is no such file, or no table in it."""
-    return read_file(DEMO_FOLDER / "train.jsonl") if source == DEMO else read_file(Path(source).expanduser())
+    return read_file(DEMO_FOLDER / "train.jsonl") if source == DEMO else read_file(Path(os.path.expanduser(source)))
 
 
 def read_file(path: Path) -> Table:
@@ -100,9 +103,9 @@ def _first_problem(bad: list[BadRow]) -> Message:
 
 
 def _require_file(path: Path) -> None:
-    if path.is_file():
+    if os.path.isfile(path):  # Path.is_file raises for a name that is too long
         return
-    near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in FORMATS) if path.parent.is_dir() else []
+    near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in FORMATS) if os.path.isdir(path.parent) else []
     if near:
         fix = say("Check the spelling. Datasets in that folder: {names}", names=", ".join(near[:5]))
     else:
@@ -119,9 +122,8 @@ def _decode(path: Path) -> tuple[str, str]:
             seen=say("{reason}", reason=error.strerror or error),
             fix=say("Check that you may read the file: ls -l {path}", path=path),
         ) from error
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16"), "utf-16"
-    for encoding in _ENCODINGS:
+    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if marked else _ENCODINGS:
         try:
             return raw.decode(encoding), encoding
         except UnicodeDecodeError:
@@ -141,10 +143,9 @@ def _parse_jsonl(text: str, file: str) -> Iterator[Row | BadRow]:
 
 def _json_row(content: str, file: str, line: int) -> Row | BadRow:
     try:
-        values = json.loads(content)
-    except (json.JSONDecodeError, RecursionError) as error:
-        problem = say("not valid JSON ({reason})", reason=getattr(error, "msg", "nested too deeply"))
-        return BadRow(file, line, problem, say("Each line must be one complete JSON object."))
+        values = _load_json(content)
+    except (ValueError, RecursionError) as error:
+        return BadRow(file, line, _json_problem(error), say("Each line must be one complete JSON object."))
     if not isinstance(values, dict):
         problem = say("a JSON {kind} where an object was expected", kind=type(values).__name__)
         return BadRow(file, line, problem, say('Write the row as an object: {"question": "…", "answer": "…"}'))
@@ -153,20 +154,58 @@ def _json_row(content: str, file: str, line: int) -> Row | BadRow:
 
 def _parse_json(text: str, file: str) -> Iterator[Row | BadRow]:
     try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        line = getattr(error, "lineno", 1)
-        problem = say("not valid JSON ({reason})", reason=getattr(error, "msg", "nested too deeply"))
-        yield BadRow(file, line, problem, say("The file must be one JSON list of objects."))
+        document = _load_json(text)
+    except (ValueError, RecursionError) as error:
+        fix = say("The file must be one JSON list of objects.")
+        yield BadRow(file, getattr(error, "lineno", 1), _json_problem(error), fix)
         return
-    if isinstance(document, dict):  # {"data": [...]} and the like
-        document = next((value for value in document.values() if isinstance(value, list)), [document])
-    for number, values in enumerate(document if isinstance(document, list) else [], 1):
+    for values, line in _json_entries(text, document) if text.strip() else ():
         if isinstance(values, dict):
-            yield Row(values, file, number)
+            yield Row(values, file, line)
         else:
             problem = say("a JSON {kind} where an object was expected", kind=type(values).__name__)
-            yield BadRow(file, number, problem, say("Every entry of the list must be an object."))
+            yield BadRow(file, line, problem, say("Every entry of the list must be an object."))
+
+
+def _json_entries(text: str, document: Any) -> Iterator[tuple[Any, int]]:
+    """(entry, line where it begins) of a list, of the first list in {"data": [...]} and the like, or of a single row."""
+    decode = json.JSONDecoder().raw_decode
+    start = place = len(text) - len(text.lstrip())
+    in_object = isinstance(document, dict) and "messages" not in document  # that is one row, and its list the turns
+    if in_object and (name := next((n for n, value in document.items() if isinstance(value, list)), None)) is not None:
+        key = None
+        while key != name or text[start] != "[":  # the last of two equal names counts
+            key, place = decode(text, _gap(text, place))
+            start = _gap(text, place)
+            place = decode(text, start)[1]
+    elif not isinstance(document, list):
+        yield document, 1 + text.count("\n", 0, start)
+        return
+    line, counted, place = 1, 0, _gap(text, start)
+    while text[place] != "]":
+        line, counted = line + text.count("\n", counted, place), place
+        value, place = decode(text, place)
+        yield value, line
+        place = _gap(text, place)
+
+
+def _gap(text: str, place: int) -> int:
+    """Where the next key or value begins."""
+    found = _JSON_GAP.match(text, place)
+    return found.end() if found else place
+
+
+def _load_json(text: str) -> Any:
+    """Parse JSON. Half a surrogate pair, which JSON can spell and no tokenizer reads, raises `ValueError` as bad JSON does."""
+    values = json.loads(text)
+    if "\\ud" in text.lower():
+        json.dumps(values, ensure_ascii=False).encode()
+    return values
+
+
+def _json_problem(error: Exception) -> Message:
+    reason = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", error)
+    return say("not valid JSON ({reason})", reason=reason)
 
 
 def _parse_csv(text: str, file: str) -> Iterator[Row | BadRow]:

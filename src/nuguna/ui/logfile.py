@@ -32,7 +32,9 @@ class LogFile:
             self._file.write(f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
         self._file.flush()
 
-    def close(self) -> None:
-        """End of the run."""
+    def close(self, *, keep: bool = True) -> None:
+        """End of the run; the log of one that never began is not kept."""
         if self._file is not None:
             self._file.close()
+            if not keep:
+                self.path.unlink(missing_ok=True)

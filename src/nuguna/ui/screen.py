@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,17 +11,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..checks import Check
 from ..errors import NugunaError
 from ..events import Downloading, Event, Finished, Note, Planned, Proved, Scored, Stage, Stepped
 from ..hardware import Hardware
 from ..language import Translate, translator
 from ..message import say
 from ..plan import Plan
-from ..train import Step
 from ..units import format_bytes, format_seconds
 from .logfile import LogFile
 from .words import CHECK_NAMES, error_lines, hardware_rows, metric_rows, plan_rows, plan_summary, step_line
+
+if TYPE_CHECKING:
+    from ..checks import Check
+    from ..train import Step
 
 PLAIN_LINES = 20  # about how many progress lines a run prints that is not on a terminal
 
@@ -109,11 +112,11 @@ class Screen:
             return plain
         return sign
 
-    def close(self) -> None:
+    def close(self, *, keep_log: bool = True) -> None:
         """End bars and the log."""
         self._end_bar()
         if self._log:
-            self._log.close()
+            self._log.close(keep=keep_log)
 
     def _planned(self, plan: Plan, hardware: Hardware) -> None:
         shown = ("model", "data", "max_steps", "batch_size", "learning_rate", "device", "dtype", "output_dir")

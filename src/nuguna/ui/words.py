@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NugunaError
 from ..hardware import Hardware
@@ -11,8 +11,10 @@ from ..language import Translate
 from ..message import Message, say
 from ..plan import Choice, Plan
 from ..planfile import SOURCES
-from ..train import Step
 from ..units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from ..train import Step
 
 METRIC_NAMES: dict[str, Message] = {
     "loss": say("loss on held-out answers"),
