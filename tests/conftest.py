@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from nuguna.threads import share_cores
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a hub
 os.environ["NUGUNA_LANG"] = "en"
+share_cores()  # before torch is imported, as the program does
 for _name in ("MODEL", "DATASET", "OUTPUT_DIR", "MAX_STEPS", "BATCH_SIZE"):
     os.environ.pop(_name, None)
 
@@ -43,7 +46,8 @@ def make_model_folder(folder: Path, architecture: str = "llama", *, chat_templat
     import torch
     import transformers
 
-    from nuguna.model import load_tokenizer, silence_libraries
+    from nuguna.model import silence_libraries
+    from nuguna.tokenizer import load_tokenizer
 
     silence_libraries()
     tokenizer = load_tokenizer(DEMO_MODEL)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from conftest import DEMO_MODEL
 from nuguna.data.conversation import Conversation, Turn
 from nuguna.data.encode import DEFAULT_TEMPLATE, encode, encode_prompt, end_token_ids
 from nuguna.errors import DataError
-from nuguna.model import load_tokenizer
+from nuguna.tokenizer import load_tokenizer, splits_as_its_file_says
 
 THINKING = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
@@ -124,3 +128,17 @@ def test_the_end_tokens_are_found_in_tokenizer_config_and_template(tokenizer: An
     assert end_token_ids(tokenizer, None) == {end, other}
     tokenizer.chat_template = THINKING.replace("loop.last", "false")  # the block stands in the prompt alone
     assert end_token_ids(tokenizer, None) == {end, other}
+
+
+def test_a_tokenizer_splits_text_as_its_own_file_says(tmp_path: Path) -> None:
+    corpus = ["2023 2024 1234567 12월 31일 it's don't 고혈압의 증상은 HELLO x3"] * 50
+    file = Tokenizer(models.BPE())
+    file.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # joins digits; Qwen's own rules never do
+    file.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=600, special_tokens=["<end>"]))
+    file.save(str(tmp_path / "tokenizer.json"))
+    config = {"tokenizer_class": "GPT2Tokenizer", "eos_token": "<end>"}  # as skt/A.X-4.0-Light has it
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+    assert load_tokenizer(tmp_path)("2024", add_special_tokens=False)["input_ids"] == file.encode("2024").ids
+    # Should this fail, transformers keeps to the file by itself: splits_as_its_file_says can go, and this test with it.
+    assert not splits_as_its_file_says(AutoTokenizer.from_pretrained(tmp_path), tmp_path)

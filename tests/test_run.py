@@ -183,13 +183,13 @@ def test_each_check_can_fail(tmp_path: Path) -> None:
     not_a_number = [torch.tensor([1.0, math.nan])]
     assert not check_adapter_file(tmp_path).passed
     assert not check_base_unchanged("a" * 64, "b" * 64).passed
-    assert check_reload(logits, logits, "float32").passed
-    assert not check_reload(logits, other, "float32").passed
-    assert not check_reload(logits, not_a_number, "float32").passed
+    assert check_reload(logits, logits).passed
+    assert not check_reload(logits, other).passed
+    assert not check_reload(logits, not_a_number).passed
     assert not check_changes_answers(logits, logits).passed
     assert not check_loss_fell(1.0, 1.0).passed
     assert not check_loss_fell(1.0, math.nan).passed
     assert check_answers_stop(0.95, 0.0, 0.1).passed
-    assert check_answers_stop(0.2, 0.01, 0.6).passed  # long answers: the end is expected where it belongs
-    assert not check_answers_stop(0.2, 0.01, 0.012).passed  # the end token was not learned
+    assert check_answers_stop(0.2, 0.01, 0.6).passed  # long answers: by where they should end they have likely ended
+    assert not check_answers_stop(0.2, 0.01, 0.3).passed  # the end token was not learned
     assert not check_answers_stop(0.2, None, None).passed

@@ -11,7 +11,7 @@ import torch
 from .data.batch import micro_batches
 from .data.conversation import Conversation
 from .data.encode import Encoded
-from .engine.loss import loss_sum
+from .engine.loss import loss_sum, target_logits
 from .generate import Answer, answer
 from .metrics import key_terms, score
 from .model import Loaded
@@ -34,12 +34,10 @@ def heldout_loss(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, h
     """Mean cross-entropy of the trained tokens, natural logarithm."""
     device = next(loaded.model.parameters()).device
     total, tokens = 0.0, 0
-    was_training = loaded.model.training
     loaded.model.eval()
     for batch in micro_batches(examples, batch_size, loaded.tokenizer.pad_token_id, device):
         total += loss_sum(loaded.model, batch, head_only).item()
         tokens += int(batch.targets[:, 1:].sum())
-    loaded.model.train(was_training)
     return total / max(tokens, 1)
 
 
@@ -77,21 +75,28 @@ def measure(
 
 
 @torch.no_grad()
-def end_probability(loaded: Loaded, examples: Sequence[Encoded], batch_size: int) -> float | None:
-    """Mean probability of an end token where held-out answers truly end; None when all of them are cut by the window."""
+def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, head_only: bool) -> float | None:
+    """The chance that an answer has ended by where the right one ends, a mean over held-out answers that the window shows whole.
+
+    Read along the right answer, each place ends it with the probability h of an end token there: 1 - Π(1 - h). A model to which
+    ends come as a surprise, but which knows how often they come, gets 1 - 1/e = 0.63; one that never learned the end token gets
+    0. None when the window cuts every answer.
+    """
     whole = [e for e in examples if not e.cut and any(t and i in loaded.end_ids for i, t in zip(e.ids, e.trained, strict=True))]
     if not whole:
         return None
     device = next(loaded.model.parameters()).device
     ends = torch.tensor(sorted(loaded.end_ids), device=device)
-    found: list[torch.Tensor] = []
+    chances: list[torch.Tensor] = []
+    loaded.model.eval()
     for batch in micro_batches(whole, batch_size, loaded.tokenizer.pad_token_id, device):
-        places = batch.targets[:, 1:] & torch.isin(
-            batch.ids[:, 1:], ends
-        )  # (examples, tokens - 1): the next token ends the answer
-        logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1][places]
-        found.append(logits.float().softmax(-1)[:, ends].sum(-1).cpu())
-    return float(torch.cat(found).mean())
+        logits, labels = target_logits(loaded.model, batch, head_only)  # (trained, vocabulary), (trained,)
+        ending = logits.float().softmax(-1)[:, ends].sum(-1).clamp(max=1 - 1e-6)  # (trained,)
+        is_end = torch.isin(labels, ends).long()
+        answer_number = is_end.cumsum(0) - is_end  # (trained,): which answer a token belongs to
+        going_on = torch.zeros(int(is_end.sum()) + 1, device=device).index_add_(0, answer_number, torch.log1p(-ending))
+        chances.append((1 - going_on[: int(is_end.sum())].exp()).cpu())
+    return float(torch.cat(chances).mean())
 
 
 def answer_room(examples: Sequence[Encoded]) -> int:

@@ -11,6 +11,7 @@ import fnmatch
 import json
 import logging
 import re
+import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -286,6 +287,14 @@ def _polling(blobs: Path, files: list[_File], on_progress: Callable[[int, int], 
     finally:
         finished.set()
         thread.join()
+
+
+def free_cache_bytes() -> int:
+    """Free space on the disk of the hub's cache, which may be another one than that of the run."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE).absolute()
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 
 def _address(model_id: str) -> str:

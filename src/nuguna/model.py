@@ -1,4 +1,4 @@
-"""Load the base model and its tokenizer, attach, save and reload the adapter. Only safetensors, never a model's own code."""
+"""Load the base model, attach, save and reload the adapter. Only safetensors, never a model's own code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from .data.encode import DEFAULT_TEMPLATE, end_token_ids
+from .data.encode import end_token_ids
 from .engine.adapter import block_linear_names
 from .errors import EnvironmentFault, ModelError
 from .message import say
+from .tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -52,37 +53,30 @@ def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "non
     return Loaded(model.eval(), tokenizer, end_token_ids(tokenizer, eos))
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            say("The tokenizer in {folder} cannot be loaded.", folder=folder),
-            seen=say("{reason}", reason=str(error).splitlines()[0]),
-            fix=say("Download the model again, or choose another one: MODEL=demo"),
-        ) from error
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = DEFAULT_TEMPLATE
-    if tokenizer.pad_token_id is None:
-        # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
 def _from_pretrained(folder: Path, options: dict[str, Any]) -> Any:
     common = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # SDPA has no cap for attention scores (Gemma 2): only the plain implementation computes these models exactly
         exact = "eager" if config.get_text_config().to_dict().get("attn_logit_softcapping") else "sdpa"
-        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation=exact, **common, **options)
+        _without_dropout(config)
+        return AutoModelForCausalLM.from_pretrained(folder, config=config, attn_implementation=exact, **common, **options)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             say("The model in {folder} cannot be loaded.", folder=folder),
             seen=say("{reason}", reason=str(error).splitlines()[0]),
             fix=say("Choose another model, for example MODEL=demo."),
         ) from error
+
+
+def _without_dropout(config: Any) -> None:
+    """Dropout belongs to the training of the base (GPT-2 keeps 0.1 in its configuration). It would make what is learned depend on
+    the micro-batch size, and a continued run different from one that was not interrupted.
+    """
+    for part in (config, config.get_text_config()):
+        for name, value in vars(part).items():
+            if isinstance(value, float) and name.endswith(("dropout", "dropout_prob", "dropout_rate", "_pdrop")):
+                setattr(part, name, 0.0)
 
 
 def _quantization_config(quantization: str, dtype: str) -> Any:

@@ -60,7 +60,7 @@ def run(
     write_plan(plan, folder / PLAN, translate)
 
     tell(Stage(say("Loading the base model")))
-    place, loaded = bring(base, plan, hardware, tell)
+    place, loaded = bring(base, plan, tell)
     parts = divide(loaded, dataset, plan, tell)
 
     tell(Stage(say("Measuring the base model on questions it will not be trained on")))

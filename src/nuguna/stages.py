@@ -27,11 +27,11 @@ from .data.conversation import Conversation, Dataset, Turn, describe
 from .data.encode import Encoded, encode
 from .engine.loss import can_split_head
 from .errors import DataError, SettingError
-from .evaluate import Measured, end_probability, measure
+from .evaluate import Measured, measure, stop_chance
 from .events import Downloading, Note, Stepped, Tell
 from .hardware import Hardware
 from .hardware_probe import memory_in_use
-from .hub import candidates, fetch
+from .hub import candidates, fetch, free_cache_bytes
 from .message import say
 from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
 from .plan import Plan, make_plan
@@ -69,7 +69,7 @@ class MeasuredAll:
 
     main: Measured
     unseen: Measured | None
-    end_probability: float | None
+    stop_chance: float | None
 
 
 def decide(
@@ -114,11 +114,11 @@ def _data_hash(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def bring(base: BaseModel, plan: Plan, hardware: Hardware, tell: Tell) -> tuple[Path, Loaded]:
+def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
     """The base model's folder, downloaded if need be, and the model loaded from it."""
     if base.folder is None:
         tell(Note(say("{model} is downloaded once: {size}.", model=base.id, size=format_bytes(base.download_bytes))))
-    place = fetch(base, free_disk_bytes=hardware.free_disk_bytes, on_progress=lambda done, total: tell(Downloading(done, total)))
+    place = fetch(base, free_disk_bytes=free_cache_bytes(), on_progress=lambda done, total: tell(Downloading(done, total)))
     return place, load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
 
 
@@ -177,7 +177,7 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
 
     main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
     unseen = one(parts.unseen, parts.unseen_encoded, UNSEEN_ANSWERS) if parts.unseen else None
-    return MeasuredAll(main, unseen, end_probability(loaded, parts.heldout_encoded, size))
+    return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, parts.head_only))
 
 
 def unseen_metrics(before: MeasuredAll, after: MeasuredAll) -> dict[str, dict[str, float]] | None:
@@ -290,10 +290,10 @@ def prove(
     return (
         check_adapter_file(folder),
         check_base_unchanged(fingerprint, fingerprint_after),
-        check_reload(in_memory, reloaded, plan.dtype.value),
+        check_reload(in_memory, reloaded),
         check_changes_answers(base_logits, reloaded),
         check_loss_fell(before.main.metrics["loss"], after.main.metrics["loss"]),
-        check_answers_stop(after.main.metrics["stop_rate"], before.end_probability, after.end_probability),
+        check_answers_stop(after.main.metrics["stop_rate"], before.stop_chance, after.stop_chance),
     )
 
 

@@ -12,19 +12,23 @@ from ..data.batch import Batch
 
 
 def loss_sum(model: Any, batch: Batch, head_only_on_targets: bool) -> Tensor:
-    """Sum of the cross-entropies of all trained tokens of a micro-batch, a float32 scalar.
+    """Sum of the cross-entropies of all trained tokens of a micro-batch, a float32 scalar."""
+    logits, labels = target_logits(model, batch, head_only_on_targets)
+    return cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def target_logits(model: Any, batch: Batch, head_only_on_targets: bool) -> tuple[Tensor, Tensor]:
+    """Logits (trained, vocabulary) that predict the trained tokens, and these tokens (trained,), example after example.
 
     With `head_only_on_targets` the vocabulary head runs only where something is learned, which saves most of its time and memory;
     `can_split_head` says for which models that is exact.
     """
     places = batch.targets[:, 1:]  # (examples, tokens - 1): where the next token is trained
-    labels = batch.ids[:, 1:][places]  # (trained,)
+    labels = batch.ids[:, 1:][places]
     if head_only_on_targets:
         hidden = decoder(model)(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)[0]  # (examples, tokens, hidden)
-        logits = head(model)(hidden[:, :-1][places])  # (trained, vocabulary)
-    else:
-        logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1][places]
-    return cross_entropy(logits.float(), labels, reduction="sum")
+        return head(model)(hidden[:, :-1][places]), labels
+    return model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1][places], labels
 
 
 def decoder(model: Any) -> Any:

@@ -159,7 +159,10 @@ class Screen:
             self.console.print(Text("  " + last), soft_wrap=True)
 
     def _scored(self, event: Scored) -> None:
-        self._table(self.t(say("the same subjects, asked in new words")), event.before, event.after)
+        title = (
+            say("the same subjects, asked in new words") if event.unseen else say("questions that were kept out of the training")
+        )
+        self._table(self.t(title), event.before, event.after)
         if event.unseen:
             self._table(self.t(say("subjects that training did not contain")), event.unseen["before"], event.unseen["after"])
 

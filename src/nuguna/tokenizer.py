@@ -1,0 +1,51 @@
+"""Load a tokenizer, and make sure that it splits text the way its own file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from .data.encode import DEFAULT_TEMPLATE
+from .errors import ModelError
+from .message import say
+
+FILE = "tokenizer.json"
+# digits, contractions, blanks and line breaks in rows, Hangul with particles: where the rules for splitting text differ
+_PROBE = "It's 2024년 12월 31일: 고혈압의 증상은\n\n  1234567 x3  HELLO naïve...\t끝!? don't"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if not splits_as_its_file_says(tokenizer, folder):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            say("The tokenizer in {folder} cannot be loaded.", folder=folder),
+            seen=say("{reason}", reason=str(error).splitlines()[0]),
+            fix=say("Download the model again, or choose another one: MODEL=demo"),
+        ) from error
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = DEFAULT_TEMPLATE
+    if tokenizer.pad_token_id is None:
+        # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def splits_as_its_file_says(tokenizer: Any, folder: Path) -> bool:
+    """Whether the tokenizer gives the tokens of the folder's tokenizer.json.
+
+    transformers 5 chooses a class by the model's type, and some of these put rules of their own in place of the file's: the model
+    would then read tokens that it never learned, without any error (https://github.com/huggingface/transformers/issues/45920;
+    in 5.23 still so for Qwen2 models with a vocabulary of their own). The general class keeps to the file.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return True
+    expected = Tokenizer.from_file(str(file)).encode(_PROBE, add_special_tokens=False).ids
+    return bool(tokenizer(_PROBE, add_special_tokens=False)["input_ids"] == expected)
