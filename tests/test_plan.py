@@ -108,7 +108,16 @@ def test_wishes_come_through_with_their_source() -> None:
         "plan file",
         "default",
     ]
-    assert made.learning_rate.value == pytest.approx(demo_model().learning_rate / 4, rel=0.02)  # square root of 1/16
+
+
+def test_the_known_learning_rate_suits_smaller_batches_too_and_grows_with_larger_ones() -> None:
+    rate = demo_model().learning_rate
+    assert [plan(Request(batch_size=size)).learning_rate.value for size in (1, 16, 64)] == [rate, rate, 2 * rate]
+
+
+def test_the_demo_model_learns_other_data_than_its_own_in_small_batches() -> None:
+    assert plan(facts=DEMO_FACTS).batch_size.value == demo_model().batch_size == 16
+    assert plan(facts=FACTS).batch_size.value == 4
 
 
 def test_long_examples_mean_fewer_steps_of_the_demo_model() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def run_loop(
         mark="mark",
         on_step=tell,
         on_resume=lambda step: None,
+        on_stopping=lambda: None,
         memory_bytes=lambda: 1,
     )
     return model, steps
@@ -96,7 +98,7 @@ def test_interrupted_and_continued_equals_uninterrupted_bit_for_bit(
 
     def interrupt(step: Step) -> None:
         if step.step == stop_at:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
         run_loop(tmp_path / "cut", model_folder(), on_step=interrupt)
@@ -193,3 +195,35 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_zero() -> None:
     assert rates[55] == pytest.approx(0.005, rel=0.01)
     assert 0 < rates[-1] < 1e-5
     assert learning_rate_at(0, changed(max_steps=1, warmup_steps=1)) == pytest.approx(0.01)
+
+
+def test_a_stop_in_the_middle_of_a_step_lets_it_end_and_a_second_one_does_not(
+    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = loop.loss_sum, [0]
+
+    def press(times: int) -> None:
+        def loss_sum(*args: Any) -> torch.Tensor:
+            count[0] += 1
+            if count[0] == 3:
+                for _ in range(times):
+                    signal.raise_signal(signal.SIGINT)
+            return real(*args)
+
+        count[0] = 0
+        monkeypatch.setattr(loop, "loss_sum", loss_sum)
+
+    before = signal.getsignal(signal.SIGINT)
+    whole, _ = run_loop(tmp_path / "whole", model_folder())
+    press(1)
+    with pytest.raises(Interrupted):
+        run_loop(tmp_path / "once", model_folder())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert find_checkpoint(tmp_path / "once", "mark") == tmp_path / "once" / "checkpoints" / "step-000003"
+    press(0)
+    resumed, _ = run_loop(tmp_path / "once", model_folder())
+    assert torch.equal(weights(whole), weights(resumed))
+    press(2)
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(tmp_path / "twice", model_folder())
+    assert find_checkpoint(tmp_path / "twice", "mark") is None  # half a step is never kept

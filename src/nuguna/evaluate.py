@@ -78,9 +78,8 @@ def measure(
 def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, head_only: bool) -> float | None:
     """The chance that an answer has ended by where the right one ends, a mean over held-out answers that the window shows whole.
 
-    Read along the right answer, each place ends it with the probability h of an end token there: 1 - Π(1 - h). A model to which
-    ends come as a surprise, but which knows how often they come, gets 1 - 1/e = 0.63; one that never learned the end token gets
-    0. None when the window cuts every answer.
+    Read along the right answer, each place ends it with the probability h of an end token there: 1 - Π(1 - h). None when the
+    window cuts every answer.
     """
     whole = [e for e in examples if not e.cut and any(t and i in loaded.end_ids for i, t in zip(e.ids, e.trained, strict=True))]
     if not whole:

@@ -23,7 +23,7 @@ SMALL_MODEL_PARAMETERS = 30_000_000
 # Tokens of one micro-batch beyond which a larger one no longer runs faster: the products already fill the processor.
 ENOUGH_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 16384}
 TYPICAL_TOKENS = 64  # an example of the medical set, as this module estimates it, rounded up
-LEAST_STEPS = 50
+LEAST_STEPS = 100
 # What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments, other programs).
 MEMORY_SHARE = 0.85
 # Measured training rates, FLOP/s, for a first guess of the time (a 2-core AVX512_BF16 server, the demo model;
@@ -107,7 +107,7 @@ def make_plan(
         hardware = _without_gpu(hardware)
     base, model = _choose_model(wishes, hardware, candidates)
     dtype = wishes.edited("dtype", DTYPES) or _choose_dtype(base, hardware)
-    batch_size = wishes.get("batch_size") or _model_default("batch_size", base.batch_size)
+    batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
     length = wishes.get("max_seq_length") or _choose_length(base, facts)
     length = _within_context(length, base)
     max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * _mean_tokens(base, facts, length.value))
@@ -288,6 +288,13 @@ def _model_default(name: str, value: int | None) -> Choice[int]:
     return Choice(value, say("what suits this model best"), "model")
 
 
+def _choose_batch(base: BaseModel, facts: DataFacts) -> Choice[int]:
+    """The model's own batch was found on the medical set. What is new to it is learned from many small steps (docs/log.md)."""
+    if base.batch_size is None or facts.source == DEMO:
+        return _model_default("batch_size", base.batch_size)
+    return _default("batch_size", say("what is new to the model is learned best in many small steps"))
+
+
 def _choose_steps(base: BaseModel, tokens_per_step: float) -> Choice[int]:
     """The model's own number of steps was found on short examples; with longer ones fewer steps read as much in the same time."""
     steps = _model_default("max_steps", base.max_steps)
@@ -342,11 +349,12 @@ def _choose_dtype(base: BaseModel, hardware: Hardware) -> Choice[str]:
 def _choose_rate(base: BaseModel, batch_size: int) -> Choice[float]:
     """The peak learning rate of AdamW for LoRA: about ten times that of full training, less for larger models.
 
-    Source: "LoRA Without Regret" (Thinking Machines, 2025). A rate known for a model is scaled by the square root of the batch.
+    Source: "LoRA Without Regret" (Thinking Machines, 2025). A rate known for a model also suits smaller batches: lowered with
+    the batch, the demo model learned far less (docs/log.md). For larger ones it grows with the square root.
     """
     if base.learning_rate is not None:
         known = base.batch_size or batch_size
-        if known == batch_size:
+        if batch_size <= known:
             return Choice(base.learning_rate, say("what suits this model best"), "model")
         rate = float(f"{base.learning_rate * math.sqrt(batch_size / known):.2g}")
         reason = say("{known} suits batches of {size}; scaled by the square root", known=base.learning_rate, size=known)

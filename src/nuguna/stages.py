@@ -241,6 +241,7 @@ def train_adapter(
         mark=mark,
         on_step=on_step,
         on_resume=on_resume,
+        on_stopping=lambda: tell(Note(say("This step is finished first, then it stops. Ctrl-C once more stops at once."))),
         memory_bytes=lambda: memory_in_use(plan.device.value),
     )
     for text in path.read_text(encoding="utf-8").splitlines():

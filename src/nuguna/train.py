@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +86,14 @@ def train(
     mark: str,
     on_step: Callable[[Step], None],
     on_resume: Callable[[int], None],
+    on_stopping: Callable[[], None],
     memory_bytes: Callable[[], int],
 ) -> Trained:
     """Train the adapter in place. Goes on from this plan's newest checkpoint in `folder`, if there is one.
 
     The loss of an optimizer step is the sum over its trained tokens divided by their number, whatever the micro-batch size.
-    Raises `DivergedError` after three non-finite steps in a row, `Interrupted` on Ctrl-C; both leave a checkpoint.
+    Raises `DivergedError` after three non-finite steps in a row. Ctrl-C and SIGTERM call `on_stopping`, let the step end, leave a
+    checkpoint and raise `Interrupted`; a second one ends at once, with the last checkpoint that was written.
     """
     accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
     parameters = adapter_parameters(model)
@@ -102,19 +107,15 @@ def train(
     model.train()
     bad_in_a_row = skipped = 0
     loss, peak = math.nan, 0
-    try:
+    with _stop_requests(on_stopping) as is_stop_asked:
         while progress.step < recipe.max_steps:
             began = time.perf_counter()
             rate = learning_rate_at(progress.step, recipe)
             chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
             batches = list(micro_batches(chosen, recipe.micro_batch_size, pad_id, accelerator.device))
             value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, head_only)
-            tokens = sum(len(e.ids) for e in chosen)
-            seconds = time.perf_counter() - began
+            tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
             progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)
-            bad_in_a_row = 0 if value is not None else bad_in_a_row + 1
-            skipped += value is None
-            loss = value if value is not None else loss
             memory = memory_bytes()
             peak = max(peak, memory)
             on_step(
@@ -129,20 +130,50 @@ def train(
                     memory_bytes=memory,
                 )
             )
+            loss, bad_in_a_row = (value, 0) if value is not None else (loss, bad_in_a_row + 1)
+            skipped += value is None
             if bad_in_a_row >= MOST_BAD_STEPS:
                 raise _diverged(recipe, progress.step)
-            if progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps and not bad_in_a_row:
+            is_due = progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps and not bad_in_a_row
+            if is_due or is_stop_asked():
                 _require_finite(parameters)
                 save_checkpoint(folder, mark, progress, parameters, optimizer)
-    except KeyboardInterrupt:
-        _require_finite(parameters)
-        save_checkpoint(folder, mark, progress, parameters, optimizer)
-        raise Interrupted(
-            say("Stopped by you after step {step} of {total}. Nothing is lost.", step=progress.step, total=recipe.max_steps),
-            fix=say("Start the same command again to go on from there."),
-        ) from None
+            if is_stop_asked():
+                raise _stopped(progress.step, recipe.max_steps)
     _require_finite(parameters)
     return Trained(progress.step, progress.tokens, progress.seconds, peak, skipped, loss)
+
+
+@contextmanager
+def _stop_requests(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Within, Ctrl-C or SIGTERM is remembered, so that no step is left half done; a second one ends the program at once.
+
+    Only the main thread receives signals: in any other nothing changes.
+    """
+    asked: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        on_first()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stopped(step: int, max_steps: int) -> Interrupted:
+    return Interrupted(
+        say("Stopped by you after step {step} of {total}. Nothing is lost.", step=step, total=max_steps),
+        fix=say("Start the same command again to go on from there."),
+    )
 
 
 def _optimizer_step(
