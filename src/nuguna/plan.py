@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from .catalog import BaseModel
 from .data.read import DEMO, DataFacts
-from .errors import SettingError
 from .hardware import DTYPES, Hardware
 from .memory import MemoryEstimate, estimate, step_flops
 from .message import Message, say
 from .settings import SETTINGS, Request
 from .units import format_bytes
-
-T = TypeVar("T")
+from .wishes import Choice as Choice  # part of Plan, so it is to be had here
+from .wishes import Wishes
 
 # A model this small runs as fast in float32 as in bfloat16 (matrix products are not what its step waits for), and exactly.
 SMALL_MODEL_PARAMETERS = 30_000_000
@@ -30,15 +29,6 @@ MEMORY_SHARE = 0.85
 # Apple and NVIDIA from the public numbers gathered for the design: about 40 % of what the chip can do).
 FLOPS_PER_CORE = 4e10
 FLOPS = {"mps": 4e12, "cuda": 5e13}
-
-
-@dataclass(frozen=True)
-class Choice(Generic[T]):
-    """A value, why it was chosen, and who chose it: flag, environment, plan file, request, hardware, data, model, default."""
-
-    value: T
-    reason: Message
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +89,7 @@ def make_plan(
     `edited` are values from a plan file for what has no setting of its own (micro_batch_size, dtype, …).
     Raises `SettingError` for an edited value that cannot be used.
     """
-    wishes = _Wishes(request, dict(edited or {}))
+    wishes = Wishes(request, dict(edited or {}))
     device = wishes.edited("device", (hardware.device, "cpu")) or Choice(
         hardware.device, say("found on this machine"), "hardware"
     )
@@ -151,70 +141,6 @@ def make_plan(
         usable_bytes=hardware.memory_bytes,
         memory=memory,
         predicted_seconds=_predict_seconds(base, hardware, tokens, lora_r.value, checkpointing.value),
-    )
-
-
-class _Wishes:
-    """The user's wishes, and which of them were already used."""
-
-    def __init__(self, request: Request, edited: dict[str, Any]) -> None:
-        self._request, self._edited = request, edited
-
-    def get(self, name: str) -> Choice[Any] | None:
-        """The wish for a setting, as the user made it."""
-        value = getattr(self._request, name)
-        if value is None:
-            return None
-        source = self._request.sources.get(name, "request")
-        reasons = {
-            "flag": say("you asked for it on the command line"),
-            "environment": say("you set {env}", env=next(s.env for s in SETTINGS if s.name == name)),
-            "plan file": say("it stands in the plan file"),
-        }
-        return Choice(value, reasons.get(source, say("you asked for it")), source)
-
-    def quantization(self) -> Choice[str] | None:
-        """The wish, unless it is `auto`, which is no wish."""
-        wish = self.get("quantization")
-        return None if wish is None or wish.value == "auto" else wish
-
-    def edited(self, name: str, allowed: Sequence[Any]) -> Choice[Any] | None:
-        """A value from the plan file that must be one of `allowed`."""
-        if name not in self._edited:
-            return None
-        value = self._edited[name]
-        if not any(value == choice and type(value) is type(choice) for choice in allowed):
-            raise _bad_value(name, value, say("one of {choices}", choices=", ".join(str(c).lower() for c in allowed)))
-        return Choice(value, say("it stands in the plan file"), "plan file")
-
-    def edited_whole(self, name: str, highest: int) -> Choice[int] | None:
-        """A whole number from the plan file, from 1 to `highest`; a larger one is brought down, and the reason says so."""
-        if name not in self._edited:
-            return None
-        value = self._edited[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise _bad_value(name, value, say("a whole number from 1 up"))
-        if value > highest:
-            return Choice(
-                highest, say("the plan file says {value}, but {highest} is the most", value=value, highest=highest), "plan file"
-            )
-        return Choice(value, say("it stands in the plan file"), "plan file")
-
-    def edited_number(self, name: str, lowest: float, highest: float) -> Choice[float] | None:
-        """A number from the plan file between two bounds."""
-        if name not in self._edited:
-            return None
-        value = self._edited[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-            raise _bad_value(name, value, say("a number from {lowest} to {highest}", lowest=lowest, highest=highest))
-        return Choice(float(value), say("it stands in the plan file"), "plan file")
-
-
-def _bad_value(name: str, value: object, expected: Message) -> SettingError:
-    return SettingError(
-        say("In the plan file, {name} cannot be {value}.", name=name, value=repr(value)),
-        seen=say("It must be {expected}.", expected=expected),
-        fix=say("Correct the line, or delete it: then the planner decides."),
     )
 
 
@@ -307,7 +233,7 @@ def _choose_steps(base: BaseModel, tokens_per_step: float) -> Choice[int]:
     return Choice(max(LEAST_STEPS, affordable), reason, "data")
 
 
-def _choose_model(wishes: _Wishes, hardware: Hardware, candidates: Sequence[BaseModel]) -> tuple[BaseModel, Choice[str]]:
+def _choose_model(wishes: Wishes, hardware: Hardware, candidates: Sequence[BaseModel]) -> tuple[BaseModel, Choice[str]]:
     wish = wishes.get("model")
     if wish is not None and wish.value != "auto":
         return candidates[0], wish

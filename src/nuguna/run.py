@@ -16,7 +16,8 @@ from .language import Translate
 from .message import say
 from .model import base_fingerprint, silence_libraries
 from .planfile import write_plan
-from .report import Report, write_report
+from .report.outcome import Report
+from .report.write import write_report
 from .runfolder import PLAN
 from .settings import Request
 from .stages import (

@@ -35,7 +35,7 @@ from .hub import candidates, fetch, free_cache_bytes
 from .message import say
 from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
 from .plan import Plan, make_plan
-from .report import Sample
+from .report.outcome import Sample
 from .runfolder import METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
 from .settings import Request
 from .train import Recipe, Step, Trained, train

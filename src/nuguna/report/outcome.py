@@ -1,0 +1,87 @@
+"""The outcome of a run as values, and as the document of report.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:  # checks needs torch, a report does not
+    from ..checks import Check
+
+TEMPLATES = Path(__file__).parent.parent / "templates"  # of the page and of the card; no sentence stands in them
+
+
+class Training(Protocol):
+    """The whole training in numbers, as `train.Trained` has them."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def peak_memory_bytes(self) -> int: ...
+    @property
+    def skipped_steps(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A held-out question, its right answer, and what the model said before and after training."""
+
+    question: str
+    reference: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The outcome of a run. `before` and `after` are metrics by their names in report.json; `unseen` has both of the same kind,
+    measured on subjects that training did not contain, and is None where the data has no such part.
+    """
+
+    status: str  # succeeded, failed
+    model: str
+    data: str
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    unseen: Mapping[str, Mapping[str, float]] | None
+    train: Training
+    checks: tuple[Check, ...]
+    samples: tuple[Sample, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of report.json. A metric that is not a finite number is null, since JSON has no such numbers."""
+        unseen = None if self.unseen is None else {when: _finite(metrics) for when, metrics in self.unseen.items()}
+        return {
+            "status": self.status,
+            "model": self.model,
+            "data": self.data,
+            "before": _finite(self.before),
+            "after": _finite(self.after),
+            "train": {
+                "steps": self.train.steps,
+                "tokens": self.train.tokens,
+                "seconds": round(self.train.seconds, 3),
+                "tokens_per_second": round(tokens_per_second(self.train), 1),
+                "peak_memory_bytes": self.train.peak_memory_bytes,
+                "skipped_steps": self.train.skipped_steps,
+            },
+            "checks": [check.to_json() for check in self.checks],
+            "unseen": unseen,
+            "samples": [asdict(sample) for sample in self.samples],
+        }
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def tokens_per_second(train: Training) -> float:
+    """Over the whole training; 0 where no time was taken."""
+    return train.tokens / train.seconds if train.seconds > 0 else 0.0

@@ -1,0 +1,34 @@
+"""Leave a report in a run folder: report.json for programs, report.html for people, README.md (the model card) for the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..language import Translate
+from ..plan import Plan
+from ..runfolder import CARD, REPORT, REPORT_PAGE, write_json, write_text
+from .card import render_card
+from .outcome import Report
+from .page import render_page
+
+
+def write_report(
+    report: Report,
+    plan: Plan,
+    folder: Path,
+    translate: Translate,
+    *,
+    lang: str,
+    licence: str,
+    languages: Sequence[str],
+    losses: Sequence[tuple[int, float]],
+) -> None:
+    """Write the page, the card and report.json into `folder`, texts in `lang` by `translate`.
+
+    `licence` and `languages` (ISO 639-1) are the base model's; `losses` are (step, training loss). report.json comes last: a
+    folder that has it is a finished run.
+    """
+    write_text(folder / REPORT_PAGE, render_page(report, plan, translate, lang=lang, losses=losses))
+    write_text(folder / CARD, render_card(report, translate, name=folder.resolve().name, licence=licence, languages=languages))
+    write_json(folder / REPORT, report.to_json())
