@@ -99,6 +99,14 @@ def test_plan_prints_json_alone_and_writes_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "plan.toml").is_file()
 
 
+def test_a_plan_that_somebody_edited_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text("max_steps = 7  # mine\n")
+    first = nuguna(tmp_path, "plan", "--plan", "plan.toml", "--model", "demo")
+    assert first.returncode == 0 and "plan.toml.1" in first.stdout
+    assert (tmp_path / "plan.toml.1").read_text() == "max_steps = 7  # mine\n"
+    assert "max_steps = 7" in (tmp_path / "plan.toml").read_text()
+
+
 def test_the_main_job_in_korean_shows_no_english_sentence(tmp_path: Path) -> None:
     shown = nuguna(tmp_path, "train", *short_run(tmp_path), NUGUNA_LANG="ko")
     allowed = ("nuguna ", "ROUGE-L", "BLEU", "chrF", "perplexity")

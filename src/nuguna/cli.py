@@ -110,14 +110,17 @@ def plan(
     with _errors(screen):
         from .data.conversation import load_dataset
         from .hardware import detect, read_hardware
-        from .planfile import write_plan
+        from .planfile import keep_older, write_plan
 
         dataset = load_dataset(request.data or "demo")  # first, because all that follows needs seconds to load
         machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
         from .stages import decide
 
         made, _ = decide(request, machine, dataset, edited)
-        write_plan(made, Path("plan.toml"), translator(lang))
+        place = Path("plan.toml")
+        if kept := keep_older(made, place, translator(lang)):
+            screen.line(screen.t(say("The earlier plan was kept: {file} is now {kept}.", file=place, kept=kept)))
+        write_plan(made, place, translator(lang))
         if as_json:
             _print_json(made.to_json())
         else:

@@ -13,7 +13,7 @@ from tomlkit.exceptions import TOMLKitError
 from .errors import SettingError
 from .message import Message, say
 from .plan import Plan
-from .runfolder import write_text
+from .runfolder import move_aside, write_text
 from .settings import SETTINGS, unknown_key
 
 _HEADER = (
@@ -39,6 +39,15 @@ def plan_toml(plan: Plan, translate: Callable[[Message], str]) -> str:
 def write_plan(plan: Plan, path: Path, translate: Callable[[Message], str]) -> None:
     """Write plan.toml whole or not at all."""
     write_text(path, plan_toml(plan, translate))
+
+
+def keep_older(plan: Plan, path: Path, translate: Callable[[Message], str]) -> Path | None:
+    """Rename a file at `path` that says something else than `plan`, since a person may have edited it. Returns its new place."""
+    try:
+        same = path.read_text(encoding="utf-8") == plan_toml(plan, translate)
+    except (OSError, ValueError):
+        same = False
+    return None if same else move_aside(path)
 
 
 def read_plan(path: Path) -> dict[str, Any]:

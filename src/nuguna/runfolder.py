@@ -89,7 +89,7 @@ def is_ours(folder: Path) -> bool:
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Give the name of a folder free: results → results.1, results.2, … Returns the new place; None if it was empty."""
+    """Give the name of a folder or file free: results → results.1, results.2, … Returns the new place; None if it was empty."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     number = 1
