@@ -45,16 +45,16 @@ def test_held_out_items_are_never_trained(count: int, wanted: int, kept: int) ->
     assert split(list(range(count)), wanted, 42) == (train, heldout)
 
 
-def test_padding_is_masked_and_never_trained_even_when_it_is_the_end_token() -> None:
-    batch = collate([example(6, 2), example(3, 1)], pad_id=102, device="cpu")
-    assert batch.ids.tolist() == [[100, 101, 102, 103, 104, 105], [100, 101, 102, 102, 102, 102]]
-    assert batch.mask.sum(1).tolist() == [6, 3]
-    assert batch.targets.sum(1).tolist() == [2, 1]
-    assert batch.targets[1].tolist() == [False, False, True, False, False, False]
+def test_documents_lie_end_to_end_and_begin_to_count_anew() -> None:
+    batch = collate([example(6, 2), example(3, 1)], "cpu")
+    assert batch.lengths == (6, 3)
+    assert batch.ids.tolist() == [*example(6, 2).ids, *example(3, 1).ids]
+    assert batch.positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
+    assert batch.targets.tolist() == [False] * 4 + [True] * 2 + [False] * 2 + [True]
 
 
 def test_micro_batches_hold_every_example_once() -> None:
     lengths = [9, 3, 7, 4, 8, 2, 6]
-    batches = list(micro_batches([example(n, 1) for n in lengths], 3, 0, "cpu"))
-    assert sorted(int(n) for b in batches for n in b.mask.sum(1)) == sorted(lengths)
-    assert [len(b.ids) for b in batches] == [3, 3, 1]
+    batches = list(micro_batches([example(n, 1) for n in lengths], 3, "cpu"))
+    assert sorted(n for b in batches for n in b.lengths) == sorted(lengths)
+    assert [len(b.lengths) for b in batches] == [3, 3, 1]

@@ -7,20 +7,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 from transformers.pytorch_utils import Conv1D
 
 from conftest import ARCHITECTURES
 from nuguna.data.batch import collate, micro_batches
 from nuguna.data.encode import Encoded
 from nuguna.engine.adapter import adapter_parameters, block_linear_names
-from nuguna.engine.loss import can_split_head, loss_sum
+from nuguna.engine.attention import packed_attention
+from nuguna.engine.forward import Shortcuts, find_shortcuts
+from nuguna.engine.linear import LoraLinear
+from nuguna.engine.loss import loss_sum
 from nuguna.model import attach_adapter, base_fingerprint, load_base, reload_adapter, save_adapter
 
 EXAMPLES = (
     Encoded(ids=tuple(range(10, 30)), trained=(False,) * 12 + (True,) * 8),
     Encoded(ids=tuple(range(40, 49)), trained=(False,) * 3 + (True,) * 6),
     Encoded(ids=tuple(range(60, 75)), trained=(False,) * 14 + (True,)),
+    Encoded(ids=tuple(range(80, 89)), trained=(False,) * 3 + (True,) * 6),  # as long as another: they go through together
+    Encoded(ids=tuple(range(100, 160)), trained=(False,) * 10 + (True,) * 50),  # longer than the sliding windows, of 32 tokens
 )
+PLAIN = Shortcuts(split_head=False, packed=False)
 # the linear layers of one block, by what the architecture calls them
 LINEAR_LAYERS = {
     "phi3": {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"},
@@ -62,7 +69,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_step_changes_only_the_adapter(
     with torch.no_grad():
         assert torch.equal(model(input_ids=ids).logits, plain)
     optimizer = torch.optim.AdamW(adapter_parameters(model).values(), lr=0.05)
-    loss_sum(model, collate(EXAMPLES, 3, "cpu"), True).backward()
+    loss_sum(model, collate(EXAMPLES, "cpu"), PLAIN).backward()
     optimizer.step()
     assert base_fingerprint(model) == before
     with torch.no_grad():
@@ -86,26 +93,68 @@ def test_the_loss_is_that_of_the_whole_model_on_trained_tokens_only(architecture
         for place in range(1, len(example.ids)):
             if example.trained[place]:
                 expected = expected - log_p[place - 1, example.ids[place]]
-    split = can_split_head(model, 7200)
-    assert split == (architecture not in ("gemma2", "granite"))  # these two change logits after the head
-    for head_only in {split, False}:
-        found = loss_sum(model, collate(EXAMPLES, 3, "cpu"), head_only)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    found = find_shortcuts(model)
+    # two change logits after the head, and none of those we name needs padding
+    assert found == Shortcuts(split_head=architecture not in ("gemma2", "granite"), packed=True)
+    for shortcuts in (PLAIN, Shortcuts(found.split_head, packed=False), Shortcuts(False, packed=True), found):
+        with packed_attention(model, shortcuts.packed):
+            total = loss_sum(model, collate(EXAMPLES, "cpu"), shortcuts)
+        torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_do_not_depend_on_the_micro_batch_size(architecture: str, model_folder: Callable[..., Path]) -> None:
-    gradients = []
-    for size in (1, 2, 3):
-        model = attached(model_folder(architecture))
-        for p in adapter_parameters(model).values():
-            torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
-        num_trained = sum(e.num_trained for e in EXAMPLES)
-        for batch in micro_batches(EXAMPLES, size, 3, "cpu"):
-            (loss_sum(model, batch, False) / num_trained).backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()]))
-    assert gradients[0].abs().max() > 1e-6
-    for other in gradients[1:]:
-        torch.testing.assert_close(other, gradients[0], rtol=2e-4, atol=1e-6)
+def gradients(
+    folder: Path, shortcuts: Shortcuts, size: int, *, checkpointing: bool = False, dtype: str = "float32"
+) -> torch.Tensor:
+    """Of the mean loss over all examples, for an adapter that is not zero."""
+    base = load_base(folder, dtype=dtype, device="cpu").model
+    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=checkpointing).train()
+    for p in adapter_parameters(model).values():
+        torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
+    num_trained = sum(e.num_trained for e in EXAMPLES)
+    with packed_attention(model, shortcuts.packed):
+        for batch in micro_batches(EXAMPLES, size, "cpu"):
+            (loss_sum(model, batch, shortcuts) / num_trained).backward()
+    return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()])
+
+
+def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_packing(
+    architecture: str, model_folder: Callable[..., Path]
+) -> None:
+    folder = model_folder(architecture)
+    one_by_one = gradients(folder, PLAIN, 1)
+    assert one_by_one.abs().max() > 1e-6
+    packed = Shortcuts(split_head=False, packed=True)
+    for shortcuts, size, checkpointing in ((PLAIN, 4, False), (packed, 1, False), (packed, 2, False), (packed, 4, True)):
+        found = gradients(folder, shortcuts, size, checkpointing=checkpointing)
+        torch.testing.assert_close(found, one_by_one, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_gradients_by_hand_are_those_of_plain_peft(
+    dtype: str, tolerance: float, architecture: str, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Largest difference as a share of the largest gradient; bfloat16 keeps 8 bits, and peft computes its own half in float32."""
+    calls, real = [0], LoraLinear._is_plain
+
+    def count(layer: LoraLinear, name: str) -> bool:
+        calls[0] += 1
+        return real(layer, name)
+
+    monkeypatch.setattr(LoraLinear, "_is_plain", count)
+    by_hand = gradients(model_folder(architecture), PLAIN, 4, dtype=dtype)
+    assert bool(calls[0]) == (architecture != "gpt2")  # whose layers are no nn.Linear and stay peft's
+    monkeypatch.setattr(LoraConfig, "_register_custom_module", lambda config, mapping: None)
+    expected = gradients(model_folder(architecture), PLAIN, 4, dtype=dtype)
+    assert float((by_hand - expected).abs().max()) <= tolerance * float(expected.abs().max())
+
+
+def test_afterwards_the_model_pays_attention_as_before(architecture: str, model_folder: Callable[..., Path]) -> None:
+    model = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        find_shortcuts(model)
+        assert torch.equal(model(input_ids=ids).logits, before)
 
 
 def test_saved_and_reloaded_by_plain_libraries_gives_the_same_logits(

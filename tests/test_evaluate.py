@@ -12,12 +12,14 @@ import torch
 
 import nuguna.evaluate as evaluate
 from nuguna.data.encode import Encoded
+from nuguna.engine.forward import Shortcuts
 from nuguna.evaluate import stop_chance
 from nuguna.model import Loaded, load_base
 
 END = 2
 # two answers in one conversation, and one that the window cuts
 TWO = Encoded(ids=(9, 9, 5, 6, END, 9, 7, END), trained=(False, False, True, True, True, False, True, True))
+PACKED = Shortcuts(split_head=True, packed=True)
 CUT = Encoded(ids=(9, 9, 5, 6), trained=(False, False, True, True), cut=True)
 
 
@@ -44,16 +46,16 @@ def test_the_chance_of_having_ended_is_counted_answer_by_answer(
 ) -> None:
     model = loaded(model_folder())
     fixed_ends(0.2, monkeypatch)
-    found = stop_chance(Loaded(model.model, model.tokenizer, frozenset({0, END})), [TWO, CUT], 2, True)
+    found = stop_chance(Loaded(model.model, model.tokenizer, frozenset({0, END})), [TWO, CUT], 2, PACKED)
     expected = ((1 - 0.8**3) + (1 - 0.8**2)) / 2  # three places where the first could end, two for the second
     assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_model_that_never_ends_has_no_chance(model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     fixed_ends(1e-9, monkeypatch)
-    found = stop_chance(loaded(model_folder()), [TWO], 1, True)
+    found = stop_chance(loaded(model_folder()), [TWO], 1, PACKED)
     assert found is not None and found < 1e-6
 
 
 def test_where_every_answer_is_cut_nothing_is_known(model_folder: Callable[..., Path]) -> None:
-    assert stop_chance(loaded(model_folder()), [CUT], 1, True) is None
+    assert stop_chance(loaded(model_folder()), [CUT], 1, PACKED) is None

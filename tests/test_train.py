@@ -16,6 +16,7 @@ import nuguna.train as loop
 from nuguna.checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
 from nuguna.data.encode import Encoded
 from nuguna.engine.adapter import adapter_parameters
+from nuguna.engine.forward import Shortcuts
 from nuguna.errors import DivergedError, Interrupted
 from nuguna.model import attach_adapter, load_base
 from nuguna.train import Recipe, Step, learning_rate_at, train
@@ -55,8 +56,7 @@ def run_loop(
         model,
         EXAMPLES,
         recipe,
-        pad_id=3,
-        head_only=True,
+        shortcuts=Shortcuts(split_head=True, packed=True),
         folder=folder,
         mark="mark",
         on_step=tell,

@@ -11,7 +11,9 @@ import torch
 from .data.batch import micro_batches
 from .data.conversation import Conversation
 from .data.encode import Encoded
-from .engine.loss import loss_sum, target_logits
+from .engine.attention import packed_attention
+from .engine.forward import Shortcuts, target_logits
+from .engine.loss import loss_sum
 from .generate import Answer, answer
 from .metrics import key_terms, score
 from .model import Loaded
@@ -30,14 +32,15 @@ class Measured:
 
 
 @torch.no_grad()
-def heldout_loss(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, head_only: bool) -> float:
+def heldout_loss(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, shortcuts: Shortcuts) -> float:
     """Mean cross-entropy of the trained tokens, natural logarithm."""
     device = next(loaded.model.parameters()).device
     total, tokens = 0.0, 0
     loaded.model.eval()
-    for batch in micro_batches(examples, batch_size, loaded.tokenizer.pad_token_id, device):
-        total += loss_sum(loaded.model, batch, head_only).item()
-        tokens += int(batch.targets[:, 1:].sum())
+    with packed_attention(loaded.model, shortcuts.packed):
+        for batch in micro_batches(examples, batch_size, device):
+            total += loss_sum(loaded.model, batch, shortcuts).item()
+            tokens += int(batch.targets.sum())
     return total / max(tokens, 1)
 
 
@@ -48,10 +51,10 @@ def measure(
     *,
     num_answers: int,
     batch_size: int,
-    head_only: bool,
+    shortcuts: Shortcuts,
 ) -> Measured:
     """Loss over all held-out examples, and scores over the first `num_answers` generated answers."""
-    loss = heldout_loss(loaded, examples, batch_size, head_only)
+    loss = heldout_loss(loaded, examples, batch_size, shortcuts)
     asked = list(conversations[:num_answers])
     made = answer(
         loaded.model,
@@ -75,7 +78,7 @@ def measure(
 
 
 @torch.no_grad()
-def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, head_only: bool) -> float | None:
+def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, shortcuts: Shortcuts) -> float | None:
     """The chance that an answer has ended by where the right one ends, a mean over held-out answers that the window shows whole.
 
     Read along the right answer, each place ends it with the probability h of an end token there: 1 - Π(1 - h). None when the
@@ -88,13 +91,14 @@ def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, he
     ends = torch.tensor(sorted(loaded.end_ids), device=device)
     chances: list[torch.Tensor] = []
     loaded.model.eval()
-    for batch in micro_batches(whole, batch_size, loaded.tokenizer.pad_token_id, device):
-        logits, labels = target_logits(loaded.model, batch, head_only)  # (trained, vocabulary), (trained,)
-        ending = logits.float().softmax(-1)[:, ends].sum(-1).clamp(max=1 - 1e-6)  # (trained,)
-        is_end = torch.isin(labels, ends).long()
-        answer_number = is_end.cumsum(0) - is_end  # (trained,): which answer a token belongs to
-        going_on = torch.zeros(int(is_end.sum()) + 1, device=device).index_add_(0, answer_number, torch.log1p(-ending))
-        chances.append((1 - going_on[: int(is_end.sum())].exp()).cpu())
+    with packed_attention(loaded.model, shortcuts.packed):
+        for batch in micro_batches(whole, batch_size, device):
+            logits, labels = target_logits(loaded.model, batch, shortcuts)  # (trained, vocabulary), (trained,)
+            ending = logits.float().softmax(-1)[:, ends].sum(-1).clamp(max=1 - 1e-6)  # (trained,)
+            is_end = torch.isin(labels, ends).long()
+            answer_number = is_end.cumsum(0) - is_end  # (trained,): which answer a token belongs to
+            going_on = torch.zeros(int(is_end.sum()) + 1, device=device).index_add_(0, answer_number, torch.log1p(-ending))
+            chances.append((1 - going_on[: int(is_end.sum())].exp()).cpu())
     return float(torch.cat(chances).mean())
 
 

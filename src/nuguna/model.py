@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from .data.encode import end_token_ids
 from .engine.adapter import block_linear_names
+from .engine.linear import LoraLinear
 from .errors import EnvironmentFault, ModelError
 from .message import say
 from .tokenizer import load_tokenizer
@@ -106,6 +107,8 @@ def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float,
         r=lora_r, lora_alpha=lora_alpha, lora_dropout=0.0, bias="none", target_modules=_shortest(names), task_type="CAUSAL_LM"
     )
     config.fan_in_fan_out = _uses_conv1d(base, names)
+    if not getattr(base, "is_quantized", False):
+        config._register_custom_module({nn.Linear: LoraLinear})  # peft's way to bring one's own layer; it is not saved
     torch.manual_seed(seed)
     if gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -25,7 +25,7 @@ from .checks import (
 from .data.batch import split
 from .data.conversation import Conversation, Dataset, Turn, describe
 from .data.encode import Encoded, encode
-from .engine.loss import can_split_head
+from .engine.forward import Shortcuts, find_shortcuts
 from .errors import DataError, SettingError
 from .evaluate import Measured, measure, stop_chance
 from .events import Downloading, Note, Stepped, Tell
@@ -55,7 +55,7 @@ class Parts:
     heldout_encoded: tuple[Encoded, ...]
     unseen: tuple[Conversation, ...]
     unseen_encoded: tuple[Encoded, ...]
-    head_only: bool  # the vocabulary head may run on trained tokens alone
+    shortcuts: Shortcuts
 
     @property
     def probes(self) -> list[tuple[Turn, ...]]:
@@ -153,14 +153,16 @@ def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
     else:
         train_pairs, held = split(usable, plan.heldout_examples.value, plan.seed.value)
     unseen = _encoded(loaded, dataset.unseen[: plan.heldout_examples.value], length)
-    vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    shortcuts = find_shortcuts(loaded.model)
+    if not shortcuts.packed:
+        tell(Note(say("This kind of model needs examples padded to one length, so training is somewhat slower.")))
     return Parts(
         train=tuple(e for _, e in train_pairs),
         heldout=tuple(c for c, _ in held),
         heldout_encoded=tuple(e for _, e in held),
         unseen=tuple(c for c, _ in unseen),
         unseen_encoded=tuple(e for _, e in unseen),
-        head_only=can_split_head(loaded.model, vocabulary),
+        shortcuts=shortcuts,
     )
 
 
@@ -173,11 +175,11 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
     size = plan.micro_batch_size.value
 
     def one(conversations: tuple[Conversation, ...], encoded: tuple[Encoded, ...], num_answers: int) -> Measured:
-        return measure(loaded, conversations, encoded, num_answers=num_answers, batch_size=size, head_only=parts.head_only)
+        return measure(loaded, conversations, encoded, num_answers=num_answers, batch_size=size, shortcuts=parts.shortcuts)
 
     main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
     unseen = one(parts.unseen, parts.unseen_encoded, UNSEEN_ANSWERS) if parts.unseen else None
-    return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, parts.head_only))
+    return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, parts.shortcuts))
 
 
 def unseen_metrics(before: MeasuredAll, after: MeasuredAll) -> dict[str, dict[str, float]] | None:
@@ -235,8 +237,7 @@ def train_adapter(
         tuned.model,
         examples,
         recipe,
-        pad_id=tuned.tokenizer.pad_token_id,
-        head_only=can_split_head(tuned.model, tuned.model.get_input_embeddings().weight.shape[0]),
+        shortcuts=find_shortcuts(tuned.model),
         folder=folder,
         mark=mark,
         on_step=on_step,

@@ -19,6 +19,8 @@ from .checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpo
 from .data.batch import Batch, micro_batches, step_indices
 from .data.encode import Encoded
 from .engine.adapter import adapter_parameters
+from .engine.attention import packed_attention
+from .engine.forward import Shortcuts
 from .engine.loss import loss_sum
 from .errors import DivergedError, Interrupted
 from .message import say
@@ -80,8 +82,7 @@ def train(
     examples: Sequence[Encoded],
     recipe: Recipe,
     *,
-    pad_id: int,
-    head_only: bool,
+    shortcuts: Shortcuts,
     folder: Path,
     mark: str,
     on_step: Callable[[Step], None],
@@ -107,13 +108,13 @@ def train(
     model.train()
     bad_in_a_row = skipped = 0
     loss, peak = math.nan, 0
-    with _stop_requests(on_stopping) as is_stop_asked:
+    with _stop_requests(on_stopping) as is_stop_asked, packed_attention(model, shortcuts.packed):
         while progress.step < recipe.max_steps:
             began = time.perf_counter()
             rate = learning_rate_at(progress.step, recipe)
             chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
-            batches = list(micro_batches(chosen, recipe.micro_batch_size, pad_id, accelerator.device))
-            value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, head_only)
+            batches = list(micro_batches(chosen, recipe.micro_batch_size, accelerator.device))
+            value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, shortcuts)
             tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
             progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)
             memory = memory_bytes()
@@ -184,13 +185,13 @@ def _optimizer_step(
     batches: Sequence[Batch],
     rate: float,
     max_grad_norm: float,
-    head_only: bool,
+    shortcuts: Shortcuts,
 ) -> float | None:
     """One step over all micro-batches. Returns the mean loss per trained token, None when the step had to be skipped."""
-    num_trained = max(1, sum(int(batch.targets[:, 1:].sum()) for batch in batches))
+    num_trained = max(1, sum(int(batch.targets.sum()) for batch in batches))
     total = torch.zeros((), device=accelerator.device)
     for batch in batches:
-        loss = loss_sum(model, batch, head_only)
+        loss = loss_sum(model, batch, shortcuts)
         accelerator.backward(loss / num_trained)
         total += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)

@@ -18,11 +18,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """A padded micro-batch. The loss of position i is about predicting token i + 1."""
+    """A micro-batch as one row of tokens: documents end to end, nothing padded."""
 
-    ids: Tensor  # (examples, tokens), int64
-    mask: Tensor  # (examples, tokens), int64: 1 where there is a token
-    targets: Tensor  # (examples, tokens), bool: the token at this place is trained
+    ids: Tensor  # (tokens,), int64
+    positions: Tensor  # (tokens,), int64: the place within the document
+    targets: Tensor  # (tokens,), bool: this token is trained, predicted from the one before it
+    lengths: tuple[int, ...]  # tokens of each document
 
 
 def split(items: Sequence[T], num_heldout: int, seed: int) -> tuple[list[T], list[T]]:
@@ -53,22 +54,18 @@ def step_indices(num_examples: int, batch_size: int, seed: int, step: int) -> li
     return indices
 
 
-def micro_batches(examples: Sequence[Encoded], size: int, pad_id: int, device: torch.device | str) -> Iterator[Batch]:
-    """Padded micro-batches of at most `size` examples, like lengths together so that little is padded."""
+def micro_batches(examples: Sequence[Encoded], size: int, device: torch.device | str) -> Iterator[Batch]:
+    """Micro-batches of at most `size` examples, like lengths together: they can go through attention side by side."""
     by_length = sorted(examples, key=lambda e: len(e.ids))
     for start in range(0, len(by_length), size):
-        yield collate(by_length[start : start + size], pad_id, device)
+        yield collate(by_length[start : start + size], device)
 
 
-def collate(examples: Sequence[Encoded], pad_id: int, device: torch.device | str) -> Batch:
-    """Pad on the right to the longest. Padding is never trained, whatever token stands for it."""
-    width = max(len(e.ids) for e in examples)
-    ids = torch.full((len(examples), width), pad_id, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    targets = torch.zeros_like(ids, dtype=torch.bool)
-    for i, example in enumerate(examples):
-        n = len(example.ids)
-        ids[i, :n] = torch.tensor(example.ids)
-        mask[i, :n] = 1
-        targets[i, :n] = torch.tensor(example.trained)
-    return Batch(ids.to(device), mask.to(device), targets.to(device))
+def collate(examples: Sequence[Encoded], device: torch.device | str) -> Batch:
+    """Lay examples end to end."""
+    return Batch(
+        ids=torch.tensor([i for e in examples for i in e.ids]).to(device),
+        positions=torch.cat([torch.arange(len(e.ids)) for e in examples]).to(device),
+        targets=torch.tensor([t for e in examples for t in e.trained]).to(device),
+        lengths=tuple(len(e.ids) for e in examples),
+    )

@@ -1,0 +1,92 @@
+"""Run a model over a flat batch: only its own tokens, and the vocabulary head only where something is learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.batch import Batch, collate
+from ..data.encode import Encoded
+from .attention import packed_attention
+
+# Largest difference that may come from adding in another order, as a share of the largest number. A document that sees its
+# neighbour, or a scale that is left out, differs by far more.
+_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """What may be left out for this model without changing what it computes."""
+
+    split_head: bool  # decoder and head may run apart, so that the head runs on trained places alone
+    packed: bool  # documents may lie end to end, so that nothing is padded
+
+
+def target_logits(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
+    """Logits (trained, vocabulary) that predict the trained tokens, and these tokens (trained,), document after document."""
+    places = batch.targets.nonzero().squeeze(1)  # never the first token of a document, so that the one before is its own
+    if shortcuts.split_head:
+        hidden = _run(decoder(model), batch, shortcuts.packed)  # (tokens, hidden)
+        return head(model)(hidden[places - 1]), batch.ids[places]
+    return _run(model, batch, shortcuts.packed)[places - 1], batch.ids[places]
+
+
+def _run(part: Any, batch: Batch, packed: bool) -> Tensor:
+    """The first output of decoder or model for every token of the batch: (tokens, width)."""
+    if packed:
+        ids, positions = batch.ids[None], batch.positions[None]  # (1, tokens)
+        return part(input_ids=ids, position_ids=positions, use_cache=False, document_lengths=batch.lengths)[0][0]  # type: ignore[no-any-return]
+    rows = torch.repeat_interleave(torch.arange(len(batch.lengths)), torch.tensor(batch.lengths)).to(batch.ids.device)
+    ids = batch.ids.new_zeros(len(batch.lengths), max(batch.lengths))  # (documents, longest); which token pads is all the same
+    mask = torch.zeros_like(ids)
+    ids[rows, batch.positions], mask[rows, batch.positions] = batch.ids, 1
+    return part(input_ids=ids, attention_mask=mask, use_cache=False)[0][rows, batch.positions]  # type: ignore[no-any-return]
+
+
+def decoder(model: Any) -> Any:
+    """The model without its vocabulary head, adapters included (peft puts them in place)."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return causal.base_model
+
+
+def head(model: Any) -> Any:
+    """The vocabulary head."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return causal.get_output_embeddings()
+
+
+@torch.no_grad()
+def find_shortcuts(model: Any) -> Shortcuts:
+    """Compare two short documents with the model's own way, padded and with all logits. No list of models has to be kept.
+
+    Some models scale or cap logits after the head (Gemma 2, Cohere, Granite); some cannot restart positions within a row.
+    """
+    device = next(model.parameters()).device
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    documents = [[i % vocabulary for i in ids] for ids in (range(5, 12), range(20, 24))]
+    batch = collate([Encoded(tuple(ids), (False,) + (True,) * (len(ids) - 1)) for ids in documents], device)
+    expected, _ = target_logits(model, batch, Shortcuts(split_head=False, packed=False))
+    split = (
+        head(model) is not None
+        and decoder(model) is not model
+        # a cap bends only large logits, which a short input need not show
+        and not model.config.get_text_config().to_dict().get("final_logit_softcapping")
+        and _agrees(model, batch, Shortcuts(split_head=True, packed=False), expected)
+    )
+    with packed_attention(model, True):
+        packed = _agrees(model, batch, Shortcuts(split_head=False, packed=True), expected)
+    return Shortcuts(split, packed)
+
+
+def _agrees(model: Any, batch: Batch, shortcuts: Shortcuts, expected: Tensor) -> bool:
+    try:
+        found, _ = target_logits(model, batch, shortcuts)
+    except (TypeError, ValueError, NotImplementedError, RuntimeError):  # a model that does not take such a call
+        return False
+    if found.shape != expected.shape:
+        return False
+    largest = float((found.float() - expected.float()).abs().max())
+    return largest <= _ROUNDING[found.dtype] * float(expected.float().abs().max())
