@@ -40,10 +40,12 @@ def test_help_is_instant_and_loads_nothing_heavy(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("chosen", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+@pytest.mark.parametrize(
+    ("chosen", "used"), [({}, "10000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"), ({"GOMP_SPINCOUNT": "7"}, "7")]
+)
 def test_idle_threads_leave_their_core_to_others_unless_the_user_says_otherwise(chosen: dict[str, str], used: str) -> None:
-    without = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    code = "import nuguna, os, sys; nuguna.fine_tune; print(os.environ['OMP_WAIT_POLICY'])"  # loads torch, after the choice
+    without = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    code = "import nuguna, os, sys; nuguna.detect; print(os.environ.get('GOMP_SPINCOUNT'))"  # the API, when first used
     shown = subprocess.run([sys.executable, "-c", code], env={**without, **chosen}, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == used
 

@@ -124,7 +124,7 @@ def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_packing(
     one_by_one = gradients(folder, PLAIN, 1)
     assert one_by_one.abs().max() > 1e-6
     packed = Shortcuts(split_head=False, packed=True)
-    for shortcuts, size, checkpointing in ((PLAIN, 4, False), (packed, 1, False), (packed, 2, False), (packed, 4, True)):
+    for shortcuts, size, checkpointing in ((PLAIN, 4, False), (packed, 2, False), (packed, 4, True)):
         found = gradients(folder, shortcuts, size, checkpointing=checkpointing)
         torch.testing.assert_close(found, one_by_one, rtol=2e-4, atol=1e-6)
 

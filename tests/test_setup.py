@@ -102,6 +102,7 @@ class Machine:
     def start(self, *command: object, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(part) for part in command], cwd=cwd or self.bin, env=self.environment(**env), start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip
 

@@ -6,9 +6,11 @@ import os
 
 
 def share_cores() -> None:
-    """Let a thread that has nothing to do sleep instead of spinning, unless the user chose otherwise (OMP_WAIT_POLICY).
+    """Let a thread that waits spin only shortly before it sleeps, unless the user chose otherwise.
 
-    A spinning thread keeps its core from the one it waits for as soon as another program is running too. Measured on two cores
-    with two trainings at once: under 80 tokens/s each when spinning, 1,300 when sleeping, and no loss alone (docs/log.md).
+    By default libgomp's threads spin long, and keep the core from the very thread they wait for as soon as another program runs:
+    two trainings at once on two cores ran at under 80 tokens/s each. Never spinning costs a fifth of the speed of a run alone, this
+    middle way about a twentieth (docs/log.md). Other OpenMP libraries ignore it.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
