@@ -71,7 +71,7 @@ def run(
 
     tell(Stage(say("Training")))
     tuned = attach(loaded, base, plan)
-    trained, losses = train_adapter(tuned, parts.train, plan, folder, mark, tell)
+    trained, losses = train_adapter(tuned, parts, plan, folder, mark, tell)
 
     tell(Stage(say("Measuring the trained model on the same questions")))
     save(tuned, folder)

@@ -204,7 +204,7 @@ def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
 
 
 def train_adapter(
-    tuned: Loaded, examples: Sequence[Encoded], plan: Plan, folder: Path, mark: str, tell: Tell
+    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell
 ) -> tuple[Trained, list[tuple[int, float]]]:
     """Train, with one line a step in metrics.jsonl. Returns the totals and the loss curve."""
     recipe = Recipe(
@@ -235,9 +235,9 @@ def train_adapter(
         path.unlink(missing_ok=True)
     trained = train(
         tuned.model,
-        examples,
+        parts.train,
         recipe,
-        shortcuts=find_shortcuts(tuned.model),
+        shortcuts=parts.shortcuts,
         folder=folder,
         mark=mark,
         on_step=on_step,

@@ -98,9 +98,7 @@ def train(
     """
     accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
     parameters = adapter_parameters(model)
-    optimizer = torch.optim.AdamW(
-        parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=_has_fused(accelerator.device)
-    )
+    optimizer = _make_optimizer(parameters, recipe, accelerator.device)
     progress = Progress(step=0, tokens=0, seconds=0.0)
     if checkpoint := find_checkpoint(folder, mark):
         progress = load_checkpoint(checkpoint, parameters, optimizer)
@@ -143,6 +141,11 @@ def train(
                 raise _stopped(progress.step, recipe.max_steps)
     _require_finite(parameters)
     return Trained(progress.step, progress.tokens, progress.seconds, peak, skipped, loss)
+
+
+def _make_optimizer(parameters: dict[str, torch.nn.Parameter], recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
+    has_fused = device.type in ("cpu", "cuda", "mps")
+    return torch.optim.AdamW(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=has_fused)
 
 
 @contextmanager
@@ -203,10 +206,6 @@ def _optimizer_step(
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return value if finite else None
-
-
-def _has_fused(device: torch.device) -> bool:
-    return device.type in ("cpu", "cuda", "mps")
 
 
 def _diverged(recipe: Recipe, step: int) -> DivergedError:

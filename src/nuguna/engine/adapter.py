@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -38,8 +37,3 @@ def _is_linear(module: Any) -> bool:
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The trainable parameters by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def has_effect(model: nn.Module) -> bool:
-    """Whether at least one B matrix left zero: a fresh adapter changes nothing."""
-    return any(bool(torch.any(p != 0)) for name, p in adapter_parameters(model).items() if "lora_B" in name)
