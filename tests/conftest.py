@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from nuguna.threads import share_cores
+from nuguna.process import prepare
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a hub
 os.environ["NUGUNA_LANG"] = "en"
-share_cores()  # before torch is imported, as the program does
+prepare()  # before torch is imported, as the program does
 for _name in ("MODEL", "DATASET", "OUTPUT_DIR", "MAX_STEPS", "BATCH_SIZE"):
     os.environ.pop(_name, None)
 

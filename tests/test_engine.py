@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig
 from transformers.pytorch_utils import Conv1D
 
 from conftest import ARCHITECTURES
 from nuguna.data.batch import collate, micro_batches
 from nuguna.data.encode import Encoded
 from nuguna.engine.adapter import adapter_parameters, block_linear_names
-from nuguna.engine.attention import packed_attention
 from nuguna.engine.forward import Shortcuts, find_shortcuts
 from nuguna.engine.linear import LoraLinear
 from nuguna.engine.loss import loss_sum
+from nuguna.engine.mlp import GatedMlp
+from nuguna.engine.norm import RmsNorm
+from nuguna.engine.training import training_form
 from nuguna.model import attach_adapter, base_fingerprint, load_base, reload_adapter, save_adapter
 
 EXAMPLES = (
@@ -27,7 +29,7 @@ EXAMPLES = (
     Encoded(ids=tuple(range(80, 89)), trained=(False,) * 3 + (True,) * 6),  # as long as another: they go through together
     Encoded(ids=tuple(range(100, 160)), trained=(False,) * 10 + (True,) * 50),  # longer than the sliding windows, of 32 tokens
 )
-PLAIN = Shortcuts(split_head=False, packed=False)
+PLAIN = Shortcuts(split_head=False, packed=False, fused=False)
 # the linear layers of one block, by what the architecture calls them
 LINEAR_LAYERS = {
     "phi3": {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"},
@@ -39,7 +41,7 @@ LLAMA_LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 pytestmark = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
-def attached(folder: Path, *, seed: int = 1) -> object:
+def attached(folder: Path, *, seed: int = 1) -> torch.nn.Module:
     base = load_base(folder, dtype="float32", device="cpu").model
     return attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
 
@@ -95,9 +97,10 @@ def test_the_loss_is_that_of_the_whole_model_on_trained_tokens_only(architecture
                 expected = expected - log_p[place - 1, example.ids[place]]
     found = find_shortcuts(model)
     # two change logits after the head, and none of those we name needs padding
-    assert found == Shortcuts(split_head=architecture not in ("gemma2", "granite"), packed=True)
-    for shortcuts in (PLAIN, Shortcuts(found.split_head, packed=False), Shortcuts(False, packed=True), found):
-        with packed_attention(model, shortcuts.packed):
+    assert found == Shortcuts(split_head=architecture not in ("gemma2", "granite"), packed=True, fused=True)
+    apart = replace(PLAIN, split_head=found.split_head)
+    for shortcuts in (PLAIN, apart, replace(PLAIN, packed=True), replace(PLAIN, fused=True), found):
+        with training_form(model.train(), shortcuts):
             total = loss_sum(model, collate(EXAMPLES, "cpu"), shortcuts)
         torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-5)
 
@@ -111,41 +114,59 @@ def gradients(
     for p in adapter_parameters(model).values():
         torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
     num_trained = sum(e.num_trained for e in EXAMPLES)
-    with packed_attention(model, shortcuts.packed):
+    with training_form(model, shortcuts):
         for batch in micro_batches(EXAMPLES, size, "cpu"):
             (loss_sum(model, batch, shortcuts) / num_trained).backward()
     return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()])
 
 
-def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_packing(
+def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_the_way(
     architecture: str, model_folder: Callable[..., Path]
 ) -> None:
     folder = model_folder(architecture)
-    one_by_one = gradients(folder, PLAIN, 1)
+    one_by_one = gradients(folder, PLAIN, 1)  # plain peft and transformers
     assert one_by_one.abs().max() > 1e-6
-    packed = Shortcuts(split_head=False, packed=True)
-    for shortcuts, size, checkpointing in ((PLAIN, 4, False), (packed, 2, False), (packed, 4, True)):
+    short = Shortcuts(split_head=architecture not in ("gemma2", "granite"), packed=True, fused=True)
+    packed = replace(PLAIN, packed=True)
+    for shortcuts, size, checkpointing in ((PLAIN, 4, False), (packed, 2, False), (short, 1, False), (short, 5, True)):
         found = gradients(folder, shortcuts, size, checkpointing=checkpointing)
         torch.testing.assert_close(found, one_by_one, rtol=2e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize("is_packed", [False, True])
 def test_gradients_by_hand_are_those_of_plain_peft(
-    dtype: str, tolerance: float, architecture: str, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    is_packed: bool, dtype: str, tolerance: float, architecture: str, model_folder: Callable[..., Path]
 ) -> None:
     """Largest difference as a share of the largest gradient; bfloat16 keeps 8 bits, and peft computes its own half in float32."""
-    calls, real = [0], LoraLinear._is_plain
-
-    def count(layer: LoraLinear, name: str) -> bool:
-        calls[0] += 1
-        return real(layer, name)
-
-    monkeypatch.setattr(LoraLinear, "_is_plain", count)
-    by_hand = gradients(model_folder(architecture), PLAIN, 4, dtype=dtype)
-    assert bool(calls[0]) == (architecture != "gpt2")  # whose layers are no nn.Linear and stay peft's
-    monkeypatch.setattr(LoraConfig, "_register_custom_module", lambda config, mapping: None)
-    expected = gradients(model_folder(architecture), PLAIN, 4, dtype=dtype)
+    folder = model_folder(architecture)
+    by_hand = gradients(folder, Shortcuts(architecture not in ("gemma2", "granite"), is_packed, fused=True), 4, dtype=dtype)
+    expected = gradients(folder, PLAIN, 4, dtype=dtype)
     assert float((by_hand - expected).abs().max()) <= tolerance * float(expected.abs().max())
+
+
+def test_every_part_that_can_be_computed_by_hand_is(architecture: str, model_folder: Callable[..., Path]) -> None:
+    model = attached(model_folder(architecture)).train()
+    kinds = [type(m) for m in model.modules()]
+    with training_form(model, Shortcuts(split_head=True, packed=True, fused=True)):
+        layers = [m for m in model.modules() if isinstance(m, LoraLinear)]
+        assert layers and all(layer.matrices is not None for layer in layers)
+        found = {kind: sum(isinstance(m, kind) for m in model.modules()) for kind in (GatedMlp, RmsNorm)}
+        shared = {tuple(sorted(names(model, layer.siblings.layers))) for layer in layers if layer.siblings}
+    blocks = 2
+    has_own_norm = architecture in ("gpt2", "gpt_neox")  # LayerNorm
+    norms = {"gemma2": 4, "gemma3": 6, "qwen3": 4}.get(architecture, 2) * blocks + 1
+    has_own_mlp = has_own_norm or architecture == "phi3"
+    assert found == {GatedMlp: 0 if has_own_mlp else blocks, RmsNorm: 0 if has_own_norm else norms}
+    assert shared == (set() if has_own_mlp else {("k_proj", "q_proj", "v_proj"), ("gate_proj", "up_proj")})
+    assert [type(m) for m in model.modules()] == kinds  # and afterwards the model is as it was
+    assert all(layer.matrices is layer.siblings is None for layer in layers)
+
+
+def names(model: torch.nn.Module, modules: list[torch.nn.Module]) -> list[str]:
+    """The last part of the name of each module."""
+    by_id = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
+    return [by_id[id(module)] for module in modules]
 
 
 def test_afterwards_the_model_pays_attention_as_before(architecture: str, model_folder: Callable[..., Path]) -> None:

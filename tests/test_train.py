@@ -56,7 +56,7 @@ def run_loop(
         model,
         EXAMPLES,
         recipe,
-        shortcuts=Shortcuts(split_head=True, packed=True),
+        shortcuts=Shortcuts(split_head=True, packed=True, fused=True),
         folder=folder,
         mark="mark",
         on_step=tell,

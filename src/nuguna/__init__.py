@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .threads import share_cores
+from .process import prepare
 
 __version__ = "0.1.0"
 
@@ -38,5 +38,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    share_cores()
+    prepare()
     return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

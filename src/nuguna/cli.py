@@ -18,8 +18,8 @@ from . import __version__
 from .errors import Interrupted, NugunaError, SettingError, UserError
 from .language import Translate, choose_language, translator
 from .message import say
+from .process import prepare
 from .settings import SETTINGS, Request, gather
-from .threads import share_cores
 
 if TYPE_CHECKING:
     from .ui.screen import Screen
@@ -285,7 +285,7 @@ def main() -> None:
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    share_cores()
+    prepare()
     signal.signal(signal.SIGTERM, interrupt)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="nuguna", standalone_mode=False)

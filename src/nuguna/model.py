@@ -6,6 +6,7 @@ import hashlib
 import os
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from .data.encode import end_token_ids
 from .engine.adapter import block_linear_names
@@ -108,7 +110,8 @@ def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float,
     )
     config.fan_in_fan_out = _uses_conv1d(base, names)
     if not getattr(base, "is_quantized", False):
-        config._register_custom_module({nn.Linear: LoraLinear})  # peft's way to bring one's own layer; it is not saved
+        # peft's way to bring one's own layer; it is not saved
+        config._register_custom_module({nn.Linear: LoraLinear, Conv1D: partial(LoraLinear, is_target_conv_1d_layer=True)})
     torch.manual_seed(seed)
     if gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

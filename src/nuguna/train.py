@@ -19,9 +19,9 @@ from .checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpo
 from .data.batch import Batch, micro_batches, step_indices
 from .data.encode import Encoded
 from .engine.adapter import adapter_parameters
-from .engine.attention import packed_attention
 from .engine.forward import Shortcuts
 from .engine.loss import loss_sum
+from .engine.training import training_form
 from .errors import DivergedError, Interrupted
 from .message import say
 
@@ -103,10 +103,12 @@ def train(
     if checkpoint := find_checkpoint(folder, mark):
         progress = load_checkpoint(checkpoint, parameters, optimizer)
         on_resume(progress.step)
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
     model.train()
     bad_in_a_row = skipped = 0
     loss, peak = math.nan, 0
-    with _stop_requests(on_stopping) as is_stop_asked, packed_attention(model, shortcuts.packed):
+    with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts):
         while progress.step < recipe.max_steps:
             began = time.perf_counter()
             rate = learning_rate_at(progress.step, recipe)
@@ -204,7 +206,7 @@ def _optimizer_step(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=False)  # they keep their places in memory, and leave the rest whole
     return value if finite else None
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
+
+from .blockwise import Rules, attend_in_blocks, make_groups
 
 NAME = "nuguna_packed"
 
@@ -53,40 +55,53 @@ def attend_within_documents(
     """Causal attention of each document with itself.
 
     query is (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim), the result (1, tokens, heads, head_dim).
-    Documents of equal length that lie side by side go through together. What a model passes beyond the named arguments is not
-    honoured: `forward.find_shortcuts` compares numbers before this path is taken.
+    What a model passes beyond the named arguments is not honoured: `forward.find_shortcuts` compares numbers before this path is
+    taken.
     """
-    groups = [(length, len(list(same))) for length, same in groupby(document_lengths)]
-    sizes = [length * count for length, count in groups]
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (tokens, heads, head_dim)
+    rules = Rules(q.shape[2] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+    lengths = tuple(document_lengths)
+    if q.device.type == "cuda" and softcap is None:
+        return _attend_on_cuda(q, k, v, lengths, rules)[None], None
+    return attend_in_blocks(q, k, v, lengths, 0, rules)[None], None
+
+
+def _attend_on_cuda(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], rules: Rules) -> Tensor:
+    """The kernel for documents of any length where torch has it for this GPU and dtype; else those of like length together."""
+    if _has_varlen_kernel(q.device, q.dtype):
+        from torch.nn.attention.varlen import varlen_attn
+
+        ends = _document_ends(lengths, q.device)
+        window = (-1 if rules.sliding_window is None else rules.sliding_window - 1, 0)  # it counts the tokens before
+        longest = max(lengths)
+        q, k, v = (x.contiguous() for x in (q, k, v))
+        return varlen_attn(  # type: ignore[return-value]
+            q, k, v, ends, ends, longest, longest, scale=rules.scaling, window_size=window, enable_gqa=True
+        )
+    if rules.sliding_window is not None and max(lengths) > rules.sliding_window:
+        return attend_in_blocks(q, k, v, lengths, 0, rules)
     parts = []
-    # split, not slices: the gradient of each slice would be a row of zeros as wide as the whole batch
-    for (length, count), *rows in zip(groups, *(torch.split(x[0], sizes, dim=1) for x in (query, key, value)), strict=True):
-        q, k, v = (row.reshape(row.shape[0], count, length, -1).transpose(0, 1) for row in rows)  # (count, heads, length, dim)
-        if softcap is not None:
-            part = _capped(q, k, v, scaling, softcap, sliding_window)
-        else:
-            band = _band(length, sliding_window, query.device)
-            part = scaled_dot_product_attention(
-                q, k, v, attn_mask=band, is_causal=band is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
-            )
-        parts.append(part.transpose(1, 2).flatten(0, 1))  # (count * length, heads, dim)
-    return torch.cat(parts)[None], None
+    for group in make_groups(lengths, 0, q.device):
+        shaped = (group.rows(x).reshape(group.count, group.longest, -1, x.shape[2]).transpose(1, 2) for x in (q, k, v))
+        result = scaled_dot_product_attention(
+            *shaped, is_causal=True, scale=rules.scaling, enable_gqa=q.shape[1] != k.shape[1]
+        )
+        rows = result.transpose(1, 2).flatten(0, 1)
+        parts.append(rows if group.scatter is None else rows.index_select(0, group.scatter))
+    return torch.cat(parts)
 
 
-def _band(length: int, sliding_window: int | None, device: torch.device) -> Tensor | None:
-    """(length, length), true where a token is seen; None where plain causal attention says the same."""
-    if sliding_window is None or length <= sliding_window:
-        return None
-    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)[None]
-    return (distance >= 0) & (distance < sliding_window)
+@lru_cache(maxsize=4)
+def _has_varlen_kernel(device: torch.device, dtype: torch.dtype) -> bool:
+    """torch's kernel is FlashAttention's: half precision, compute capability 8.0 and above, in torch 2.10 and above."""
+    try:
+        import torch.nn.attention.varlen  # noqa: F401
+    except ImportError:
+        return False
+    return dtype != torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, softcap: float, sliding_window: int | None) -> Tensor:
-    """Attention whose scores are bent into ±softcap (Gemma 2, arXiv 2408.00118, section 2); no fused kernel knows that."""
-    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scaling is None else scaling)
-    scores = softcap * torch.tanh(scores / softcap)  # (count, heads, length, length)
-    seen = _band(q.shape[2], sliding_window or q.shape[2] + 1, q.device)
-    if seen is None:
-        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    return scores.masked_fill(~seen, float("-inf")).softmax(-1, dtype=torch.float32).to(q.dtype) @ v
+@lru_cache(maxsize=16)
+def _document_ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """(documents + 1,), int32: where each document begins, and the end of the last."""
+    return torch.tensor((0, *lengths)).cumsum(0).to(device, torch.int32)

@@ -14,7 +14,7 @@ from .attention import packed_attention
 
 # Largest difference that may come from adding in another order, as a share of the largest number. A document that sees its
 # neighbour, or a scale that is left out, differs by far more.
-_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,32 @@ class Shortcuts:
 
     split_head: bool  # decoder and head may run apart, so that the head runs on trained places alone
     packed: bool  # documents may lie end to end, so that nothing is padded
+    fused: bool  # layers may be computed by hand in training: `training_form`
 
 
 def target_logits(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
     """Logits (trained, vocabulary) that predict the trained tokens, and these tokens (trained,), document after document."""
-    places = batch.targets.nonzero().squeeze(1)  # never the first token of a document, so that the one before is its own
     if shortcuts.split_head:
-        hidden = _run(decoder(model), batch, shortcuts.packed)  # (tokens, hidden)
-        return head(model)(hidden[places - 1]), batch.ids[places]
+        hidden, labels = target_hidden(model, batch, shortcuts)
+        return head(model)(hidden), labels
+    places = trained_places(batch)
     return _run(model, batch, shortcuts.packed)[places - 1], batch.ids[places]
+
+
+def target_hidden(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
+    """What the head would read to predict the trained tokens, (trained, hidden), and these tokens (trained,)."""
+    places = trained_places(batch)
+    return run_decoder(model, batch, shortcuts)[places - 1], batch.ids[places]
+
+
+def run_decoder(model: Any, batch: Batch, shortcuts: Shortcuts) -> Tensor:
+    """What the head would read, for every token of the row: (tokens, hidden)."""
+    return _run(decoder(model), batch, shortcuts.packed)
+
+
+def trained_places(batch: Batch) -> Tensor:
+    """Where in the row the trained tokens are; never the first of a document, so that the one before is its own."""
+    return batch.targets.nonzero().squeeze(1)
 
 
 def _run(part: Any, batch: Batch, packed: bool) -> Tensor:
@@ -68,17 +85,17 @@ def find_shortcuts(model: Any) -> Shortcuts:
     vocabulary = model.get_input_embeddings().weight.shape[0]
     documents = [[i % vocabulary for i in ids] for ids in (range(5, 12), range(20, 24))]
     batch = collate([Encoded(tuple(ids), (False,) + (True,) * (len(ids) - 1)) for ids in documents], device)
-    expected, _ = target_logits(model, batch, Shortcuts(split_head=False, packed=False))
+    expected, _ = target_logits(model, batch, Shortcuts(split_head=False, packed=False, fused=False))
     split = (
         head(model) is not None
         and decoder(model) is not model
         # a cap bends only large logits, which a short input need not show
         and not model.config.get_text_config().to_dict().get("final_logit_softcapping")
-        and _agrees(model, batch, Shortcuts(split_head=True, packed=False), expected)
+        and _agrees(model, batch, Shortcuts(split_head=True, packed=False, fused=False), expected)
     )
     with packed_attention(model, True):
-        packed = _agrees(model, batch, Shortcuts(split_head=False, packed=True), expected)
-    return Shortcuts(split, packed)
+        packed = _agrees(model, batch, Shortcuts(split_head=False, packed=True, fused=False), expected)
+    return Shortcuts(split, packed, fused=True)
 
 
 def _agrees(model: Any, batch: Batch, shortcuts: Shortcuts, expected: Tensor) -> bool:
@@ -89,4 +106,4 @@ def _agrees(model: Any, batch: Batch, shortcuts: Shortcuts, expected: Tensor) ->
     if found.shape != expected.shape:
         return False
     largest = float((found.float() - expected.float()).abs().max())
-    return largest <= _ROUNDING[found.dtype] * float(expected.float().abs().max())
+    return largest <= ROUNDING[found.dtype] * float(expected.float().abs().max())

@@ -1,0 +1,82 @@
+"""The form in which a model trains: the same numbers from fewer passes. Modules are put in place and taken out again, as peft
+does with its layers; no library's code is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.batch import collate
+from ..data.encode import Encoded
+from .attention import packed_attention
+from .forward import ROUNDING, Shortcuts, decoder, run_decoder
+from .linear import by_hand
+from .mlp import GatedMlp
+from .norm import RmsNorm
+
+
+@contextmanager
+def training_form(model: Any, shortcuts: Shortcuts) -> Iterator[None]:
+    """Within, `loss_sum` computes the model in the short way that `shortcuts` allow; afterwards it is as before."""
+    with packed_attention(model, shortcuts.packed):
+        if not shortcuts.fused:
+            yield
+            return
+        with _replaced(model):
+
+            def probe() -> None:
+                with torch.no_grad():
+                    run_decoder(model, collate([Encoded((5, 6, 7), (False, True, True))], _device(model)), shortcuts)
+
+            with by_hand(model, probe):
+                yield
+
+
+def _device(model: Any) -> torch.device:
+    return next(model.parameters()).device  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _replaced(model: Any) -> Iterator[None]:
+    """Put our modules in the place of those that compute the same."""
+    found: dict[type, Callable[[Any], nn.Module] | None] = {}
+    before: list[tuple[nn.Module, str, nn.Module]] = []
+    for parent in list(decoder(model).modules()):
+        for name, module in parent.named_children():
+            if type(module) not in found:  # one of a kind is compared, and all of the kind are replaced
+                found[type(module)] = _ours_like(module)
+            if make := found[type(module)]:
+                before.append((parent, name, module))
+                setattr(parent, name, make(module))
+    try:
+        yield
+    finally:
+        for parent, name, module in before:
+            setattr(parent, name, module)
+
+
+def _ours_like(module: nn.Module) -> Callable[[Any], nn.Module] | None:
+    """What makes a module of ours that computes the same as this one; None when we have none."""
+    if GatedMlp.fits(module):
+        return GatedMlp if _agree(module, GatedMlp(module), module.get_submodule("gate_proj").in_features) else None  # type: ignore[arg-type]
+    if RmsNorm.fits(module):
+        for adds_one in (False, True):
+            make = partial(RmsNorm, adds_one=adds_one)
+            if _agree(module, make(module), len(module.weight)):  # type: ignore[arg-type]
+                return make
+    return None
+
+
+def _agree(module: nn.Module, ours: nn.Module, width: int) -> bool:
+    """Compare the outputs for random numbers, those that a training step would compute."""
+    parameter = next(module.parameters())
+    x = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(parameter.device, parameter.dtype)
+    with torch.enable_grad():
+        expected, found = module(x).detach().float(), ours(x).detach().float()
+    return float((found - expected).abs().max()) <= ROUNDING[x.dtype] * float(expected.abs().max())
