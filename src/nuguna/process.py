@@ -8,16 +8,16 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 KEPT_BYTES = 2**31 - 1  # the largest that mallopt takes
-# oneDNN keeps a kernel for each shape of a product, and every row of another length brings about 85. A step needs those of
-# its own rows alone: keeping 1,024, as is the default, costs 300 MiB and no time was saved (docs/log.md).
-KEPT_KERNELS = 128
+# torch keeps a oneDNN kernel for each shape of a product, and every row of another length brings about 85. A step needs those of its
+# own rows alone: keeping 1,024, as is the default, costs 250 MiB and saves no time (docs/log.md).
+KEPT_KERNELS = 64
 
 
 def prepare() -> None:
     """Set up threads and memory for training; a user's own settings win."""
     share_cores()
     keep_memory()
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_KERNELS))
+    os.environ.setdefault("LRU_CACHE_CAPACITY", str(KEPT_KERNELS))
 
 
 def share_cores() -> None:

@@ -106,9 +106,10 @@ def train(
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     model.train()
+    most_tokens = sum(sorted(len(e.ids) for e in examples)[-recipe.micro_batch_size :])
     bad_in_a_row = skipped = 0
     loss, peak = math.nan, 0
-    with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts):
+    with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts, most_tokens):
         while progress.step < recipe.max_steps:
             began = time.perf_counter()
             rate = learning_rate_at(progress.step, recipe)

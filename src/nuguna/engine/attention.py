@@ -82,9 +82,10 @@ def _attend_on_cuda(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], r
         return attend_in_blocks(q, k, v, lengths, 0, rules)
     parts = []
     for group in make_groups(lengths, 0, q.device):
-        shaped = (group.rows(x).reshape(group.count, group.longest, -1, x.shape[2]).transpose(1, 2) for x in (q, k, v))
+        shape = (group.count, group.longest, -1, q.shape[2])
+        queries, keys, values = (group.rows(x).reshape(shape).transpose(1, 2) for x in (q, k, v))
         result = scaled_dot_product_attention(
-            *shaped, is_causal=True, scale=rules.scaling, enable_gqa=q.shape[1] != k.shape[1]
+            queries, keys, values, is_causal=True, scale=rules.scaling, enable_gqa=q.shape[1] != k.shape[1]
         )
         rows = result.transpose(1, 2).flatten(0, 1)
         parts.append(rows if group.scatter is None else rows.index_select(0, group.scatter))

@@ -191,13 +191,16 @@ def joined_downs(downs: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     return torch.cat([a.to(dtype) for a in downs]) if len(downs) > 1 else downs[0].to(dtype)
 
 
-def forward_products(x: Tensor, frozen: Frozen, downs: Tensor, ups: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """The outputs of the layers and what their adapters see of x, (tokens, ranks)."""
+def forward_products(
+    x: Tensor, frozen: Frozen, downs: Tensor, ups: Sequence[Tensor], places: Sequence[Tensor | None] = ()
+) -> tuple[list[Tensor], Tensor]:
+    """The outputs of the layers, written to `places` where given, and what their adapters see of x, (tokens, ranks)."""
     inner = x @ downs.t()
     outputs = []
-    for (weight, bias, scale), up, narrow in zip(frozen, ups, torch.split(inner, [b.shape[1] for b in ups], dim=1), strict=True):
-        y = x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
-        outputs.append(y.addmm_(narrow, up.t(), alpha=scale))
+    narrows = torch.split(inner, [b.shape[1] for b in ups], dim=1)
+    for (weight, bias, scale), up, narrow, y in zip(frozen, ups, narrows, places or [None] * len(ups), strict=True):
+        product = torch.mm(x, weight.t(), out=y) if bias is None else torch.addmm(bias, x, weight.t(), out=y)
+        outputs.append(product.addmm_(narrow, up.t(), alpha=scale))
     return outputs, inner
 
 

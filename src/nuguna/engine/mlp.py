@@ -15,6 +15,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 from .linear import Frozen, Kept, LoraLinear, backward_products, forward_products, joined_downs
+from .pool import Pool
 
 # (its value, gradient from (gradient of the value, input))
 Activation = tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
@@ -42,8 +43,9 @@ def find_activation(function: Any) -> Activation | None:
 class GatedMlp(nn.Module):
     """In the place of a model's own MLP during training; its layers are the same objects under the same names."""
 
-    def __init__(self, mlp: Any) -> None:
+    def __init__(self, mlp: Any, pool: Pool) -> None:
         super().__init__()
+        self.pool = pool
         self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
         self.act_fn = mlp.act_fn
         self.activation = find_activation(mlp.act_fn)
@@ -66,7 +68,7 @@ class GatedMlp(nn.Module):
             return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
         frozen = [(m.weight, m.bias, m.scale) for m in parts]
         flat = x.reshape(-1, x.shape[-1])  # (tokens, hidden)
-        y = _GatedMlp.apply(flat, Kept(x), frozen, self.activation, *[m.a for m in parts], *[m.b for m in parts])  # type: ignore[no-untyped-call]
+        y = _GatedMlp.apply(flat, Kept(x), frozen, self.activation, self.pool, *[m.a for m in parts], *[m.b for m in parts])  # type: ignore[no-untyped-call]
         return y.reshape(x.shape)  # type: ignore[no-any-return]
 
 
@@ -74,20 +76,25 @@ class _GatedMlp(torch.autograd.Function):
     """x (tokens, hidden), then a of gate, up and down, then b of each → (tokens, hidden)."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, kept: Kept, frozen: Frozen, activation: Activation, *adapters: Tensor) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, x: Tensor, kept: Kept, frozen: Frozen, activation: Activation, pool: Pool, *adapters: Tensor
+    ) -> Tensor:
         a_gate, a_up, a_down, *ups = (p.to(x.dtype) for p in adapters)
         downs = joined_downs([a_gate, a_up], x.dtype)
-        (gate, up), inner = forward_products(x, frozen[:2], downs, ups[:2])
+        kept_products = [pool.take(len(x), len(b), x.dtype) for b in ups[:2]]
+        (gate, up), inner = forward_products(x, frozen[:2], downs, ups[:2], kept_products)
         (y,), inner_down = forward_products(activation[0](gate).mul_(up), frozen[2:], a_down, ups[2:])
-        ctx.save_for_backward(*kept.tensors(x), inner, gate, up, inner_down, downs, a_down, *ups)
+        ctx.save_for_backward(*kept.tensors(x), inner, inner_down, downs, a_down, *ups)
         kept.forget()
         ctx.kept, ctx.frozen, ctx.activation = kept, frozen, activation  # type: ignore[attr-defined]
+        ctx.gate, ctx.up, ctx.pool = gate, up, pool  # type: ignore[attr-defined]
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        source, inverse, inner, gate, up, inner_down, downs, a_down, *ups = ctx.saved_tensors
+        source, inverse, inner, inner_down, downs, a_down, *ups = ctx.saved_tensors
+        gate, up = ctx.gate, ctx.up
         act, act_backward = ctx.activation
         active = act(gate)
         d_product, (da_down,), (db_down,) = backward_products(
@@ -96,8 +103,10 @@ class _GatedMlp(torch.autograd.Function):
         assert d_product is not None
         d_up = active.mul_(d_product)
         d_gate = act_backward(d_product.mul_(up), gate)
+        ctx.pool.give(gate, up)
+        ctx.gate = ctx.up = None
         x = ctx.kept.flat(source, inverse)
         dx, das, dbs = backward_products(
             x, inner, downs, ups[:2], ctx.frozen[:2], [d_gate, d_up], needs_dx=ctx.needs_input_grad[0]
         )
-        return dx, None, None, None, *das, da_down, *dbs, db_down
+        return dx, None, None, None, None, *das, da_down, *dbs, db_down

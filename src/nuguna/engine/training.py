@@ -19,16 +19,20 @@ from .forward import ROUNDING, Shortcuts, decoder, run_decoder
 from .linear import by_hand
 from .mlp import GatedMlp
 from .norm import RmsNorm
+from .pool import Pool
 
 
 @contextmanager
-def training_form(model: Any, shortcuts: Shortcuts) -> Iterator[None]:
-    """Within, `loss_sum` computes the model in the short way that `shortcuts` allow; afterwards it is as before."""
+def training_form(model: Any, shortcuts: Shortcuts, most_tokens: int = 0) -> Iterator[None]:
+    """Within, `loss_sum` computes the model in the short way that `shortcuts` allow; afterwards it is as before.
+
+    `most_tokens`: of a micro-batch, so that memory can be set aside once.
+    """
     with packed_attention(model, shortcuts.packed):
         if not shortcuts.fused:
             yield
             return
-        with _replaced(model):
+        with _replaced(model, Pool(most_tokens, _device(model))):
 
             def probe() -> None:
                 with torch.no_grad():
@@ -43,14 +47,14 @@ def _device(model: Any) -> torch.device:
 
 
 @contextmanager
-def _replaced(model: Any) -> Iterator[None]:
+def _replaced(model: Any, pool: Pool) -> Iterator[None]:
     """Put our modules in the place of those that compute the same."""
     found: dict[type, Callable[[Any], nn.Module] | None] = {}
     before: list[tuple[nn.Module, str, nn.Module]] = []
     for parent in list(decoder(model).modules()):
         for name, module in parent.named_children():
             if type(module) not in found:  # one of a kind is compared, and all of the kind are replaced
-                found[type(module)] = _ours_like(module)
+                found[type(module)] = _ours_like(module, pool)
             if make := found[type(module)]:
                 before.append((parent, name, module))
                 setattr(parent, name, make(module))
@@ -61,10 +65,11 @@ def _replaced(model: Any) -> Iterator[None]:
             setattr(parent, name, module)
 
 
-def _ours_like(module: nn.Module) -> Callable[[Any], nn.Module] | None:
+def _ours_like(module: nn.Module, pool: Pool) -> Callable[[Any], nn.Module] | None:
     """What makes a module of ours that computes the same as this one; None when we have none."""
     if GatedMlp.fits(module):
-        return GatedMlp if _agree(module, GatedMlp(module), module.get_submodule("gate_proj").in_features) else None  # type: ignore[arg-type]
+        width = module.get_submodule("gate_proj").in_features
+        return partial(GatedMlp, pool=pool) if _agree(module, GatedMlp(module, pool), width) else None  # type: ignore[arg-type]
     if RmsNorm.fits(module):
         for adds_one in (False, True):
             make = partial(RmsNorm, adds_one=adds_one)
