@@ -8,8 +8,8 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 KEPT_BYTES = 2**31 - 1  # the largest that mallopt takes
-# torch keeps a oneDNN kernel for each shape of a product, and every row of another length brings about 85. A step needs those of its
-# own rows alone: keeping 1,024, as is the default, costs 250 MiB and saves no time (docs/log.md).
+# torch keeps a oneDNN kernel for each shape of a product, and every row of another length brings about 85. A step needs those of
+# its own rows alone: keeping 1,024, as is the default, costs 250 MiB and saves no time (docs/log.md).
 KEPT_KERNELS = 64
 
 
