@@ -37,7 +37,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("Phi3Config", {**_GROUPED, "pad_token_id": 3}),  # q, k and v in one layer, gate and up in one
     "gpt_neox": ("GPTNeoXConfig", _SMALL),  # head of its own, two residuals at once
     "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),  # Conv1D, learned positions: DialoGPT
-    "granite": ("GraniteConfig", {**_GROUPED, "logits_scaling": 4.0}),  # scales its logits after the head
+    "granite": ("GraniteConfig", {**_GROUPED, "logits_scaling": 4.0, "residual_multiplier": 0.5}),  # scales logits and residuals
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+import torch
 
-from nuguna.data.batch import collate, epoch_order, micro_batches, split, step_indices
+from nuguna.data.batch import collate, epoch_order, micro_batches, split, step_indices, worthwhile_prefix
 from nuguna.data.encode import Encoded
 
 
@@ -58,3 +59,27 @@ def test_micro_batches_hold_every_example_once() -> None:
     batches = list(micro_batches([example(n, 1) for n in lengths], 3, "cpu"))
     assert sorted(n for b in batches for n in b.lengths) == sorted(lengths)
     assert [len(b.lengths) for b in batches] == [3, 3, 1]
+
+
+def beginning(ids: list[int], first: int) -> Encoded:
+    return Encoded(tuple(ids), tuple(i >= first for i in range(len(ids))))
+
+
+def test_a_shared_prefix_ends_before_the_token_that_predicts_the_first_trained_one() -> None:
+    cpu = torch.device("cpu")
+    alike = [beginning([1, 2, 3, 4, 5, 6, n], 4) for n in (7, 8, 9)]
+    assert worthwhile_prefix(alike, cpu) == 3  # token 4 predicts the first trained one
+    assert worthwhile_prefix([beginning([1, 2, 3, 9, 5], 4), *alike], cpu) == 3
+    assert worthwhile_prefix([beginning([1, 9, 3, 9, 5], 4), *alike], cpu) == 1
+    assert worthwhile_prefix([beginning([9, 2, 3], 2), *alike], cpu) == 0
+    assert worthwhile_prefix(alike[:1], cpu) == 0  # there is nobody to share with
+    assert worthwhile_prefix([beginning([1, 2] + [n] * 400, 300) for n in (3, 4)], cpu) == 0  # saves 2 tokens of 804
+    assert worthwhile_prefix([beginning([1, 2, 3], 1), beginning([1, 2, 4], 1)], cpu) == 0  # all is trained
+
+
+def test_with_a_shared_prefix_the_row_holds_it_once() -> None:
+    batch = collate([beginning([1, 2, 3, 4], 3), beginning([1, 2, 5, 6, 7], 4)], "cpu", prefix=2)
+    assert batch.ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert batch.positions.tolist() == [0, 1, 2, 3, 2, 3, 4]
+    assert batch.targets.tolist() == [False, False, False, True, False, False, True]
+    assert (batch.prefix, batch.lengths) == (2, (2, 3))

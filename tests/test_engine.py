@@ -11,10 +11,11 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from conftest import ARCHITECTURES
-from nuguna.data.batch import collate, micro_batches
+from nuguna.data.batch import Batch, collate, micro_batches
 from nuguna.data.encode import Encoded
 from nuguna.engine.adapter import adapter_parameters, block_linear_names
 from nuguna.engine.forward import Shortcuts, find_shortcuts
+from nuguna.engine.last import LastBlock
 from nuguna.engine.linear import LoraLinear
 from nuguna.engine.loss import loss_sum
 from nuguna.engine.mlp import GatedMlp
@@ -106,16 +107,22 @@ def test_the_loss_is_that_of_the_whole_model_on_trained_tokens_only(architecture
 
 
 def gradients(
-    folder: Path, shortcuts: Shortcuts, size: int, *, checkpointing: bool = False, dtype: str = "float32"
+    folder: Path,
+    shortcuts: Shortcuts,
+    size: int,
+    *,
+    checkpointing: bool = False,
+    dtype: str = "float32",
+    examples: tuple[Encoded, ...] = EXAMPLES,
 ) -> torch.Tensor:
     """Of the mean loss over all examples, for an adapter that is not zero."""
     base = load_base(folder, dtype=dtype, device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=checkpointing).train()
     for p in adapter_parameters(model).values():
         torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
-    num_trained = sum(e.num_trained for e in EXAMPLES)
+    num_trained = sum(e.num_trained for e in examples)
     with training_form(model, shortcuts):
-        for batch in micro_batches(EXAMPLES, size, "cpu"):
+        for batch in micro_batches(examples, size, "cpu", shares_prefix=shortcuts.packed):
             (loss_sum(model, batch, shortcuts) / num_trained).backward()
     return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()])
 
@@ -145,6 +152,31 @@ def test_gradients_by_hand_are_those_of_plain_peft(
     assert float((by_hand - expected).abs().max()) <= tolerance * float(expected.abs().max())
 
 
+# as with a system prompt: the same beginning, and then the whole of EXAMPLES
+SHARED = tuple(
+    Encoded(ids=tuple(range(200, 240)) + e.ids, trained=(False,) * 40 + e.trained) for e in (*EXAMPLES, EXAMPLES[0], EXAMPLES[2])
+)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_prompt_that_examples_share_is_computed_once_and_changes_nothing(
+    checkpointing: bool, architecture: str, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, short = model_folder(architecture), Shortcuts(architecture not in ("gemma2", "granite"), packed=True, fused=True)
+    expected = gradients(folder, PLAIN, 1, examples=SHARED)
+    batches: list[int] = []
+    real = loss_sum
+
+    def seen(model: torch.nn.Module, batch: Batch, shortcuts: Shortcuts) -> torch.Tensor:
+        batches.append(batch.prefix)
+        return real(model, batch, shortcuts)
+
+    monkeypatch.setitem(globals(), "loss_sum", seen)
+    found = gradients(folder, short, 4, checkpointing=checkpointing, examples=SHARED)
+    assert batches == [40, 40]  # of seven documents in two micro-batches
+    torch.testing.assert_close(found, expected, rtol=2e-4, atol=1e-6)
+
+
 def test_every_part_that_can_be_computed_by_hand_is(architecture: str, model_folder: Callable[..., Path]) -> None:
     model = attached(model_folder(architecture)).train()
     kinds = [type(m) for m in model.modules()]
@@ -152,6 +184,7 @@ def test_every_part_that_can_be_computed_by_hand_is(architecture: str, model_fol
         layers = [m for m in model.modules() if isinstance(m, LoraLinear)]
         assert layers and all(layer.matrices is not None for layer in layers)
         found = {kind: sum(isinstance(m, kind) for m in model.modules()) for kind in (GatedMlp, RmsNorm)}
+        assert any(isinstance(m, LastBlock) for m in model.modules()) == (architecture in ("llama", "qwen2", "qwen3"))
         shared = {tuple(sorted(names(model, layer.siblings.layers))) for layer in layers if layer.siblings}
     blocks = 2
     has_own_norm = architecture in ("gpt2", "gpt_neox")  # LayerNorm

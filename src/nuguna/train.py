@@ -114,7 +114,7 @@ def train(
             began = time.perf_counter()
             rate = learning_rate_at(progress.step, recipe)
             chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
-            batches = list(micro_batches(chosen, recipe.micro_batch_size, accelerator.device))
+            batches = list(micro_batches(chosen, recipe.micro_batch_size, accelerator.device, shares_prefix=shortcuts.packed))
             value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, shortcuts)
             tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
             progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)

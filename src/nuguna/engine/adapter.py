@@ -14,8 +14,14 @@ from ..message import say
 def block_linear_names(model: nn.Module) -> list[str]:
     """Full names of the linear layers (`nn.Linear`, quantized ones, GPT-2's `Conv1D`) of all transformer blocks.
 
-    Blocks are the longest `ModuleList` of like modules, so neither embeddings nor the head are touched.
+    Neither embeddings nor the head are touched.
     """
+    prefix, blocks = find_blocks(model)
+    return [f"{prefix}.{name}" for name, module in blocks.named_modules() if _is_linear(module)]
+
+
+def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Name and list of the transformer blocks: the longest `ModuleList` of like modules. Raises `ModelError` if there is none."""
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) > 0]
     lists = [(name, m) for name, m in lists if any(_is_linear(x) for x in m.modules())]
     if not lists:
@@ -25,8 +31,7 @@ def block_linear_names(model: nn.Module) -> list[str]:
             fix=say("Choose a decoder language model, for example MODEL=demo."),
         )
     # the outermost list of blocks: expert lists inside blocks are shorter names' children
-    prefix, blocks = min(lists, key=lambda item: (item[0].count("."), -len(item[1])))
-    return [f"{prefix}.{name}" for name, module in blocks.named_modules() if _is_linear(module)]
+    return min(lists, key=lambda item: (item[0].count("."), -len(item[1])))
 
 
 def _is_linear(module: Any) -> bool:

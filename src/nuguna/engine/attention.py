@@ -47,12 +47,13 @@ def attend_within_documents(
     attention_mask: None,
     *,
     document_lengths: Sequence[int],
+    shared_prefix: int = 0,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention of each document with itself.
+    """Causal attention of each document with itself, and with the `shared_prefix` first tokens of the row if there are any.
 
     query is (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim), the result (1, tokens, heads, head_dim).
     What a model passes beyond the named arguments is not honoured: `forward.find_shortcuts` compares numbers before this path is
@@ -61,9 +62,9 @@ def attend_within_documents(
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (tokens, heads, head_dim)
     rules = Rules(q.shape[2] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     lengths = tuple(document_lengths)
-    if q.device.type == "cuda" and softcap is None:
+    if q.device.type == "cuda" and softcap is None and not shared_prefix:
         return _attend_on_cuda(q, k, v, lengths, rules)[None], None
-    return attend_in_blocks(q, k, v, lengths, 0, rules)[None], None
+    return attend_in_blocks(q, k, v, lengths, shared_prefix, rules)[None], None
 
 
 def _attend_on_cuda(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], rules: Rules) -> Tensor:

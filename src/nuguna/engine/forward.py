@@ -17,6 +17,9 @@ from .attention import packed_attention
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 
 
+WANTED = "wanted_places"  # the keyword by which `LastBlock` learns what is read of its output
+
+
 @dataclass(frozen=True)
 class Shortcuts:
     """What may be left out for this model without changing what it computes."""
@@ -38,12 +41,13 @@ def target_logits(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tenso
 def target_hidden(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
     """What the head would read to predict the trained tokens, (trained, hidden), and these tokens (trained,)."""
     places = trained_places(batch)
-    return run_decoder(model, batch, shortcuts)[places - 1], batch.ids[places]
+    return run_decoder(model, batch, shortcuts, places - 1), batch.ids[places]
 
 
-def run_decoder(model: Any, batch: Batch, shortcuts: Shortcuts) -> Tensor:
-    """What the head would read, for every token of the row: (tokens, hidden)."""
-    return _run(decoder(model), batch, shortcuts.packed)
+def run_decoder(model: Any, batch: Batch, shortcuts: Shortcuts, wanted: Tensor) -> Tensor:
+    """What the head would read at the places `wanted` of the row: (wanted, hidden)."""
+    hidden = _run(decoder(model), batch, shortcuts.packed, wanted)
+    return hidden if len(hidden) == len(wanted) else hidden[wanted]  # the last block may have left out the rest
 
 
 def trained_places(batch: Batch) -> Tensor:
@@ -51,11 +55,12 @@ def trained_places(batch: Batch) -> Tensor:
     return batch.targets.nonzero().squeeze(1)
 
 
-def _run(part: Any, batch: Batch, packed: bool) -> Tensor:
+def _run(part: Any, batch: Batch, packed: bool, wanted: Tensor | None = None) -> Tensor:
     """The first output of decoder or model for every token of the batch: (tokens, width)."""
     if packed:
         ids, positions = batch.ids[None], batch.positions[None]  # (1, tokens)
-        return part(input_ids=ids, position_ids=positions, use_cache=False, document_lengths=batch.lengths)[0][0]  # type: ignore[no-any-return]
+        layout = {"document_lengths": batch.lengths, "shared_prefix": batch.prefix, WANTED: wanted}
+        return part(input_ids=ids, position_ids=positions, use_cache=False, **layout)[0][0]  # type: ignore[no-any-return]
     rows = torch.repeat_interleave(torch.arange(len(batch.lengths)), torch.tensor(batch.lengths)).to(batch.ids.device)
     ids = batch.ids.new_zeros(len(batch.lengths), max(batch.lengths))  # (documents, longest); which token pads is all the same
     mask = torch.zeros_like(ids)
