@@ -54,11 +54,18 @@ def test_documents_lie_end_to_end_and_begin_to_count_anew() -> None:
     assert batch.targets.tolist() == [False] * 4 + [True] * 2 + [False] * 2 + [True]
 
 
-def test_micro_batches_hold_every_example_once() -> None:
-    lengths = [9, 3, 7, 4, 8, 2, 6]
-    batches = list(micro_batches([example(n, 1) for n in lengths], 3, "cpu"))
-    assert sorted(n for b in batches for n in b.lengths) == sorted(lengths)
-    assert [len(b.lengths) for b in batches] == [3, 3, 1]
+@pytest.mark.parametrize(("packed", "sizes"), [(True, [4, 2, 1]), (False, [3, 2, 1, 1])])
+def test_micro_batches_hold_every_example_once_and_so_many_tokens(packed: bool, sizes: list[int]) -> None:
+    lengths = [9, 3, 7, 4, 8, 2, 6]  # sorted: 2 3 4 6 7 8 9
+    batches = list(micro_batches([example(n, 1) for n in lengths], 16, "cpu", packed=packed))
+    assert sorted(n + b.prefix for b in batches for n in b.lengths) == sorted(lengths)
+    assert [len(b.lengths) for b in batches] == sizes
+    assert all(len(b.ids) <= 16 for b in batches)
+
+
+def test_an_example_that_is_too_long_goes_alone() -> None:
+    batches = list(micro_batches([example(n, 1) for n in (5, 50, 5)], 10, "cpu", packed=True))
+    assert [len(b.lengths) for b in batches] == [2, 1]
 
 
 def beginning(ids: list[int], first: int) -> Encoded:

@@ -109,7 +109,7 @@ def test_the_loss_is_that_of_the_whole_model_on_trained_tokens_only(architecture
 def gradients(
     folder: Path,
     shortcuts: Shortcuts,
-    size: int,
+    most_tokens: int,
     *,
     checkpointing: bool = False,
     dtype: str = "float32",
@@ -122,7 +122,7 @@ def gradients(
         torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
     num_trained = sum(e.num_trained for e in examples)
     with training_form(model, shortcuts):
-        for batch in micro_batches(examples, size, "cpu", shares_prefix=shortcuts.packed):
+        for batch in micro_batches(examples, most_tokens, "cpu", packed=shortcuts.packed):
             (loss_sum(model, batch, shortcuts) / num_trained).backward()
     return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()])
 
@@ -135,8 +135,9 @@ def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_the_way(
     assert one_by_one.abs().max() > 1e-6
     short = Shortcuts(split_head=architecture not in ("gemma2", "granite"), packed=True, fused=True)
     packed = replace(PLAIN, packed=True)
-    for shortcuts, size, checkpointing in ((PLAIN, 4, False), (packed, 2, False), (short, 1, False), (short, 5, True)):
-        found = gradients(folder, shortcuts, size, checkpointing=checkpointing)
+    ways = ((PLAIN, 100, False), (packed, 30, False), (short, 1, False), (short, 999, True))
+    for shortcuts, most_tokens, checkpointing in ways:
+        found = gradients(folder, shortcuts, most_tokens, checkpointing=checkpointing)
         torch.testing.assert_close(found, one_by_one, rtol=2e-4, atol=1e-6)
 
 
@@ -147,8 +148,8 @@ def test_gradients_by_hand_are_those_of_plain_peft(
 ) -> None:
     """Largest difference as a share of the largest gradient; bfloat16 keeps 8 bits, and peft computes its own half in float32."""
     folder = model_folder(architecture)
-    by_hand = gradients(folder, Shortcuts(architecture not in ("gemma2", "granite"), is_packed, fused=True), 4, dtype=dtype)
-    expected = gradients(folder, PLAIN, 4, dtype=dtype)
+    by_hand = gradients(folder, Shortcuts(architecture not in ("gemma2", "granite"), is_packed, fused=True), 100, dtype=dtype)
+    expected = gradients(folder, PLAIN, 100, dtype=dtype)
     assert float((by_hand - expected).abs().max()) <= tolerance * float(expected.abs().max())
 
 
@@ -172,8 +173,8 @@ def test_a_prompt_that_examples_share_is_computed_once_and_changes_nothing(
         return real(model, batch, shortcuts)
 
     monkeypatch.setitem(globals(), "loss_sum", seen)
-    found = gradients(folder, short, 4, checkpointing=checkpointing, examples=SHARED)
-    assert batches == [40, 40]  # of seven documents in two micro-batches
+    found = gradients(folder, short, 200, checkpointing=checkpointing, examples=SHARED)
+    assert batches == [40, 40, 0]  # three documents, three, and one that has nobody to share with
     torch.testing.assert_close(found, expected, rtol=2e-4, atol=1e-6)
 
 

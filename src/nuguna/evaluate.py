@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .data.batch import micro_batches
+from .data.batch import micro_batch_tokens, micro_batches
 from .data.conversation import Conversation
 from .data.encode import Encoded
 from .engine.attention import packed_attention
@@ -38,7 +38,7 @@ def heldout_loss(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, s
     total, tokens = 0.0, 0
     loaded.model.eval()
     with packed_attention(loaded.model, shortcuts.packed):
-        for batch in micro_batches(examples, batch_size, device, shares_prefix=shortcuts.packed):
+        for batch in micro_batches(examples, micro_batch_tokens(examples, batch_size), device, packed=shortcuts.packed):
             total += loss_sum(loaded.model, batch, shortcuts).item()
             tokens += int(batch.targets.sum())
     return total / max(tokens, 1)
@@ -92,7 +92,7 @@ def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, sh
     chances: list[torch.Tensor] = []
     loaded.model.eval()
     with packed_attention(loaded.model, shortcuts.packed):
-        for batch in micro_batches(whole, batch_size, device, shares_prefix=shortcuts.packed):
+        for batch in micro_batches(whole, micro_batch_tokens(whole, batch_size), device, packed=shortcuts.packed):
             logits, labels = target_logits(loaded.model, batch, shortcuts)  # (trained, vocabulary), (trained,)
             ending = logits.float().softmax(-1)[:, ends].sum(-1).clamp(max=1 - 1e-6)  # (trained,)
             is_end = torch.isin(labels, ends).long()

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from .checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
-from .data.batch import Batch, micro_batches, step_indices
+from .data.batch import Batch, micro_batch_tokens, micro_batches, step_indices
 from .data.encode import Encoded
 from .engine.adapter import adapter_parameters
 from .engine.forward import Shortcuts
@@ -34,7 +34,7 @@ class Recipe:
 
     max_steps: int
     batch_size: int
-    micro_batch_size: int
+    micro_batch_size: int  # examples of full length that may go through the model at once; more if they are shorter
     learning_rate: float
     warmup_steps: int
     weight_decay: float
@@ -106,7 +106,7 @@ def train(
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     model.train()
-    most_tokens = sum(sorted(len(e.ids) for e in examples)[-recipe.micro_batch_size :])
+    most_tokens = micro_batch_tokens(examples, recipe.micro_batch_size)
     bad_in_a_row = skipped = 0
     loss, peak = math.nan, 0
     with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts, most_tokens):
@@ -114,7 +114,7 @@ def train(
             began = time.perf_counter()
             rate = learning_rate_at(progress.step, recipe)
             chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
-            batches = list(micro_batches(chosen, recipe.micro_batch_size, accelerator.device, shares_prefix=shortcuts.packed))
+            batches = list(micro_batches(chosen, most_tokens, accelerator.device, packed=shortcuts.packed))
             value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, shortcuts)
             tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
             progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)

@@ -63,16 +63,33 @@ def step_indices(num_examples: int, batch_size: int, seed: int, step: int) -> li
 
 
 def micro_batches(
-    examples: Sequence[Encoded], size: int, device: torch.device | str, *, shares_prefix: bool = False
+    examples: Sequence[Encoded], most_tokens: int, device: torch.device | str, *, packed: bool
 ) -> Iterator[Batch]:
-    """Micro-batches of at most `size` examples, like lengths together: they can go through attention side by side.
+    """Micro-batches of at most `most_tokens` tokens, and of one example at least.
 
-    With `shares_prefix`, tokens that all examples of one begin with are computed once, where that saves enough.
+    Like lengths go together: little is padded, inside attention or, if not `packed`, everywhere. Packed examples that begin with
+    the same tokens have these computed once, where that saves enough.
     """
-    by_length = sorted(examples, key=lambda e: len(e.ids))
-    for start in range(0, len(by_length), size):
-        chosen = by_length[start : start + size]
-        yield collate(chosen, device, prefix=worthwhile_prefix(chosen, torch.device(device)) if shares_prefix else 0)
+    chosen: list[Encoded] = []
+    tokens = 0
+    for example in sorted(examples, key=lambda e: len(e.ids)):
+        length = len(example.ids)
+        with_it = tokens + length if packed else (len(chosen) + 1) * length
+        if chosen and with_it > most_tokens:
+            yield _laid_out(chosen, device, packed)
+            chosen, with_it = [], length
+        chosen.append(example)
+        tokens = with_it
+    yield _laid_out(chosen, device, packed)
+
+
+def _laid_out(chosen: Sequence[Encoded], device: torch.device | str, packed: bool) -> Batch:
+    return collate(chosen, device, prefix=worthwhile_prefix(chosen, torch.device(device)) if packed else 0)
+
+
+def micro_batch_tokens(examples: Sequence[Encoded], size: int) -> int:
+    """Tokens that a micro-batch may hold: as many as `size` examples of the greatest length, for which the plan has memory."""
+    return size * max(len(e.ids) for e in examples)
 
 
 def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
