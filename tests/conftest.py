@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from nuguna.process import prepare
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a hub
 os.environ["NUGUNA_LANG"] = "en"
+_cache = tempfile.TemporaryDirectory()  # held until the end: tests leave nothing in the user's own cache
+os.environ["XDG_CACHE_HOME"] = _cache.name
 prepare()  # before torch is imported, as the program does
 for _name in ("MODEL", "DATASET", "OUTPUT_DIR", "MAX_STEPS", "BATCH_SIZE"):
     os.environ.pop(_name, None)

@@ -35,7 +35,8 @@ DOCS = [
 ]
 # variables that are no settings of a run: for the set-up, and those of pip and of the hub's library
 OTHER_VARIABLES = {"PYTHON", "NUGUNA_TORCH", "PIP_NO_INDEX", "PIP_FIND_LINKS", "HF_HUB_OFFLINE", "HF_HOME", "HF_TOKEN"}
-OTHER_VARIABLES |= {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}  # of the libraries of threads, in docs/log.md
+# of the libraries of threads and kernels, in docs/log.md; of the desktop's standard, in docs/data.md
+OTHER_VARIABLES |= {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LRU_CACHE_CAPACITY", "XDG_CACHE_HOME"}
 
 in_both_languages = pytest.mark.parametrize("lang", READMES)
 in_every_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))

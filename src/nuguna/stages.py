@@ -23,8 +23,9 @@ from .checks import (
     probe_logits,
 )
 from .data.batch import split
+from .data.cache import cache_folder, encode_all
 from .data.conversation import Conversation, Dataset, Turn, describe
-from .data.encode import Encoded, encode
+from .data.encode import Encoded
 from .engine.forward import Shortcuts, find_shortcuts
 from .errors import DataError, SettingError
 from .evaluate import Measured, measure, stop_chance
@@ -125,7 +126,7 @@ def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
 def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
     """Encode everything and set apart what is only measured. Raises `DataError` when too little is left to train on."""
     length = plan.max_seq_length.value
-    pairs = [(c, encode(loaded.tokenizer, c, length, loaded.end_ids)) for c in dataset.train]
+    pairs = _encoded(loaded, dataset.train, length)
     usable = [(c, e) for c, e in pairs if e.num_trained > 0]
     left_out = len(pairs) - len(usable) + len(dataset.bad_rows)
     if len(usable) < 2 or left_out > MOST_LEFT_OUT * (len(pairs) + len(dataset.bad_rows)):
@@ -167,7 +168,8 @@ def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
 
 
 def _encoded(loaded: Loaded, conversations: Sequence[Conversation], length: int) -> list[tuple[Conversation, Encoded]]:
-    return [(c, encode(loaded.tokenizer, c, length, loaded.end_ids)) for c in conversations]
+    made = encode_all(loaded.tokenizer, conversations, length, loaded.end_ids, cache_folder())
+    return list(zip(conversations, made, strict=True))
 
 
 def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> MeasuredAll:

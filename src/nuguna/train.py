@@ -26,6 +26,10 @@ from .errors import DivergedError, Interrupted
 from .message import say
 
 MOST_BAD_STEPS = 3  # non-finite steps in a row before the run ends
+# float16 has no number below 6e-8, where many gradients of a mean over hundreds of tokens lie. Times 1,024 they are about as
+# large as those of a sum (Micikevicius et al., Mixed Precision Training, arXiv 1710.03740, section 3.2); what overflows all the
+# same is not finite, and its step is skipped aloud.
+LOSS_SCALE = 1024.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +200,13 @@ def _optimizer_step(
     """One step over all micro-batches. Returns the mean loss per trained token, None when the step had to be skipped."""
     num_trained = max(1, sum(int(batch.targets.sum()) for batch in batches))
     total = torch.zeros((), device=accelerator.device)
+    scale = LOSS_SCALE if next(model.parameters()).dtype == torch.float16 else 1.0
     for batch in batches:
         loss = loss_sum(model, batch, shortcuts)
-        accelerator.backward(loss / num_trained)
+        accelerator.backward(loss * (scale / num_trained))
         total += loss.detach()
+    if scale != 1.0:
+        torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], 1 / scale)
     norm = torch.nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
     value = total.item() / num_trained
     finite = math.isfinite(value) and bool(torch.isfinite(norm))
