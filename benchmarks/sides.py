@@ -6,8 +6,6 @@ Nothing here is tuned against a peer: each runs as its users would run it, and o
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -244,6 +242,4 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
         from nuguna.process import prepare
 
         prepare()  # as our program does; a peer has what its users have
-    if sys.platform != "win32":
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return SIDES[task["side"]](task)

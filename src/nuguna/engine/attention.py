@@ -100,7 +100,7 @@ def _has_varlen_kernel(device: torch.device, dtype: torch.dtype) -> bool:
         import torch.nn.attention.varlen  # noqa: F401
     except ImportError:
         return False
-    return dtype != torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cuda" and dtype != torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @lru_cache(maxsize=16)

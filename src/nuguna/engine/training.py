@@ -79,7 +79,9 @@ def _replaced(model: Any, pool: Pool) -> Iterator[None]:
     before: list[tuple[nn.Module, str, nn.Module]] = []
     for parent in list(decoder(model).modules()):
         for name, module in parent.named_children():
-            if type(module) not in found:  # one of a kind is compared, and all of the kind are replaced
+            if not (GatedMlp.fits(module) or RmsNorm.fits(module)):
+                continue
+            if type(module) not in found:  # one of a kind is compared, and all of the kind that have its parts are replaced
                 found[type(module)] = _ours_like(module, pool)
             if make := found[type(module)]:
                 before.append((parent, name, module))
