@@ -90,11 +90,7 @@ def make_plan(
     Raises `SettingError` for an edited value that cannot be used.
     """
     wishes = Wishes(request, dict(edited or {}))
-    device = wishes.edited("device", (hardware.device, "cpu")) or Choice(
-        hardware.device, say("found on this machine"), "hardware"
-    )
-    if device.value != hardware.device:
-        hardware = _without_gpu(hardware)
+    device, hardware = _choose_device(wishes, hardware)
     base, model = _choose_model(wishes, hardware, candidates)
     dtype = wishes.edited("dtype", DTYPES) or _choose_dtype(base, hardware)
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
@@ -121,8 +117,7 @@ def make_plan(
         micro_batch_size=micro,
         max_seq_length=length,
         learning_rate=wishes.get("learning_rate") or _choose_rate(base, batch_size.value),
-        warmup_steps=wishes.edited_whole("warmup_steps", steps)
-        or Choice(min(steps, max(1, min(20, steps // 10))), say("a tenth of the steps, at most 20"), "default"),
+        warmup_steps=_choose_warmup(wishes, steps),
         weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0)
         or Choice(0.0, say("none: the adapter starts at zero"), "default"),
         max_grad_norm=wishes.edited_number("max_grad_norm", 1e-6, 1e6)
@@ -134,13 +129,32 @@ def make_plan(
         dtype=dtype,
         gradient_checkpointing=checkpointing,
         heldout_examples=wishes.edited_whole("heldout_examples", 1000) or _choose_heldout(facts),
-        checkpoint_every=wishes.edited_whole("checkpoint_every", steps)
-        or Choice(max(1, min(100, steps // 4)), say("four times a run, at least every 100 steps"), "default"),
+        checkpoint_every=_choose_checkpoints(wishes, steps),
         seed=wishes.get("seed") or _default("seed", say("the same seed gives the same result")),
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
         predicted_seconds=_predict_seconds(base, hardware, tokens, lora_r.value, checkpointing.value),
+    )
+
+
+def _choose_device(wishes: Wishes, hardware: Hardware) -> tuple[Choice[str], Hardware]:
+    """The device, and the machine as the rest of the plan has to see it."""
+    device = wishes.edited("device", (hardware.device, "cpu")) or Choice(
+        hardware.device, say("found on this machine"), "hardware"
+    )
+    return device, hardware if device.value == hardware.device else _without_gpu(hardware)
+
+
+def _choose_warmup(wishes: Wishes, steps: int) -> Choice[int]:
+    return wishes.edited_whole("warmup_steps", steps) or Choice(
+        min(steps, max(1, min(20, steps // 10))), say("a tenth of the steps, at most 20"), "default"
+    )
+
+
+def _choose_checkpoints(wishes: Wishes, steps: int) -> Choice[int]:
+    return wishes.edited_whole("checkpoint_every", steps) or Choice(
+        max(1, min(100, steps // 4)), say("four times a run, at least every 100 steps"), "default"
     )
 
 

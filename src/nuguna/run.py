@@ -23,12 +23,12 @@ from .settings import Request
 from .stages import (
     attach,
     bring,
+    conclude,
     decide,
     divide,
     measure_all,
     prepare_folder,
     prove,
-    samples,
     save,
     train_adapter,
     unseen_metrics,
@@ -81,17 +81,7 @@ def run(
     tell(Stage(say("Proving that the result works")))
     checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
     tell(Proved(checks))
-    report = Report(
-        status="succeeded" if all(check.passed for check in checks) else "failed",
-        model=plan.model.value,
-        data=plan.data.value,
-        before=before.main.metrics,
-        after=after.main.metrics,
-        unseen=unseen_metrics(before, after),
-        train=trained,
-        checks=checks,
-        samples=samples(parts, before, after),
-    )
+    report = conclude(plan, parts, before, after, trained, checks)
     write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, losses=losses)
     drop_checkpoints(folder)
     tell(Finished(report.status == "succeeded", folder, time.perf_counter() - began))

@@ -36,7 +36,7 @@ from .hub import candidates, fetch, free_cache_bytes
 from .message import say
 from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
 from .plan import Plan, make_plan
-from .report.outcome import Sample
+from .report.outcome import Report, Sample
 from .runfolder import METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
 from .settings import Request
 from .train import Recipe, Step, Trained, train
@@ -305,3 +305,25 @@ def samples(parts: Parts, before: MeasuredAll, after: MeasuredAll) -> tuple[Samp
     """Questions with the right answer and the answers before and after, for people to read."""
     rows = zip(parts.heldout[:12], before.main.answers, after.main.answers, strict=False)
     return tuple(Sample(c.prompt[-1].content, c.answer, a.text, b.text) for c, a, b in rows)
+
+
+def conclude(
+    plan: Plan,
+    parts: Parts,
+    before: MeasuredAll,
+    after: MeasuredAll,
+    trained: Trained,
+    checks: tuple[Check, ...],
+) -> Report:
+    """All that was found, as the report has it."""
+    return Report(
+        status="succeeded" if all(check.passed for check in checks) else "failed",
+        model=plan.model.value,
+        data=plan.data.value,
+        before=before.main.metrics,
+        after=after.main.metrics,
+        unseen=unseen_metrics(before, after),
+        train=trained,
+        checks=checks,
+        samples=samples(parts, before, after),
+    )

@@ -103,10 +103,7 @@ def train(
     accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
     parameters = adapter_parameters(model)
     optimizer = _make_optimizer(parameters, recipe, accelerator.device)
-    progress = Progress(step=0, tokens=0, seconds=0.0)
-    if checkpoint := find_checkpoint(folder, mark):
-        progress = load_checkpoint(checkpoint, parameters, optimizer)
-        on_resume(progress.step)
+    progress = _resume(folder, mark, parameters, optimizer, on_resume)
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     model.train()
@@ -116,26 +113,14 @@ def train(
     with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts, most_tokens):
         while progress.step < recipe.max_steps:
             began = time.perf_counter()
-            rate = learning_rate_at(progress.step, recipe)
             chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
             batches = list(micro_batches(chosen, most_tokens, accelerator.device, packed=shortcuts.packed))
-            value = _optimizer_step(accelerator, model, parameters, optimizer, batches, rate, recipe.max_grad_norm, shortcuts)
+            value = _optimizer_step(accelerator, model, parameters, optimizer, batches, progress.step, recipe, shortcuts)
             tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
             progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)
             memory = memory_bytes()
             peak = max(peak, memory)
-            on_step(
-                Step(
-                    step=progress.step,
-                    max_steps=recipe.max_steps,
-                    loss=value,
-                    learning_rate=rate,
-                    tokens=tokens,
-                    tokens_per_second=tokens / seconds,
-                    elapsed_seconds=progress.seconds,
-                    memory_bytes=memory,
-                )
-            )
+            on_step(_told(progress, recipe, value, tokens, seconds, memory))
             loss, bad_in_a_row = (value, 0) if value is not None else (loss, bad_in_a_row + 1)
             skipped += value is None
             if bad_in_a_row >= MOST_BAD_STEPS:
@@ -148,6 +133,36 @@ def train(
                 raise _stopped(progress.step, recipe.max_steps)
     _require_finite(parameters)
     return Trained(progress.step, progress.tokens, progress.seconds, peak, skipped, loss)
+
+
+def _resume(
+    folder: Path,
+    mark: str,
+    parameters: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    on_resume: Callable[[int], None],
+) -> Progress:
+    """Where to go on: after this plan's newest checkpoint, or at the start."""
+    checkpoint = find_checkpoint(folder, mark)
+    if checkpoint is None:
+        return Progress(step=0, tokens=0, seconds=0.0)
+    progress = load_checkpoint(checkpoint, parameters, optimizer)
+    on_resume(progress.step)
+    return progress
+
+
+def _told(progress: Progress, recipe: Recipe, loss: float | None, tokens: int, seconds: float, memory_bytes: int) -> Step:
+    """The step that has just ended, in which `progress` was reached."""
+    return Step(
+        step=progress.step,
+        max_steps=recipe.max_steps,
+        loss=loss,
+        learning_rate=learning_rate_at(progress.step - 1, recipe),
+        tokens=tokens,
+        tokens_per_second=tokens / seconds,
+        elapsed_seconds=progress.seconds,
+        memory_bytes=memory_bytes,
+    )
 
 
 def _make_optimizer(parameters: dict[str, torch.nn.Parameter], recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
@@ -193,8 +208,8 @@ def _optimizer_step(
     parameters: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Batch],
-    rate: float,
-    max_grad_norm: float,
+    step: int,
+    recipe: Recipe,
     shortcuts: Shortcuts,
 ) -> float | None:
     """One step over all micro-batches. Returns the mean loss per trained token, None when the step had to be skipped."""
@@ -207,12 +222,12 @@ def _optimizer_step(
         total += loss.detach()
     if scale != 1.0:
         torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], 1 / scale)
-    norm = torch.nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
+    norm = torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)
     value = total.item() / num_trained
     finite = math.isfinite(value) and bool(torch.isfinite(norm))
     if finite:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate_at(step, recipe)
         optimizer.step()
     optimizer.zero_grad(set_to_none=False)  # they keep their places in memory, and leave the rest whole
     return value if finite else None
