@@ -20,6 +20,11 @@ from .blockwise import Rules, attend_in_blocks, make_groups
 NAME = "nuguna_packed"
 
 
+def causal(model: Any) -> Any:
+    """transformers' own model, which peft may have wrapped."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 @contextmanager
 def packed_attention(model: Any, is_wanted: bool) -> Iterator[None]:
     """Within, the model takes rows of documents and wants `document_lengths` with each call; afterwards it is as before.
@@ -27,16 +32,16 @@ def packed_attention(model: Any, is_wanted: bool) -> Iterator[None]:
     Recomputed activations (gradient checkpointing) need it during the backward pass too. transformers makes no mask for an
     implementation that it does not know, so that `document_lengths` alone says who sees whom.
     """
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    before = causal.config._attn_implementation
+    base = causal(model)
+    before = base.config._attn_implementation
     if is_wanted:
         AttentionInterface.register(NAME, attend_within_documents)
-        causal.set_attn_implementation(NAME)
+        base.set_attn_implementation(NAME)
     try:
         yield
     finally:
         if is_wanted:
-            causal.set_attn_implementation(before)
+            base.set_attn_implementation(before)
 
 
 def attend_within_documents(

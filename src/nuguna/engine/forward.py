@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.batch import Batch, collate
 from ..data.encode import Encoded
-from .attention import packed_attention
+from .attention import causal, packed_attention
 
 # Largest difference that may come from adding in another order, as a share of the largest number. A document that sees its
 # neighbour, or a scale that is left out, differs by far more.
@@ -70,14 +70,12 @@ def _run(part: Any, batch: Batch, packed: bool, wanted: Tensor | None = None) ->
 
 def decoder(model: Any) -> Any:
     """The model without its vocabulary head, adapters included (peft puts them in place)."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return causal.base_model
+    return causal(model).base_model
 
 
 def head(model: Any) -> Any:
     """The vocabulary head."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return causal.get_output_embeddings()
+    return causal(model).get_output_embeddings()
 
 
 @torch.no_grad()
