@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,8 +14,11 @@ from torch.nn.functional import cross_entropy
 from ..data.batch import Batch
 from .forward import Shortcuts, head, target_hidden, target_logits
 
-# Of float32 logits at once. Each chunk reads the whole head: 8 MiB made the loss half as slow again as 64 (docs/log.md).
+# Of logits at once, in the model's dtype. Each chunk reads the whole head: an eighth of this made the loss half as slow again
+# (docs/log.md).
 CHUNK_BYTES = 64 * 2**20
+# Of float32 softmax at once: on a processor it stays in the cache, and no float32 copy of a chunk is ever there.
+SOFTMAX_BYTES = {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}
 
 
 def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts) -> Tensor:
@@ -41,21 +46,20 @@ class _ChunkedLoss(torch.autograd.Function):
     def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
         gradient = torch.empty_like(hidden) if needs_gradient else None
-        rows = min(len(hidden), max(1, CHUNK_BYTES // (4 * weight.shape[0])))
+        rows = _rows(CHUNK_BYTES, hidden.dtype.itemsize, hidden, weight)
         # used again by every chunk, so that no more than one of each is ever there
         all_logits = torch.empty(rows, weight.shape[0], dtype=hidden.dtype, device=hidden.device)
-        all_chances = torch.empty(rows, weight.shape[0], dtype=torch.float32, device=hidden.device)
+        at_once = min(rows, _rows(SOFTMAX_BYTES[hidden.device.type], 4, hidden, weight))
+        all_chances = torch.empty(at_once, weight.shape[0], dtype=torch.float32, device=hidden.device)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        for start in range(0, len(hidden), rows):
-            part, wanted = hidden[start : start + rows], labels[start : start + rows, None]
-            logits, chances = all_logits[: len(part)], all_chances[: len(part)]
-            torch.mm(part, weight.t(), out=logits)
+        for part, wanted, slot in _parts(rows, hidden, labels, gradient):
+            logits = torch.mm(part, weight.t(), out=all_logits[: len(part)])
             if bias is not None:
                 logits += bias
-            total += _softmax(logits, wanted, chances).sum()
-            if gradient is not None:
-                chances.scatter_add_(1, wanted, chances.new_full((), -1.0).expand_as(wanted))
-                torch.mm(logits.copy_(chances), weight, out=gradient[start : start + rows])
+            for few, few_wanted in zip(torch.split(logits, at_once), torch.split(wanted, at_once), strict=True):
+                total += _softmax(few, few_wanted, all_chances[: len(few)], gives_gradient=needs_gradient)
+            if slot is not None:
+                torch.mm(logits, weight, out=slot)
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total
@@ -67,12 +71,27 @@ class _ChunkedLoss(torch.autograd.Function):
         return gradient * d_total.to(gradient.dtype), None, None, None
 
 
-def _softmax(logits: Tensor, wanted: Tensor, chances: Tensor) -> Tensor:
-    """Write the softmax of logits (rows, vocabulary) into `chances`, float32; returns the cross-entropies (rows, 1) of `wanted`.
+def _rows(num_bytes: int, itemsize: int, hidden: Tensor, weight: Tensor) -> int:
+    """How many rows of the vocabulary's width that many bytes hold: at least one, and not more than there are."""
+    return min(len(hidden), max(1, num_bytes // (itemsize * weight.shape[0])))
 
-    The largest probability is 1 / Σ exp(logit - largest logit), and at least 1 / vocabulary: its logarithm gives the normaliser
-    without a pass of its own.
+
+def _parts(rows: int, hidden: Tensor, labels: Tensor, gradient: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Chunks of hidden, their labels (rows, 1), and where their gradient goes."""
+    slots = [None] * math.ceil(len(hidden) / rows) if gradient is None else torch.split(gradient, rows)
+    return zip(torch.split(hidden, rows), torch.split(labels[:, None], rows), slots, strict=True)
+
+
+def _softmax(logits: Tensor, wanted: Tensor, chances: Tensor, *, gives_gradient: bool) -> Tensor:
+    """The sum of the cross-entropies of `wanted` (rows, 1), for logits (rows, vocabulary); `chances` (alike, float32) is used up.
+
+    With `gives_gradient`, their gradient is written over the logits. The largest probability is
+    1 / Σ exp(logit - largest logit), and at least 1 / vocabulary: its logarithm gives the normaliser without a pass of its own.
     """
     torch.softmax(logits, 1, dtype=torch.float32, out=chances)
     normaliser = logits.amax(1, keepdim=True).float() - chances.amax(1, keepdim=True).log()
-    return normaliser - logits.gather(1, wanted).float()
+    loss = (normaliser - logits.gather(1, wanted).float()).sum()
+    if gives_gradient:
+        chances.scatter_add_(1, wanted, chances.new_full((), -1.0).expand_as(wanted))
+        logits.copy_(chances)
+    return loss
