@@ -49,8 +49,7 @@ def make_model_folder(folder: Path, architecture: str = "llama", *, chat_templat
     import torch
     import transformers
 
-    from nuguna.model import silence_libraries
-    from nuguna.tokenizer import load_tokenizer
+    from nuguna.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
     tokenizer = load_tokenizer(DEMO_MODEL)

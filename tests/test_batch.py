@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from nuguna.data.batch import collate, epoch_order, micro_batches, split, step_indices, worthwhile_prefix
+from nuguna.data.batch import collate, epoch_order, micro_batches, step_indices, worthwhile_prefix
 from nuguna.data.encode import Encoded
 
 
@@ -35,15 +35,6 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 def test_a_batch_larger_than_the_data_goes_round_several_times() -> None:
     counts = [step_indices(3, 7, 1, 0).count(i) for i in range(3)]
     assert sum(counts) == 7 and min(counts) == 2
-
-
-@pytest.mark.parametrize(("count", "wanted", "kept"), [(100, 10, 10), (5, 10, 4), (2, 1, 1)])
-def test_held_out_items_are_never_trained(count: int, wanted: int, kept: int) -> None:
-    train, heldout = split(list(range(count)), wanted, 42)
-    assert len(heldout) == kept
-    assert not set(train) & set(heldout)
-    assert sorted(train + heldout) == list(range(count))
-    assert split(list(range(count)), wanted, 42) == (train, heldout)
 
 
 def test_documents_lie_end_to_end_and_begin_to_count_anew() -> None:

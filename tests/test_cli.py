@@ -132,3 +132,95 @@ def test_json_of_the_main_job_stands_alone_and_the_log_has_its_lines(tmp_path: P
     assert "Training step 1/2 - Loss: " in next(tmp_path.glob("training_log_*.log")).read_text("utf-8")
     answer = json.loads(nuguna(tmp_path, "ask", "results", "What is asthma?", "--json").stdout)
     assert set(answer) == {"question", "answer", "stopped", "num_tokens", "tokens_per_second"}
+
+
+def pairs_file(folder: Path, num_good: int, *others: str, name: str = "pairs.jsonl") -> Path:
+    rows = [
+        json.dumps({"question": f"{i}번 약의 색은?", "answer": f"{i}번 약은 빨강입니다."}, ensure_ascii=False)
+        for i in range(num_good)
+    ]
+    path = folder / name
+    path.write_text("\n".join([*rows, *others]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_data_is_looked_at_without_training(tmp_path: Path) -> None:
+    pairs_file(tmp_path, 30)
+    shown = nuguna(tmp_path, "data", "pairs.jsonl", NUGUNA_LANG="ko")
+    assert (
+        shown.returncode == 0
+        and "⟦29번 약은 빨강입니다.<|im_end|>⟧" in shown.stdout
+        and "DATASET=pairs.jsonl ./run.sh" in shown.stdout
+    )
+    document = json.loads(nuguna(tmp_path, "data", "pairs.jsonl", "--json").stdout)
+    assert document["verdict"] == "ready" and document["num_rows"] == 30 and document["bad_rows"] == []
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs.jsonl"}
+
+
+def test_refused_data_is_named_row_by_row_mended_and_then_ready(tmp_path: Path) -> None:
+    pairs_file(tmp_path, 30, '{"question": "a"}', "{broken")
+    shown = nuguna(tmp_path, "data", "pairs.jsonl")
+    assert shown.returncode == 2 and "Not ready" in shown.stdout and "Traceback" not in shown.stderr
+    assert "pairs.jsonl, line 31: answer is missing" in shown.stdout and "line 32: not valid JSON" in shown.stdout
+    refused = json.loads(nuguna(tmp_path, "data", "pairs.jsonl", "--json").stdout)
+    assert refused["verdict"] == "refused" and [row["line"] for row in refused["bad_rows"]] == [31, 32]
+    fixed = nuguna(tmp_path, "data", "pairs.jsonl", "--fix", "clean.jsonl")
+    assert fixed.returncode == 0 and "DATASET=clean.jsonl ./run.sh" in fixed.stdout
+    assert json.loads(nuguna(tmp_path, "data", "clean.jsonl", "--json").stdout)["num_usable"] == 30
+    again = nuguna(tmp_path, "data", "pairs.jsonl", "--fix", "clean.jsonl")
+    assert again.returncode == 2 and "exists already" in again.stdout
+    missing = nuguna(tmp_path, "data", "pears.jsonl", "--json")
+    assert missing.returncode == 2 and json.loads(missing.stdout)["verdict"] == "refused" and "pairs.jsonl" in missing.stderr
+
+
+def test_a_training_stops_before_it_begins_when_too_many_rows_are_broken(tmp_path: Path) -> None:
+    pairs_file(tmp_path, 30, '{"question": "a"}')
+    shown = nuguna(tmp_path, "train", DATASET="pairs.jsonl", MODEL="demo")
+    assert shown.returncode == 2 and "1 of 31 rows" in shown.stdout and "line 31: answer is missing" in shown.stdout
+    assert "results/bad_rows.jsonl" in shown.stdout and not list(tmp_path.glob("*.log"))
+    (row,) = (json.loads(line) for line in (tmp_path / "results" / "bad_rows.jsonl").read_text("utf-8").splitlines())
+    assert (row["file"], row["line"], row["column"]) == ("pairs.jsonl", 31, "answer")
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["bad_rows.jsonl"]
+
+
+def test_one_broken_row_in_a_hundred_is_left_out_and_every_row_accounted_for(tmp_path: Path) -> None:
+    pairs_file(tmp_path, 99, '{"question": "a"}')
+    settings = {"DATASET": "pairs.jsonl", "MODEL": "demo", "MAX_STEPS": "2", "BATCH_SIZE": "2"}
+    (tmp_path / "few.toml").write_text("heldout_examples = 4\n")
+    shown = nuguna(tmp_path, "train", "--plan", "few.toml", **settings)
+    assert shown.returncode in (0, 1), shown.stdout + shown.stderr
+    said = " ".join(shown.stdout.split())
+    assert "100 rows: 4 examples to train, 4 only measured." in said
+    assert "1 rows are broken and left out" in said and "91 rows are not needed" in said
+    assert len((tmp_path / "results" / "bad_rows.jsonl").read_text("utf-8").splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal is imitated with the system's own")
+def test_unclear_columns_are_asked_for_in_a_terminal_and_named_anywhere_else(tmp_path: Path) -> None:
+    import pty
+
+    (tmp_path / "posts.csv").write_text("title,body,age\n" + "".join(f"Pill {i},It is red.,{i}\n" for i in range(30)))
+    plain = nuguna(tmp_path, "data", "posts.csv")
+    assert plain.returncode == 2 and "age, body, title" in plain.stdout and "DATA_COLUMNS=title,body" in plain.stdout
+    named = nuguna(tmp_path, "data", "posts.csv", "--json", DATA_COLUMNS="title,body")
+    assert json.loads(named.stdout)["shape"] == "title+body"
+    here, there = pty.openpty()
+    settings = {**os.environ, "NUGUNA_LANG": "en", "COLUMNS": "120"}
+    with subprocess.Popen(
+        [*NUGUNA, "data", "posts.csv"], cwd=tmp_path, env=settings, stdin=there, stdout=there, stderr=there
+    ) as run:
+        os.close(there)
+        os.write(here, b"9\n1\n2\n")
+        shown = b""
+        while True:
+            try:
+                part = os.read(here, 4096)
+            except OSError:  # the other side has ended
+                break
+            if not part:
+                break
+            shown += part
+        assert run.wait(60) == 0
+    os.close(here)
+    text = shown.decode()
+    assert "1. title: Pill 0" in text and "A number from 0 to 3" in text and "DATA_COLUMNS=title,body" in text and "Ready" in text

@@ -16,8 +16,9 @@ import typer
 import nuguna
 from nuguna.catalog import BaseModel, demo_model, load_catalog
 from nuguna.cli import app
-from nuguna.data.encode import DEFAULT_TEMPLATE
+from nuguna.data.dataset import load_dataset
 from nuguna.data.read import DEMO_FOLDER, FORMATS
+from nuguna.data.template import DEFAULT_TEMPLATE
 from nuguna.plan import Plan
 from nuguna.settings import SETTINGS
 
@@ -157,10 +158,38 @@ def test_the_plan_guide_has_every_key() -> None:
 
 
 def test_the_other_guides_agree_with_the_program() -> None:
-    data, templates = text(ROOT / "docs" / "data.md"), text(ROOT / "docs" / "templates.md")
-    endings = [ending for row in rows(data) for ending in re.findall(r"`(\.\w+)`", row[0])]
-    assert sorted(endings) == sorted(FORMATS)
-    assert DEFAULT_TEMPLATE in templates
+    for name in ("data.md", "data.ko.md"):
+        endings = [ending for row in rows(text(ROOT / "docs" / name)) for ending in re.findall(r"`(\.\w+)`", row[0])]
+        assert sorted(endings) == sorted(FORMATS)
+    assert DEFAULT_TEMPLATE in text(ROOT / "docs" / "templates.md")
+
+
+DATA_EXAMPLES = {  # the shape of each example in docs/data.md, in order, and what its first conversation says last
+    "csv": [("question+answer", "A disease of the airways."), ("질문+답변", "기도에 생기는 병이에요.")],
+    "json": [("system+instruction+input+output", "liver")],
+    "jsonl": [
+        ("messages", "Hello."),
+        ("conversations", "Hello."),
+        ("messages", "5 ml."),
+        ("messages", "Six."),
+        ("text", "Asthma is a disease of the airways. They become narrow, and breathing out is hard."),
+        ("text (llama-2)", "A disease of the airways."),
+        ("prompt+chosen", "A disease of the airways."),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ["data.md", "data.ko.md"])
+def test_every_example_of_a_dataset_is_read_as_the_guide_says(name: str, tmp_path: Path) -> None:
+    for kind, expected in DATA_EXAMPLES.items():
+        examples = blocks(ROOT / "docs" / name, kind)
+        assert examples == blocks(ROOT / "docs" / "data.md", kind)
+        for number, (example, (shape, answer)) in enumerate(zip(examples, expected, strict=True)):
+            file = tmp_path / f"{number}.{kind}"
+            file.write_text(example, encoding="utf-8")
+            dataset = load_dataset(str(file))
+            assert (dataset.shape, dataset.train[0].answer, dataset.num_bad) == (shape, answer, 0)
+            assert len(dataset.train) == dataset.num_rows
 
 
 def test_the_cards_say_the_right_numbers() -> None:

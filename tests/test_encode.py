@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from transformers import AutoTokenizer
 
 from conftest import DEMO_MODEL
 from nuguna.data.conversation import Conversation, Turn
-from nuguna.data.encode import DEFAULT_TEMPLATE, encode, encode_prompt, end_token_ids
+from nuguna.data.encode import Encoded, encode, encode_prompt, end_token_ids
+from nuguna.data.template import DEFAULT_TEMPLATE, with_thinking
 from nuguna.errors import DataError
 from nuguna.tokenizer import load_tokenizer, splits_as_its_file_says
 
@@ -29,7 +31,7 @@ WITH_BEGIN = (
     "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}"
 )
-TEMPLATES = {"chatml": None, "thinking": THINKING, "begin": WITH_BEGIN, "default": DEFAULT_TEMPLATE}
+TEMPLATES = {"chatml": None, "thinking": with_thinking(THINKING, is_on=False), "begin": WITH_BEGIN, "default": DEFAULT_TEMPLATE}
 ASK, REPLY = Turn("user", "고혈압의 증상은 무엇인가요?"), Turn("assistant", "두통과 어지러움입니다. 뷁쀍!")
 
 
@@ -76,12 +78,17 @@ def test_a_syllable_of_several_tokens_at_the_border_is_trained_whole(tokenizer: 
 
 
 def test_a_conversation_that_the_template_refuses_is_an_error_of_the_data(tokenizer: Any) -> None:
-    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-    with pytest.raises(DataError, match="no system"):
-        encode(tokenizer, Conversation((Turn("system", "s"), ASK, REPLY), "f", 1), 512, frozenset())
-    tokenizer.chat_template = THINKING.replace("m.content", "m.content | upper")
-    with pytest.raises(DataError, match="Line 1 of f"):
-        encode(tokenizer, Conversation((ASK, Turn("assistant", "bcd"), ASK, REPLY), "f", 1), 512, frozenset())
+    def refused(template: str, said: str, *turns: Turn, tools: str = "") -> None:
+        tokenizer.chat_template = template
+        with pytest.raises(DataError, match=said):
+            encode(tokenizer, Conversation(turns, "f", 1, tools=tools), 512, frozenset())
+
+    refused(
+        "{% if messages | length > 2 %}{{ raise_exception('one question') }}{% endif %}", "one question", ASK, REPLY, ASK, REPLY
+    )
+    refused(THINKING.replace("m.content", "m.content | upper"), "leaves out what the user", Turn("user", "abc"), REPLY)
+    refused(THINKING, "knows no tools", ASK, REPLY, tools='[{"type": "function", "function": {"name": "f"}}]')
+    refused(THINKING.replace("m.content", "m.content | upper"), "leaves out what the assistant", ASK, Turn("assistant", "abc"))
 
 
 @pytest.mark.parametrize("tokenizer", TEMPLATES, indirect=True)
@@ -108,17 +115,25 @@ def test_the_end_is_trained_even_when_it_serves_as_padding(tokenizer: Any) -> No
     assert trained_text(tokenizer, ASK, REPLY).endswith("<|im_end|>")
 
 
-def test_a_cut_example_says_so_and_has_no_end(tokenizer: Any) -> None:
-    whole = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, end_token_ids(tokenizer, None))
-    assert not whole.cut
-    cut = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), len(whole.ids) - 4, end_token_ids(tokenizer, None))
-    assert (
-        cut.cut
-        and cut.num_trained > 0
-        and tokenizer.eos_token_id not in [i for i, t in zip(cut.ids, cut.trained, strict=True) if t]
-    )
-    only_prompt = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 5, end_token_ids(tokenizer, None))
-    assert only_prompt.num_trained == 0
+def test_what_is_too_long_loses_its_beginning_and_never_its_end(tokenizer: Any) -> None:
+    ends = end_token_ids(tokenizer, None)
+
+    def made(turns: tuple[Turn, ...], length: int) -> Encoded:
+        return encode(tokenizer, Conversation(turns, "f", 1), length, ends)
+
+    one, more = (ASK, REPLY), (Turn("system", "짧게."), Turn("user", "And asthma?"), Turn("assistant", "Wheezing."), ASK, REPLY)
+    whole = made(one, 512)
+    assert not whole.cut and made(one, len(whole.ids)) == whole
+    rounds = made(more, len(made(more, 512).ids) - 1)  # the first round goes, the system stays
+    assert rounds == replace(made((more[0], *one), 512), cut=True)
+    assert made(more, len(whole.ids)) == replace(whole, cut=True)
+    long = Turn("user", "옛날 옛적에 " * 40 + "무엇이 있었나요?")
+    shortened = made((long, REPLY), 120)
+    text = tokenizer.decode(shortened.ids)
+    assert shortened.cut and len(shortened.ids) <= 120
+    assert "무엇이 있었나요?" in text and text.rstrip().endswith(f"{REPLY.content}<|im_end|>")
+    too_long = made((ASK, REPLY), whole.num_trained)
+    assert too_long.num_trained == 0 and len(too_long.ids) == len(too_long.trained) == whole.num_trained
 
 
 def test_the_end_tokens_are_found_in_tokenizer_config_and_template(tokenizer: Any) -> None:

@@ -107,7 +107,7 @@ def test_a_model_without_a_chat_template_gets_one_that_is_saved_and_used_again(
 ) -> None:
     fine_tune(request(tmp_path, model_folder("gpt2", chat_template=False)))
     saved = (tmp_path / "results" / "chat_template.jinja").read_text()
-    from nuguna.data.encode import DEFAULT_TEMPLATE
+    from nuguna.data.template import DEFAULT_TEMPLATE
 
     assert saved == DEFAULT_TEMPLATE
     assert open_session(tmp_path / "results").loaded.tokenizer.chat_template == DEFAULT_TEMPLATE
@@ -170,7 +170,7 @@ def test_a_run_whose_check_fails_is_no_success(
     monkeypatch.setattr(stages, "save_adapter", save_zeros)  # as if saving had lost what was learned
     report = fine_tune(request(tmp_path, model_folder()))
     failed = {check.name for check in report.checks if not check.passed}
-    assert failed == {"adapter_weights", "reloads_the_same", "changes_the_model"}
+    assert failed - {"answers_stop"} == {"adapter_weights", "reloads_the_same", "changes_the_model"}  # six steps teach no end
     assert report.status == "failed"
     assert json.loads((tmp_path / "results" / "report.json").read_text("utf-8"))["status"] == "failed"
 

@@ -15,6 +15,7 @@ from nuguna.settings import SETTINGS, Request, Setting, gather
 FITTING: dict[str, tuple[Any, Any, Any]] = {
     "model": ("a", "b", "c"),
     "data": ("a", "b", "c"),
+    "data_columns": ("a", "b,c", "d , e"),
     "output_dir": ("a", "b", "c"),
     "learning_rate": ("0.1", "0.2", 0.3),
     "lora_alpha": ("1.5", "2", 3),

@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Request": ("settings", "Request"),
     "detect": ("hardware", "detect"),
-    "load_dataset": ("data.conversation", "load_dataset"),
+    "load_dataset": ("data.dataset", "load_dataset"),
     "decide": ("stages", "decide"),
     "fine_tune": ("run", "run"),  # not `nuguna.run`, which is the module
     "open_session": ("chat", "open_session"),

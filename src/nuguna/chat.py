@@ -14,10 +14,10 @@ from .errors import ModelError
 from .generate import Answer, answer
 from .hub import cached_folder
 from .message import say
-from .model import Loaded, load_base, reload_adapter, silence_libraries
+from .model import Loaded, load_base, reload_adapter
 from .planfile import read_plan
 from .runfolder import ADAPTER_CONFIG, PLAN, REPORT, open_run, read_json
-from .tokenizer import load_tokenizer
+from .tokenizer import load_tokenizer, silence_libraries
 
 MAX_NEW_TOKENS = 512
 

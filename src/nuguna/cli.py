@@ -9,20 +9,24 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from . import __version__
-from .errors import Interrupted, NugunaError, SettingError, UserError
+from .errors import DataError, Interrupted, NugunaError, SettingError, UserError
 from .language import Translate, choose_language, translator
 from .message import say
 from .process import prepare
 from .settings import SETTINGS, Request, gather
 
 if TYPE_CHECKING:
+    from .report.outcome import Report
     from .ui.screen import Screen
+
+T = TypeVar("T")
 
 DEFAULT_RUN = "./results"
 _CommandLineError: Any = typer.BadParameter.__bases__[0]  # any fault in a command line; typer gives it no public name
@@ -108,11 +112,11 @@ def plan(
         request, edited = _request(flags, plan_file)
         lang, screen = _screen(request.lang, as_json)
     with _errors(screen):
-        from .data.conversation import load_dataset
         from .hardware import detect, read_hardware
+        from .intake import read_data
         from .planfile import keep_older, write_plan
 
-        dataset = load_dataset(request.data or "demo")  # first, because all that follows needs seconds to load
+        request, dataset = _asking(request, screen, as_json, lambda asked: (asked, read_data(asked)))
         machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
         from .stages import decide
 
@@ -141,11 +145,51 @@ def train(*, flags: dict[str, Any], plan_file: PlanOption = None, as_json: JsonF
     with _errors(screen):
         from .run import run
 
-        report = run(request, tell=screen, translate=translator(lang), lang=lang, edited=edited)
+        def run_it(asked: Request) -> Report:
+            return run(asked, tell=screen, translate=translator(lang), lang=lang, edited=edited)
+
+        report = _asking(request, screen, as_json, run_it)
         if as_json:
             _print_json(report.to_json())
     if report.status != "succeeded":
         raise typer.Exit(1)
+
+
+@app.command(help=_t(say("What is in a dataset, what is wrong with it, and which words are trained.")))
+def data(
+    source: Annotated[str, typer.Argument(metavar="FILE", help=_t(say("a file, a folder, owner/name on the hub, or demo")))],
+    model: Annotated[str | None, typer.Option("--model", help=_t(say("count tokens as this model does [demo]")))] = None,
+    max_seq_length: Annotated[str | None, typer.Option("--max-seq-length", help=_t(say("longest example, in tokens")))] = None,
+    columns: Annotated[
+        str | None, typer.Option("--data-columns", help=_t(say("QUESTION,ANSWER or one column of plain text")))
+    ] = None,
+    fix: Annotated[
+        str | None, typer.Option("--fix", metavar="OUT.jsonl", help=_t(say("write a clean copy, and a list of what was changed")))
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna data`."""
+    flags = {"data": source, "model": model, "max_seq_length": max_seq_length, "data_columns": columns}
+    _, screen = _screen(None, as_json)
+    with _errors(screen):
+        request = gather(flags, os.environ, {})
+        from .inspection import inspect_data, mend_data, refusal_json
+        from .ui.data_view import show, show_mended
+
+        try:
+            request, (found, name) = _asking(request, screen, as_json, lambda asked: (asked, inspect_data(asked)))
+        except DataError as error:
+            if as_json:
+                _print_json(refusal_json(error))
+            raise
+        if as_json:
+            _print_json(found.to_json())
+        else:
+            show(found, screen, model=name, request=request)
+        if fix is not None:
+            show_mended(mend_data(found, Path(fix), screen.t), screen)
+    if found.reason is not None and fix is None:
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command(help=_t(say("One answer from a finished run.")))
@@ -190,6 +234,20 @@ def chat(
         from .ui.talk import talk
 
         talk(Path(run_folder), base, screen)
+
+
+def _asking(request: Request, screen: Screen, as_json: bool, action: Callable[[Request], T]) -> T:
+    """Do something with the data; where its columns are not clear, ask who sits at the terminal, and do it again."""
+    from .data.dataset import UnclearColumnsError
+    from .ui.columns import ask_columns, can_ask
+
+    try:
+        return action(request)
+    except UnclearColumnsError as error:
+        chosen = None if as_json or not can_ask() else ask_columns(error, screen)
+        if chosen is None:
+            raise
+        return action(replace(request, data_columns=chosen))
 
 
 def _request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request, dict[str, Any]]:

@@ -60,6 +60,7 @@ def measure(
         loaded.model,
         loaded.tokenizer,
         [c.prompt for c in asked],
+        tools=[c.tools for c in asked],
         end_ids=loaded.end_ids,
         max_new_tokens=answer_room(examples),
         batch_size=max(batch_size, 16),

@@ -66,15 +66,18 @@ def answer(
     *,
     end_ids: frozenset[int],
     max_new_tokens: int,
+    tools: Sequence[str] = (),
     batch_size: int = 16,
     on_text: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Answer]:
     """Answer each conversation, greedily, so that the same question gets the same answer.
 
-    `on_text` (one conversation only) receives the text as it grows; `stop` is asked after each token.
+    `tools` are the functions that each may call, as JSON. `on_text` (one conversation only) receives the text as it grows;
+    `stop` is asked after each token.
     """
-    prompts = [encode_prompt(tokenizer, turns) for turns in conversations]
+    allowed = tools or [""] * len(conversations)
+    prompts = [encode_prompt(tokenizer, turns, given) for turns, given in zip(conversations, allowed, strict=True)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: dict[int, Answer] = {}
     was_training = model.training

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -167,13 +165,3 @@ def base_fingerprint(model: nn.Module) -> str:
             digest.update(plain.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def silence_libraries() -> None:
-    """Keep other libraries' progress bars and advice off our screen; their errors still reach us as exceptions."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import transformers
-
-    warnings.filterwarnings("ignore", category=FutureWarning)  # one library telling another; nothing a user could act on
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()

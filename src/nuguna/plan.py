@@ -37,6 +37,7 @@ class Plan:
 
     model: Choice[str]
     data: Choice[str]
+    data_columns: Choice[str]
     output_dir: Choice[str]
     max_steps: Choice[int]
     batch_size: Choice[int]
@@ -111,6 +112,7 @@ def make_plan(
     return Plan(
         model=model,
         data=wishes.get("data") or _default("data", say("the medical set that comes with the program")),
+        data_columns=wishes.get("data_columns") or Choice("", say("found from the names of the columns"), "data"),
         output_dir=wishes.get("output_dir") or _default("output_dir", say("the usual place")),
         max_steps=max_steps,
         batch_size=batch_size,

@@ -9,12 +9,12 @@ from typing import Any
 
 from .checkpoint import drop_checkpoints
 from .checks import probe_logits
-from .data.conversation import load_dataset
-from .events import Finished, Planned, Proved, Scored, Stage, Tell, quiet
+from .events import Finished, Note, Planned, Proved, Scored, Stage, Tell, quiet
 from .hardware import Hardware, detect
+from .intake import read_data
 from .language import Translate
 from .message import say
-from .model import base_fingerprint, silence_libraries
+from .model import base_fingerprint
 from .planfile import write_plan
 from .report.outcome import Report
 from .report.write import write_report
@@ -33,6 +33,7 @@ from .stages import (
     train_adapter,
     unseen_metrics,
 )
+from .tokenizer import silence_libraries
 
 
 def run(
@@ -54,7 +55,9 @@ def run(
     tell(Stage(say("Looking at the machine")))
     hardware = hardware or detect(Path.cwd())
     tell(Stage(say("Reading the data")))
-    dataset = load_dataset(request.data or "demo")
+    dataset = read_data(request)
+    for note in dataset.notes:
+        tell(Note(note))
     plan, base = decide(request, hardware, dataset, edited)
     tell(Planned(plan, hardware))
     folder, mark = prepare_folder(plan, dataset, tell)

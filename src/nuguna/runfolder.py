@@ -15,6 +15,7 @@ PLAN = "plan.toml"
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
 METRICS = "metrics.jsonl"
+BAD_ROWS = "bad_rows.jsonl"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 CARD = "README.md"
@@ -24,7 +25,7 @@ _TOKENIZER = (
     *("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"),
 )
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in any folder that was looked at
-_OURS = {PLAN, REPORT, REPORT_PAGE, METRICS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, *_TOKENIZER, *_LITTER}
+_OURS = {PLAN, REPORT, REPORT_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, *_TOKENIZER, *_LITTER}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,13 +86,13 @@ def is_ours(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     strange = {name for name in names - _OURS if not (name.startswith(".") and name.endswith(".tmp"))}
     in_use = Path.cwd().is_relative_to(folder.resolve())
-    return not names or (not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG}))
+    return not names or (not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG, BAD_ROWS}))
 
 
 def move_aside(folder: Path) -> Path | None:
     """Give the name of a folder or file free: results → results.1, results.2, … Returns the new place; None if it was empty."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
+    if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {BAD_ROWS}):
+        return None  # a list of broken rows is no result, and the next run writes its own
     number = 1
     while (target := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1

@@ -29,6 +29,14 @@ def _text(value: Any) -> str:
     return value.strip()
 
 
+def _columns(value: Any) -> str:
+    """One or two names; nothing is nothing said."""
+    names = [name.strip() for name in _text(value).split(",")] if value else []
+    if len(names) > 2 or not all(names):
+        raise ValueError
+    return ",".join(names)
+
+
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError
@@ -89,9 +97,16 @@ class Request:
     data: str | None = _wish(
         "DATASET",
         "demo",
-        say("dataset: demo (the built-in medical set) or a file (JSONL, JSON, CSV, TSV)"),
+        say("dataset: demo (the built-in medical set), a file or folder, or owner/name on the hub"),
         _text,
-        say("a file name"),
+        say("the name of a file, a folder or a dataset"),
+    )
+    data_columns: str | None = _wish(
+        "DATA_COLUMNS",
+        None,
+        say("which columns to train on, if they are not found by themselves: QUESTION,ANSWER or one of plain text"),
+        _columns,
+        say("one or two names of columns, with a comma between"),
     )
     output_dir: str | None = _wish("OUTPUT_DIR", "./results", say("folder for the result"), _text, say("a folder name"))
     max_steps: int | None = _wish("MAX_STEPS", 100, say("optimizer steps"), _whole, _WHOLE)
@@ -116,6 +131,9 @@ class Request:
                 object.__setattr__(self, item.name, item.parse(value, self.sources.get(item.name, "")))
 
 
+_EXAMPLES = {"learning_rate": 0.0002, "data_columns": "question,answer"}  # of settings that are found out, if not said
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting, read off its field in `Request`."""
@@ -137,7 +155,7 @@ class Setting:
         try:
             return self._parse(value)
         except (ValueError, OverflowError, TypeError):
-            example = self.default if self.default is not None else 0.0002
+            example = self.default if self.default is not None else _EXAMPLES[self.name]
             typed, name = f"{self.env}={example}", self.env
             if source == "flag":
                 typed, name = f"{self.flag} {example}", self.flag

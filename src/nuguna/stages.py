@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,12 @@ from .checks import (
     check_reload,
     probe_logits,
 )
-from .data.batch import split
-from .data.cache import cache_folder, encode_all
-from .data.conversation import Conversation, Dataset, Turn, describe
+from .data.cache import Chosen, choose_or_recall
+from .data.choose import Rules, encode_pairs
+from .data.conversation import Conversation, Turn
+from .data.dataset import Dataset, describe, fingerprint
 from .data.encode import Encoded
+from .data.template import with_thinking
 from .engine.forward import Shortcuts, find_shortcuts
 from .errors import DataError, SettingError
 from .evaluate import Measured, measure, stop_chance
@@ -33,11 +34,12 @@ from .events import Downloading, Note, Stepped, Tell
 from .hardware import Hardware
 from .hardware_probe import memory_in_use
 from .hub import candidates, fetch, free_cache_bytes
-from .message import say
+from .intake import write_bad_rows
+from .message import Message, say
 from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
 from .plan import Plan, make_plan
 from .report.outcome import Report, Sample
-from .runfolder import METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
+from .runfolder import BAD_ROWS, METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
 from .settings import Request
 from .train import Recipe, Step, Trained, train
 from .units import format_bytes
@@ -51,7 +53,7 @@ MOST_LEFT_OUT = 0.5  # share of rows that may be unusable before the data counts
 class Parts:
     """The data as the run uses it; `heldout` and `unseen` are never trained on."""
 
-    train: tuple[Encoded, ...]
+    train: Sequence[Encoded]
     heldout: tuple[Conversation, ...]
     heldout_encoded: tuple[Encoded, ...]
     unseen: tuple[Conversation, ...]
@@ -88,7 +90,7 @@ def prepare_folder(plan: Plan, dataset: Dataset, tell: Tell) -> tuple[Path, str]
     Returns the folder and the mark of this plan's checkpoints. Raises `SettingError` for a folder with other files.
     """
     folder = Path(plan.output_dir.value).expanduser()
-    mark = plan_mark({**_what_matters(plan), "data_hash": _data_hash(dataset), "version": __version__})
+    mark = plan_mark({**_what_matters(plan), "data_hash": fingerprint(dataset), "version": __version__})
     if not is_ours(folder):
         raise SettingError(
             say("{folder} holds files that are not a training result, so nothing is written there.", folder=folder),
@@ -99,6 +101,7 @@ def prepare_folder(plan: Plan, dataset: Dataset, tell: Tell) -> tuple[Path, str]
     elif moved := move_aside(folder):
         tell(Note(say("The earlier result was kept: {folder} is now {moved}.", folder=folder, moved=moved)))
     make_folder(folder)
+    write_bad_rows(folder, dataset.bad_rows)
     return folder, mark
 
 
@@ -106,13 +109,6 @@ def _what_matters(plan: Plan) -> dict[str, Any]:
     """What the trained weights depend on. The micro-batch size is not among it: it never changes the result."""
     unimportant = {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing"}
     return {name: choice.value for name, choice in plan.choices().items() if name not in unimportant}
-
-
-def _data_hash(dataset: Dataset) -> str:
-    digest = hashlib.sha256()
-    for conversation in dataset.train:
-        digest.update(repr(conversation.turns).encode())
-    return digest.hexdigest()
 
 
 def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
@@ -124,52 +120,74 @@ def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
 
 
 def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
-    """Encode everything and set apart what is only measured. Raises `DataError` when too little is left to train on."""
-    length = plan.max_seq_length.value
-    pairs = _encoded(loaded, dataset.train, length)
-    usable = [(c, e) for c, e in pairs if e.num_trained > 0]
-    left_out = len(pairs) - len(usable) + len(dataset.bad_rows)
-    if len(usable) < 2 or left_out > MOST_LEFT_OUT * (len(pairs) + len(dataset.bad_rows)):
-        raise DataError(
-            say(
-                "Too few rows can be trained on: {usable} of {total}.",
-                usable=len(usable),
-                total=len(pairs) + len(dataset.bad_rows),
-            ),
-            seen=say("In the others the question alone fills all {length} tokens, or the row is broken.", length=length),
-            fix=say("Let examples be longer: MAX_SEQ_LENGTH={length} ./run.sh", length=2 * length),
-        )
-    if left_out:
-        tell(Note(say("{count} rows cannot be used and are left out.", count=left_out)))
-    if num_cut := sum(e.cut for _, e in usable):
-        text = say(
-            "{count} of {total} examples are longer than {length} tokens: their ends are cut.",
-            count=num_cut,
-            total=len(usable),
-            length=length,
-        )
-        tell(Note(text))
-    if dataset.heldout:
-        train_pairs, held = usable, _encoded(loaded, dataset.heldout[: plan.heldout_examples.value], length)
-    else:
-        train_pairs, held = split(usable, plan.heldout_examples.value, plan.seed.value)
-    unseen = _encoded(loaded, dataset.unseen[: plan.heldout_examples.value], length)
+    """Encode what the run will see and set apart what is only measured. Raises `DataError` when too little can be trained."""
+    tokenizer, length = loaded.tokenizer, plan.max_seq_length.value
+    if dataset.has_reasoning:
+        tokenizer.chat_template = with_thinking(tokenizer.chat_template, is_on=True)
+    num_heldout = plan.heldout_examples.value
+    rules = Rules(num_heldout, plan.max_steps.value * plan.batch_size.value, length, plan.seed.value)
+    chosen = choose_or_recall(tokenizer, dataset, rules, loaded.end_ids)
+    _require_enough(chosen, dataset, length)
+    for note in _what_became(chosen, dataset, length):
+        tell(Note(note))
+    heldout = chosen.drawn.heldout
+    unseen = encode_pairs(tokenizer, dataset.unseen, length, loaded.end_ids, num_heldout)
     shortcuts = find_shortcuts(loaded.model)
     if not shortcuts.packed:
         tell(Note(say("This kind of model needs examples padded to one length, so training is somewhat slower.")))
     return Parts(
-        train=tuple(e for _, e in train_pairs),
-        heldout=tuple(c for c, _ in held),
-        heldout_encoded=tuple(e for _, e in held),
+        train=chosen.train,
+        heldout=tuple(c for c, _ in heldout),
+        heldout_encoded=tuple(e for _, e in heldout),
         unseen=tuple(c for c, _ in unseen),
         unseen_encoded=tuple(e for _, e in unseen),
         shortcuts=shortcuts,
     )
 
 
-def _encoded(loaded: Loaded, conversations: Sequence[Conversation], length: int) -> list[tuple[Conversation, Encoded]]:
-    made = encode_all(loaded.tokenizer, conversations, length, loaded.end_ids, cache_folder())
-    return list(zip(conversations, made, strict=True))
+def _require_enough(chosen: Chosen, dataset: Dataset, length: int) -> None:
+    counts, refusal = chosen.drawn.counts, chosen.drawn.first_refusal
+    lost = counts.num_too_long + counts.num_refused
+    if chosen.train and lost <= MOST_LEFT_OUT * counts.num_rows:
+        return
+    if refusal is not None and counts.num_refused >= counts.num_too_long:
+        raise refusal
+    raise DataError(
+        say("Too few rows can be trained on: {usable} of {total}.", usable=len(chosen.train), total=counts.num_rows),
+        seen=say("In the others the answer alone is longer than {length} tokens.", length=length),
+        fix=say("Let examples be longer: MAX_SEQ_LENGTH={length} ./run.sh", length=2 * length),
+    )
+
+
+def _what_became(chosen: Chosen, dataset: Dataset, length: int) -> Iterator[Message]:
+    """Every row accounted for, in sentences."""
+    drawn = chosen.drawn
+    counts = drawn.counts
+    held = 0 if dataset.heldout else len(drawn.heldout)
+    parts = {"total": f"{dataset.num_rows:,}", "train": f"{len(chosen.train):,}", "held": f"{held:,}"}
+    yield say("{total} rows: {train} examples to train, {held} only measured.", **parts)
+    if dataset.num_bad:
+        yield say("{count} rows are broken and left out; {file} names each.", count=f"{dataset.num_bad:,}", file=BAD_ROWS)
+    if counts.num_too_long:
+        yield say(
+            "{count} rows are left out: their answers alone are longer than {length} tokens (MAX_SEQ_LENGTH={more} takes more).",
+            count=f"{counts.num_too_long:,}",
+            length=length,
+            more=2 * length,
+        )
+    if counts.num_cut:
+        yield say(
+            "{count} examples are longer than {length} tokens: what was said first is left out, their answers are whole.",
+            count=f"{counts.num_cut:,}",
+            length=length,
+        )
+    if counts.num_refused and drawn.first_refusal is not None:
+        yield say("{count} rows are left out: {reason}", count=f"{counts.num_refused:,}", reason=drawn.first_refusal.what)
+    if counts.num_alike:
+        yield say("{count} rows are left out: they ask nearly the same as one that is measured.", count=f"{counts.num_alike:,}")
+    if drawn.num_left:
+        yield say("{count} rows are not needed for so many steps.", count=f"{drawn.num_left:,}")
+    yield from drawn.notes
 
 
 def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> MeasuredAll:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from .data.encode import DEFAULT_TEMPLATE
+from .data.encode import begins_texts
+from .data.template import default_template, is_thinking_fixed, with_thinking
 from .errors import ModelError
 from .message import say
 
@@ -30,7 +34,9 @@ def load_tokenizer(folder: Path) -> Any:
             fix=say("Download the model again, or choose another one: MODEL=demo"),
         ) from error
     if not tokenizer.chat_template:
-        tokenizer.chat_template = DEFAULT_TEMPLATE
+        tokenizer.chat_template = default_template(tokenizer.bos_token if begins_texts(tokenizer) else "")
+    elif not is_thinking_fixed(tokenizer.chat_template):  # a run folder says how it was trained
+        tokenizer.chat_template = with_thinking(tokenizer.chat_template, is_on=False)
     if tokenizer.pad_token_id is None:
         # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
         tokenizer.pad_token = tokenizer.eos_token
@@ -49,3 +55,11 @@ def splits_as_its_file_says(tokenizer: Any, folder: Path) -> bool:
         return True
     expected = Tokenizer.from_file(str(file)).encode(_PROBE, add_special_tokens=False).ids
     return bool(tokenizer(_PROBE, add_special_tokens=False)["input_ids"] == expected)
+
+
+def silence_libraries() -> None:
+    """Keep other libraries' progress bars and advice off our screen; their errors still reach us as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, so that a fork brings no warning
+    warnings.filterwarnings("ignore", category=FutureWarning)  # one library telling another; nothing a user could act on
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Which examples are measured and which trained, in what order, and how they become tensors."""
+"""In what order examples are trained, and how they become tensors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from .encode import Encoded
+from .tokens import Tokens
 
-T = TypeVar("T")
 # A shared prefix must save this share of a micro-batch's tokens. On a CUDA GPU documents with one leave the fused
 # attention kernel, which costs more than a short prefix brings (assumed).
 LEAST_SAVED = {"cpu": 0.03, "mps": 0.03, "cuda": 0.3}
@@ -32,15 +31,6 @@ class Batch:
     targets: Tensor  # (tokens,), bool: this token is trained, predicted from the one before it
     lengths: tuple[int, ...]  # tokens of each document, without the shared prefix
     prefix: int = 0  # tokens at the start of the row that belong to every document
-
-
-def split(items: Sequence[T], num_heldout: int, seed: int) -> tuple[list[T], list[T]]:
-    """(train, held out): `num_heldout` items drawn by the seed are kept for measuring, never all of them."""
-    num_heldout = min(num_heldout, len(items) - 1)
-    if num_heldout <= 0:
-        return list(items), list(items)[:64]  # a single example: there is nothing else to measure on
-    drawn = set(random.Random(f"heldout-{seed}").sample(range(len(items)), num_heldout))
-    return [x for i, x in enumerate(items) if i not in drawn], [x for i, x in enumerate(items) if i in drawn]
 
 
 @lru_cache(maxsize=4)
@@ -62,9 +52,7 @@ def step_indices(num_examples: int, batch_size: int, seed: int, step: int) -> li
     return indices
 
 
-def micro_batches(
-    examples: Sequence[Encoded], most_tokens: int, device: torch.device | str, *, packed: bool
-) -> Iterator[Batch]:
+def micro_batches(examples: Sequence[Encoded], most_tokens: int, device: torch.device | str, *, packed: bool) -> Iterator[Batch]:
     """Micro-batches of at most `most_tokens` tokens, and of one example at least.
 
     Like lengths go together: little is padded, inside attention or, if not `packed`, everywhere. Packed examples that begin with
@@ -89,7 +77,8 @@ def _laid_out(chosen: Sequence[Encoded], device: torch.device | str, packed: boo
 
 def micro_batch_tokens(examples: Sequence[Encoded], size: int) -> int:
     """Tokens that a micro-batch may hold: as many as `size` examples of the greatest length, for which the plan has memory."""
-    return size * max(len(e.ids) for e in examples)
+    lengths = examples.lengths if isinstance(examples, Tokens) else [len(e.ids) for e in examples]
+    return size * max(lengths)
 
 
 def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:

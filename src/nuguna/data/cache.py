@@ -1,7 +1,7 @@
-"""Encoded examples kept on disk, so that a second start on the same data need not encode them again.
+"""Chosen and encoded examples kept on disk, so that a second start on the same data need not encode them again.
 
-The name of a file is a hash of all that the encoding depends on: another tokenizer, template, window or conversation makes
-another. It holds the data as token ids, so only its owner may read it. Whatever goes wrong with it costs time and nothing else.
+The name of a file is a hash of all that it depends on: another tokenizer, template, window, seed or conversation makes another.
+It holds the data as token ids, so only its owner may read it. Whatever goes wrong with it costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -11,79 +11,84 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
-from .conversation import Conversation
-from .encode import Encoded, encode
+from ..message import Message
+from .choose import Counts, Drawn, Rules, choose
+from .dataset import Dataset
+from .encode import Encoded, encode_many
+from .folders import cache_folder, no_room
+from .shelf import read_line, written_line
+from .tokens import Tokens, TokenWriter, open_tokens
 
-VERSION = 1  # raised whenever `encode` gives other tokens for the same conversation
-MOST_BYTES = 2 * 2**30  # of all files together; the ones that were used longest ago are deleted
+VERSION = 2  # raised whenever other tokens come of the same conversation
+MOST_BYTES = 4 * 2**30  # of all files together; the ones that were used longest ago are deleted
 
 
-def cache_folder() -> Path:
-    """Where encoded examples are kept: $XDG_CACHE_HOME/nuguna/tokens, ~/.cache/nuguna/tokens."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nuguna" / "tokens"
+@dataclass(frozen=True)
+class Chosen:
+    """The examples of a run."""
+
+    train: Sequence[Encoded]
+    drawn: Drawn
 
 
-def encode_all(
-    tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int], folder: Path
-) -> list[Encoded]:
-    """Each conversation as `encode` makes it; from `folder`, if it was made before."""
-    path = folder / f"{_key(tokenizer, conversations, max_length, end_ids)}.safetensors"
-    if (found := _read(path)) is not None and len(found) == len(conversations):
+def choose_or_recall(
+    tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int], folder: Path | None = None
+) -> Chosen:
+    """What `choose` draws and encodes; from `folder`, if it was made before. Raises `EnvironmentFault` when the disk is full."""
+    folder = folder or cache_folder()
+    path = folder / f"{_key(tokenizer, dataset, rules, end_ids)}.safetensors"
+    if (found := _recalled(path, tokenizer, rules, end_ids)) is not None:
         return found
-    made = [encode(tokenizer, c, max_length, end_ids) for c in conversations]
-    with contextlib.suppress(OSError):  # a full or read-only disk: it is encoded again next time
-        _write(path, made)
+    writer = TokenWriter(folder)
+    try:
+        drawn = choose(tokenizer, dataset, rules, end_ids, writer.add)
+        tokens = writer.finish(path, _metadata(drawn))
+    except OSError as error:
+        raise no_room(folder, error) from error
+    with contextlib.suppress(OSError):
         _keep_small(folder)
-    return made
+    if drawn.first_refusal is not None:  # it is to be seen again
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    return Chosen(tokens, drawn)
 
 
-def _key(tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]) -> str:
+def _key(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int]) -> str:
     facts = [VERSION, tokenizer.backend_tokenizer.to_str(), tokenizer.chat_template, tokenizer.special_tokens_map]
-    digest = hashlib.sha256(json.dumps([*facts, max_length, sorted(end_ids)], sort_keys=True, default=str).encode())
-    for conversation in conversations:
+    digest = hashlib.sha256(json.dumps([*facts, asdict(rules), sorted(end_ids)], sort_keys=True, default=str).encode())
+    digest.update(dataset.question_keys.tobytes())
+    digest.update(dataset.content_keys.tobytes())
+    for conversation in dataset.heldout:
         digest.update(repr(conversation.turns).encode())
     return digest.hexdigest()
 
 
-def _read(path: Path) -> list[Encoded] | None:
+def _metadata(drawn: Drawn) -> dict[str, str]:
+    heldout = b"".join(written_line(conversation) for conversation, _ in drawn.heldout).decode()
+    notes = [[note.template, dict(note.values)] for note in drawn.notes]
+    rest = {"counts": asdict(drawn.counts), "notes": notes, "num_left": drawn.num_left}
+    return {"heldout": heldout, "rest": json.dumps(rest)}
+
+
+def _recalled(path: Path, tokenizer: Any, rules: Rules, end_ids: frozenset[int]) -> Chosen | None:
     try:
-        parts = load_file(path)
+        tokens: Tokens = open_tokens(path)
         os.utime(path)  # it was used now
-        ids, trained = parts["ids"].tolist(), parts["trained"].tolist()
-        ends = parts["lengths"].cumsum(0).tolist()
-        cut = parts["cut"].tolist()
-    except (OSError, SafetensorError, KeyError):
+        conversations = [read_line(line.encode()) for line in tokens.metadata["heldout"].splitlines()]
+        rest = json.loads(tokens.metadata["rest"])
+        counts, notes = Counts(**rest["counts"]), tuple(Message(template, values) for template, values in rest["notes"])
+        num_left = int(rest["num_left"])
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
-    starts = [0, *ends]
-    return [
-        Encoded(tuple(ids[start:end]), tuple(trained[start:end]), is_cut)
-        for start, end, is_cut in zip(starts, ends, cut, strict=False)
-    ]
-
-
-def _write(path: Path, examples: Sequence[Encoded]) -> None:
-    parts = {
-        "ids": torch.tensor([i for e in examples for i in e.ids], dtype=torch.int32),
-        "trained": torch.tensor([t for e in examples for t in e.trained], dtype=torch.bool),
-        "lengths": torch.tensor([len(e.ids) for e in examples]),
-        "cut": torch.tensor([e.cut for e in examples], dtype=torch.bool),
-    }
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(save(parts))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    examples = encode_many(tokenizer, conversations, rules.max_length, end_ids)
+    heldout = [(c, e) for c, e in zip(conversations, examples, strict=True) if isinstance(e, Encoded)]
+    return Chosen(tokens, Drawn(heldout, num_left, counts, notes, None))
 
 
 def _keep_small(folder: Path) -> None:

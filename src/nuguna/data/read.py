@@ -1,62 +1,55 @@
-"""Open a dataset file and say what is in it. Knows formats and rows, nothing of conversations or tokens."""
+"""What DATASET names, as tables of rows: a file, a folder of files, a dataset on the hub, or the medical set in the package.
+
+Knows formats and rows, nothing of conversations or tokens.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError
 from ..message import Message, say
+from .hub_dataset import fetch_dataset, is_hub_name
+from .json_rows import parse_json, parse_jsonl
+from .rows import BadRow, Row, Table
+from .table_rows import find_dialect, first_filled_sheet, open_parquet, parse_cells, parse_delimited, parse_parquet
+from .text import CHUNK_BYTES, TextFile, cannot_open, compression, damaged, open_text, open_unpacked
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "medical"
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv"}
-# tried in order: UTF-8 with or without a mark, then the encoding of Korean Windows
-_ENCODINGS = ("utf-8-sig", "cp949")
-_MAX_FIELD_CHARS = 10_000_000  # a CSV field longer than this is a missing quote, not a text
-_JSON_GAP = re.compile(r"[ \t\n\r]*[\[{,:]?[ \t\n\r]*")  # what stands before a key or a value
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record and where it stood: `line` counts from 1 in `file`."""
-
-    values: Mapping[str, Any]
-    file: str
-    line: int
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A record that cannot be used: where, why, and how to mend it."""
-
-    file: str
-    line: int
-    problem: Message
-    fix: Message
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of one dataset as they were read."""
-
-    source: str
-    format: str
-    encoding: str
-    rows: tuple[Row, ...]
-    bad_rows: tuple[BadRow, ...] = ()
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".xlsx": "xlsx",
+    ".xls": "xlsx",
+    ".ods": "xlsx",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".md": "text",
+}
+PACKED = (".gz", ".zst")
+_MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "xlsx"), (b"\xd0\xcf\x11\xe0", "xlsx"))  # whatever the name says
+_NO_DATA = re.compile(r"(readme|licen[cs]e|changelog|notice|contributing|citation)\b", re.IGNORECASE)
+# a part of a name by which people keep rows for measuring
+_HELDOUT = re.compile(r"(?<![a-z])(validation|valid|val|dev|eval|test)(?![a-z])", re.IGNORECASE)
+_LIST = re.compile(r"\[\s*[{\]]")
+_TEXT_CHARS = 1000  # of plain text in one row: about what a model reads at once
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What planning needs to know about a dataset; made from conversations by `data.conversation`."""
+    """What planning needs to know about a dataset; made by `data.dataset`."""
 
     source: str
     num_examples: int
@@ -66,176 +59,189 @@ class DataFacts:
     has_korean: bool
 
 
-def open_dataset(source: str) -> Table:
-    """Read `demo` or a file. Raises `DataError` when there is no such file, or no table in it."""
-    return read_file(DEMO_FOLDER / "train.jsonl") if source == DEMO else read_file(Path(os.path.expanduser(source)))
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a dataset, and those that the dataset itself keeps for measuring."""
+
+    train: tuple[Table, ...]
+    heldout: tuple[Table, ...] = ()
+    unseen: tuple[Table, ...] = ()
+    notes: tuple[Message, ...] = ()
 
 
-def read_file(path: Path) -> Table:
-    """Read one JSONL, JSON, CSV or TSV file. Broken lines become `bad_rows`; a file that cannot be read at all raises."""
-    _require_file(path)
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(
-            say("The dataset {file} is of a kind that cannot be read.", file=path.name),
-            seen=say("Its name ends in {suffix}.", suffix=repr(path.suffix)),
-            fix=say("Save it as one of: {kinds}.", kinds=", ".join(FORMATS)),
-        )
-    text, encoding = _decode(path)
-    rows: list[Row] = []
-    bad: list[BadRow] = []
-    parse = {"jsonl": _parse_jsonl, "json": _parse_json, "csv": _parse_csv, "tsv": _parse_tsv}[kind]
-    for item in parse(text, path.name):
-        (rows if isinstance(item, Row) else bad).append(item)  # type: ignore[arg-type]
-    if not rows:
-        raise DataError(
-            say("The dataset {file} has no rows that can be read.", file=path.name),
-            seen=_first_problem(bad),
-            fix=say('Each row needs a question and an answer, for example: {"question": "…", "answer": "…"}'),
-        )
-    return Table(source=str(path), format=kind, encoding=encoding, rows=tuple(rows), bad_rows=tuple(bad))
-
-
-def _first_problem(bad: list[BadRow]) -> Message:
-    if not bad:
-        return say("The file is empty.")
-    return say("Line {line}: {problem}", line=bad[0].line, problem=bad[0].problem)
-
-
-def _require_file(path: Path) -> None:
+def open_dataset(source: str) -> Tables:
+    """Find the files of a dataset and look at each. Raises `DataError` when there is none, or one cannot be read."""
+    if source == DEMO:
+        names = ("train", "heldout_phrasings", "heldout_conditions")
+        train, heldout, unseen = (open_table(DEMO_FOLDER / f"{name}.jsonl") for name in names)
+        return Tables((train,), (heldout,), (unseen,))
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
+        return _open_folder(path)
     if os.path.isfile(path):  # Path.is_file raises for a name that is too long
-        return
-    near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in FORMATS) if os.path.isdir(path.parent) else []
+        return Tables((open_table(path),))
+    if is_hub_name(source):
+        found = fetch_dataset(source)
+        train_files, heldout_files = (tuple(open_table(file) for file in files) for files in (found.train, found.heldout))
+        return Tables(train_files, heldout_files, notes=found.notes)
+    raise _missing(path)
+
+
+def _missing(path: Path) -> DataError:
+    near = sorted(p.name for p in path.parent.glob("*") if kind_of(p)) if os.path.isdir(path.parent) else []
     if near:
         fix = say("Check the spelling. Datasets in that folder: {names}", names=", ".join(near[:5]))
     else:
         fix = say("Check the spelling, or use the built-in medical set: DATASET=demo")
-    raise DataError(say("There is no dataset file {path}.", path=path), fix=fix)
+    return DataError(say("There is no dataset file {path}.", path=path), fix=fix)
 
 
-def _decode(path: Path) -> tuple[str, str]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
+def kind_of(path: Path) -> str:
+    """The format that a name promises, "" for none."""
+    name = path.name.lower()
+    ending = next((ending for ending in PACKED if name.endswith(ending)), "")
+    return FORMATS.get(os.path.splitext(name.removesuffix(ending))[1], "")
+
+
+def _open_folder(folder: Path) -> Tables:
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if kind_of(path) and path.is_file() and not any(part.startswith((".", "~$")) for part in path.relative_to(folder).parts)
+    )
+    files = [path for path in files if not _NO_DATA.match(path.name)]
+    rows = [path for path in files if kind_of(path) != "text"]
+    chosen = rows or files  # notes that lie beside tables are no data
+    if not chosen:
         raise DataError(
-            say("The dataset {path} cannot be opened.", path=path),
-            seen=say("{reason}", reason=error.strerror or error),
-            fix=say("Check that you may read the file: ls -l {path}", path=path),
-        ) from error
-    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if marked else _ENCODINGS:
-        try:
-            return raw.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    raise DataError(
-        say("The text encoding of {path} is not known.", path=path),
-        seen=say("It is neither UTF-8, UTF-16 nor CP949 (Korean Windows)."),
-        fix=say("Open it in an editor or spreadsheet and save it as UTF-8."),
+            say("The folder {path} holds no dataset.", path=folder),
+            seen=say("Files that can be read end in: {kinds}.", kinds=", ".join(FORMATS)),
+            fix=say("Put a file there, or name another folder."),
+        )
+    heldout = [path for path in chosen if _HELDOUT.search(str(path.relative_to(folder)))]
+    train = [path for path in chosen if path not in heldout]
+    if not train:
+        train, heldout = heldout, []
+    note = say("{count} files of the folder are read: {names}", count=len(train), names=_few(train))
+    notes = [note] + ([say("Kept for measuring, by their names: {names}", names=_few(heldout))] if heldout else [])
+    opened = [tuple(open_table(path, str(path.relative_to(folder))) for path in part) for part in (train, heldout)]
+    return Tables(opened[0], opened[1], notes=tuple(notes))
+
+
+def _few(paths: list[Path]) -> str:
+    return ", ".join(path.name for path in paths[:5]) + (", …" if len(paths) > 5 else "")
+
+
+def open_table(path: Path, name: str = "") -> Table:
+    """Look at one file and find its format. Raises `DataError` for a kind that is not known, and for a damaged file."""
+    name, kind = name or path.name, kind_of(path)
+    try:
+        with open_unpacked(path) as file:
+            first = file.read(8)
+    except (EOFError, zlib.error, OSError) as error:
+        is_denied = isinstance(error, OSError) and error.errno is not None
+        raise (cannot_open(path, error) if is_denied else damaged(name, error)) from error  # type: ignore[arg-type]
+    kind = next((found for mark, found in _MAGIC if first.startswith(mark) and _is_meant(path, kind)), kind)
+    if not kind:
+        raise _unknown_kind(path, name)
+    if kind in ("xlsx", "parquet"):
+        return _binary_table(path, name, kind)
+    return _text_table(open_text(path), name, kind)
+
+
+def _is_meant(path: Path, kind: str) -> bool:
+    """Whether a file may be what its first bytes say: letters and archives begin like Excel files."""
+    return bool(kind) or path.suffix == "" or ("xl/workbook.xml" in _names_in_zip(path))
+
+
+def _names_in_zip(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []
+
+
+def _unknown_kind(path: Path, name: str) -> DataError:
+    packed = compression(path) or next((ending for ending in (".zip", ".7z", ".rar", ".tar") if name.endswith(ending)), "")
+    return DataError(
+        say("The dataset {file} is of a kind that cannot be read.", file=name),
+        seen=say("Its name ends in {suffix}.", suffix=repr(path.suffix)),
+        fix=say("Unpack it first.") if packed else say("Save it as one of: {kinds}.", kinds=", ".join(FORMATS)),
     )
 
 
-def _parse_jsonl(text: str, file: str) -> Iterator[Row | BadRow]:
-    for line, content in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand inside a text
-        if content.strip():
-            yield _json_row(content, file, line)
+def _binary_table(path: Path, name: str, kind: str) -> Table:
+    digest, size = _digest(path), os.path.getsize(path)
+    if kind == "parquet":
+        open_parquet(path)
+        return Table(name, kind, "", digest, size, partial(parse_parquet, path, name))
+    _, cells, notes = first_filled_sheet(path)
+    return Table(name, kind, "", digest, size, partial(parse_cells, cells, name), notes=notes)
 
 
-def _json_row(content: str, file: str, line: int) -> Row | BadRow:
-    try:
-        values = _load_json(content)
-    except (ValueError, RecursionError) as error:
-        return BadRow(file, line, _json_problem(error), say("Each line must be one complete JSON object."))
-    if not isinstance(values, dict):
-        problem = say("a JSON {kind} where an object was expected", kind=type(values).__name__)
-        return BadRow(file, line, problem, say('Write the row as an object: {"question": "…", "answer": "…"}'))
-    return Row(values, file, line)
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
-def _parse_json(text: str, file: str) -> Iterator[Row | BadRow]:
-    try:
-        document = _load_json(text)
-    except (ValueError, RecursionError) as error:
-        fix = say("The file must be one JSON list of objects.")
-        yield BadRow(file, getattr(error, "lineno", 1), _json_problem(error), fix)
-        return
-    for values, line in _json_entries(text, document) if text.strip() else ():
-        if isinstance(values, dict):
-            yield Row(values, file, line)
-        else:
-            problem = say("a JSON {kind} where an object was expected", kind=type(values).__name__)
-            yield BadRow(file, line, problem, say("Every entry of the list must be an object."))
+def _text_table(file: TextFile, name: str, kind: str) -> Table:
+    start, notes = file.start(), file.notes()
+    actual = _sniff(start, kind)
+    if actual != kind and kind != "tsv":
+        notes.append(say("{file} is read as {kind}: that is what it holds.", file=name, kind=actual.upper()))
+    way = find_dialect(start, f".{actual}")
+    if actual in ("csv", "tsv"):
+        actual = "tsv" if way.delimiter == "\t" else "csv"
+        if way.delimiter not in (",", "\t"):
+            notes.append(say("Columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter)))
+
+    def items() -> Iterator[Row | BadRow]:
+        if actual == "jsonl":
+            return parse_jsonl(file.lines(), name)
+        if actual == "json":
+            return parse_json(file.text(), name)
+        if actual == "text":
+            return parse_text(file.lines(), name)
+        return parse_delimited(file.lines(), name, way)
+
+    delimiter = way.delimiter if actual in ("csv", "tsv") else ""
+    return Table(name, actual, file.encoding, file.digest, file.num_bytes, items, delimiter, tuple(notes))
 
 
-def _json_entries(text: str, document: Any) -> Iterator[tuple[Any, int]]:
-    """(entry, line where it begins) of a list, of the first list in {"data": [...]} and the like, or of a single row."""
-    decode = json.JSONDecoder().raw_decode
-    start = place = len(text) - len(text.lstrip())
-    in_object = isinstance(document, dict) and "messages" not in document  # that is one row, and its list the turns
-    if in_object and (name := next((n for n, value in document.items() if isinstance(value, list)), None)) is not None:
-        key = None
-        while key != name or text[start] != "[":  # the last of two equal names counts
-            key, place = decode(text, _gap(text, place))
-            start = _gap(text, place)
-            place = decode(text, start)[1]
-    elif not isinstance(document, list):
-        yield document, 1 + text.count("\n", 0, start)
-        return
-    line, counted, place = 1, 0, _gap(text, start)
-    while text[place] != "]":
-        line, counted = line + text.count("\n", counted, place), place
-        value, place = decode(text, place)
-        yield value, line
-        place = _gap(text, place)
+def _sniff(start: str, kind: str) -> str:
+    """What a file of text holds, by its beginning, where that differs from what its name promises."""
+    body = start.lstrip("\ufeff \t\r\n")
+    if kind == "jsonl" and _LIST.match(body):
+        return "json"
+    if kind == "jsonl" and body.splitlines()[:1] == ["{"]:
+        return "json"  # an object over several lines
+    if kind in ("text", "csv", "tsv") and (body.startswith("{") or _LIST.match(body)):
+        return "jsonl" if body.startswith("{") and body.splitlines()[0].rstrip().endswith("}") else "json"
+    return kind
 
 
-def _gap(text: str, place: int) -> int:
-    """Where the next key or value begins."""
-    found = _JSON_GAP.match(text, place)
-    return found.end() if found else place
+def parse_text(lines: Iterable[str], file: str) -> Iterator[Row | BadRow]:
+    """Plain text as rows of a few paragraphs each; a paragraph is never torn, unless it is longer than a row by itself."""
+    held: list[str] = []
+    size, begins = 0, 1
+    for number, line in enumerate(lines, 1):
+        line = line[:-2] + "\n" if line.endswith("\r\n") else line
+        is_break = not line.strip()
+        if held and size + len(line) > _TEXT_CHARS and (is_break or size > 2 * _TEXT_CHARS or len(line) > _TEXT_CHARS):
+            yield Row({"text": "".join(held).strip()}, file, begins)
+            held, size = [], 0
+        if not held:
+            if is_break:
+                continue
+            begins = number
+        held.append(line)
+        size += len(line)
+    if "".join(held).strip():
+        yield Row({"text": "".join(held).strip()}, file, begins)
 
 
-def _load_json(text: str) -> Any:
-    """Parse JSON. Half a surrogate pair, which JSON can spell and no tokenizer reads, raises `ValueError` as bad JSON does."""
-    values = json.loads(text)
-    if "\\ud" in text.lower():
-        json.dumps(values, ensure_ascii=False).encode()
-    return values
-
-
-def _json_problem(error: Exception) -> Message:
-    reason = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", error)
-    return say("not valid JSON ({reason})", reason=reason)
-
-
-def _parse_csv(text: str, file: str) -> Iterator[Row | BadRow]:
-    return _parse_delimited(text, file, ",")
-
-
-def _parse_tsv(text: str, file: str) -> Iterator[Row | BadRow]:
-    return _parse_delimited(text, file, "\t")
-
-
-def _parse_delimited(text: str, file: str, delimiter: str) -> Iterator[Row | BadRow]:
-    csv.field_size_limit(_MAX_FIELD_CHARS)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = [name.strip() for name in next(reader)]
-    except (StopIteration, csv.Error):
-        return
-    while True:
-        line = reader.line_num + 1  # where the row begins; quoted answers may span lines
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield BadRow(file, line, say("not valid CSV ({reason})", reason=error), say("Check the quotes around this row."))
-            continue
-        if not any(field.strip() for field in fields):
-            continue
-        if len(fields) != len(header):
-            problem = say("{found} columns where the header has {expected}", found=len(fields), expected=len(header))
-            yield BadRow(file, line, problem, say('Put texts that contain commas between double quotes ("…").'))
-            continue
-        yield Row(dict(zip(header, fields, strict=True)), file, line)
+__all__ = ["DEMO", "DEMO_FOLDER", "FORMATS", "BadRow", "DataFacts", "Row", "Table", "Tables", "open_dataset", "open_table"]

@@ -75,9 +75,8 @@ class Screen:
         """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is no log)."""
         self._end_bar()
         trace = "".join(traceback.format_exception(error))
-        self.line(
-            f"{self.mark('✗', 'x')} {self.t(say('Something broke inside nuguna: {reason}', reason=error))}", style="bold red"
-        )
+        what = say("Something broke inside nuguna: {reason}", reason=error)
+        self.line(f"{self.mark('✗', 'x')} {self.t(what)}", style="bold red")
         if self._log:
             self._log.write(trace)
             self.line("  → " + self.t(say("Please report it with this file: {file}", file=self._log.path)))

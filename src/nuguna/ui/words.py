@@ -36,6 +36,7 @@ CHECK_NAMES: dict[str, Message] = {
 SETTING_NAMES: dict[str, Message] = {
     "model": say("base model"),
     "data": say("data"),
+    "data_columns": say("columns"),
     "output_dir": say("result folder"),
     "max_steps": say("steps"),
     "batch_size": say("batch size"),

@@ -1,0 +1,240 @@
+"""What the columns of a table mean, found from their names and from what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from ..errors import DataError
+from ..message import Message, say
+from .json_rows import load_json
+from .rows import Row, Table, shown
+from .templated import find_template
+
+NUM_LOOKED_AT = 100  # rows from which the shape is found
+# column names, in small letters without blanks, by which people call the two halves of an example; most explicit first
+PAIRS = (
+    *(
+        ("question", "answer"),
+        ("prompt", "completion"),
+        ("prompt", "response"),
+        ("instruction", "output"),
+        ("instruction", "response"),
+    ),
+    *(
+        ("input", "output"),
+        ("q", "a"),
+        ("query", "response"),
+        ("query", "answer"),
+        ("question", "response"),
+        ("user", "assistant"),
+    ),
+    *(("질문", "답변"), ("질문", "답"), ("질문", "응답"), ("질문", "대답"), ("질의", "응답"), ("질의", "답변"), ("문의", "답변")),
+    *(("지시", "출력"), ("지시문", "출력"), ("지시", "응답"), ("명령어", "응답"), ("명령", "응답"), ("입력", "출력")),
+    *(("문제", "정답"), ("문제", "답"), ("문제", "풀이"), ("사용자", "챗봇"), ("사용자", "상담사"), ("고객", "상담사")),
+)
+QUESTIONS = (
+    "question",
+    "prompt",
+    "instruction",
+    "query",
+    "질문",
+    "질의",
+    "문의",
+    "지시",
+    "지시문",
+    "명령어",
+    "문제",
+    "user",
+    "human",
+    "input",
+    "입력",
+)
+ANSWERS = (
+    "answer",
+    "completion",
+    "response",
+    "output",
+    "답변",
+    "응답",
+    "정답",
+    "대답",
+    "답",
+    "출력",
+    "reply",
+    "assistant",
+    "bot",
+    "chatbot",
+)
+CONTEXTS = ("input", "context", "passage", "입력", "지문", "본문", "맥락")  # what a question refers to: it goes below it
+SYSTEMS = ("system", "systemprompt", "시스템")
+TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "대화")
+TEXTS = ("text", "content", "document", "텍스트", "본문", "내용", "글", "문장")
+ROLE_KEYS, CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
+
+
+class UnclearColumnsError(DataError):
+    """It is not clear which columns to train on; `columns` are their names, each with an example."""
+
+    def __init__(self, table: Table, columns: Mapping[str, str]) -> None:
+        self.columns = dict(columns)
+        names = list(columns)
+        pair = ",".join(names[:2]) if len(names) > 1 else "question,answer"
+        super().__init__(
+            say("In {file} it is not clear what is the question and what is the answer.", file=table.name),
+            seen=say("Its columns are: {names}", names=", ".join(sorted(names)) or "-"),
+            fix=say("Name the two, for example: DATA_COLUMNS={pair} (or one column of plain text)", pair=pair),
+        )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which column plays which part; a part that is not there is ""."""
+
+    kind: str  # messages, pairs, preference, labelled, text, templated
+    question: str = ""
+    answer: str = ""
+    context: str = ""
+    system: str = ""
+    history: str = ""
+    tools: str = ""
+    label: str = ""
+    template: str = ""  # of a text column that holds whole conversations
+    is_certain: bool = True  # by explicit names, not by what is likely
+    notes: tuple[Message, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`messages`, or the columns as `question+answer`."""
+        if self.kind == "messages":
+            return self.answer
+        parts = (self.system, self.question, self.context, self.answer)
+        name = "+".join(part for part in parts if part)
+        return f"{name} ({self.template})" if self.template else name
+
+
+def find_shape(table: Table, wish: Sequence[str] = ()) -> Shape:
+    """The shape of a table, from its first rows; `wish` are columns that the user named: question and answer, or one of text.
+
+    Raises `DataError` for a table without rows, and `UnclearColumnsError`.
+    """
+    rows = [item for item in islice(table.items(), NUM_LOOKED_AT) if isinstance(item, Row)]
+    columns = {name: None for row in rows for name in row.values if name is not None}
+    if wish:
+        return _wished(table, rows, list(columns), wish)
+    by_name = {_plain(name): name for name in reversed(columns)}
+    for find in (_turns, _preference, _pair, _likely_pair, _text):
+        if shape := find(rows, by_name):
+            return shape
+    raise UnclearColumnsError(table, {name: shown(_first(rows, name)) for name in columns})
+
+
+def _plain(name: str) -> str:
+    """A column's name without what people write differently."""
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+def _first(rows: Iterable[Row], name: str) -> Any:
+    """The first value of a column that is not empty."""
+    return next((row.values[name] for row in rows if row.values.get(name) not in (None, "", [])), "")
+
+
+def _wished(table: Table, rows: Sequence[Row], columns: Sequence[str], wish: Sequence[str]) -> Shape:
+    for name in wish:
+        if name not in columns:
+            raise DataError(
+                say("{file} has no column {name}.", file=table.name, name=repr(name)),
+                seen=say("Its columns are: {names}", names=", ".join(sorted(columns)) or "-"),
+                fix=say("Write the name as it stands in the file."),
+            )
+    if len(wish) == 1:
+        return _of_text(rows, wish[0])
+    rest = {_plain(name): name for name in columns if name not in wish}
+    return Shape("pairs", wish[0], wish[1], system=_named(rest, SYSTEMS))
+
+
+def _named(by_name: Mapping[str, str], names: Iterable[str], *others: str) -> str:
+    """The first of these columns that is there and is none of `others`."""
+    return next((by_name[name] for name in names if name in by_name and by_name[name] not in others), "")
+
+
+def turns_of(value: Any) -> list[Any] | None:
+    """The list of turns in a cell: itself, or the JSON that a CSV holds; None for anything else."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = load_json(value)
+        except (ValueError, RecursionError):
+            return None
+    is_list = isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
+    return value if is_list and any(key in value[0] for key in ROLE_KEYS) else None
+
+
+def _turns(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
+    name = _named(by_name, TURNS)
+    if not name or turns_of(_first(rows, name)) is None and _plain(name) not in TURNS[:2]:
+        return None
+    return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, ("tools", "functions")))
+
+
+def _preference(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
+    question = _named(by_name, ("prompt", "question", "instruction", "질문"))
+    if {"chosen", "rejected"} <= by_name.keys():
+        note = say("This is preference data: only the chosen answers are trained, as plain examples.")
+        template = "" if question else find_template([str(_first([row], by_name["chosen"])) for row in rows]) or ""
+        return Shape("preference", question, by_name["chosen"], system=_named(by_name, SYSTEMS), template=template, notes=(note,))
+    label = by_name.get("label", "")
+    labels = [row.values.get(label) for row in rows if row.values.get(label) not in (None, "")]
+    if {"prompt", "completion", "label"} <= by_name.keys() and labels and all(map(_is_flag, labels)):
+        note = say("These answers are labelled good or bad: only the good ones are trained.")
+        return Shape("labelled", by_name["prompt"], by_name["completion"], label=label, notes=(note,))
+    return None
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
+
+
+def _pair(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
+    for ask, reply in PAIRS:
+        if ask in by_name and reply in by_name:
+            return _with_rest(Shape("pairs", by_name[ask], by_name[reply]), rows, by_name)
+    return None
+
+
+def _likely_pair(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
+    """One column called like a question and one like an answer, which are no customary pair."""
+    questions, answers = ([by_name[name] for name in names if name in by_name] for names in (QUESTIONS, ANSWERS))
+    if len(questions) == len(answers) == 1 and questions != answers:
+        return _with_rest(Shape("pairs", questions[0], answers[0], is_certain=False), rows, by_name)
+    return None
+
+
+def _with_rest(shape: Shape, rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape:
+    """The shape with what else belongs to an example: system prompt, context, earlier turns."""
+    context = _named(by_name, CONTEXTS, shape.question, shape.answer)
+    if context and isinstance(_first(rows, context), (list, dict)):
+        context = ""
+    notes: tuple[Message, ...] = ()
+    if context and _plain(context) not in ("input", "입력"):
+        notes = (say("The column {context} is put below the question.", context=context),)
+    history = by_name.get("history", "")
+    parts = (shape.kind, shape.question, shape.answer, context, _named(by_name, SYSTEMS, shape.question), history)
+    return Shape(*parts, tools=_named(by_name, ("tools",)), is_certain=shape.is_certain, notes=notes)
+
+
+def _text(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
+    name = _named(by_name, TEXTS)
+    words = [column for column in by_name.values() if isinstance(_first(rows, column), str) and _first(rows, column)]
+    if name not in words or (len(words) > 1 and _plain(name) != "text"):
+        return None
+    return _of_text(rows, name)
+
+
+def _of_text(rows: Sequence[Row], name: str) -> Shape:
+    template = find_template([row.values[name] for row in rows if isinstance(row.values.get(name), str)])
+    if template is None:
+        return Shape("text", answer=name, notes=(say("Plain text: the model learns to continue it, not to answer."),))
+    note = say("The texts hold whole conversations ({template}); they are taken apart into turns.", template=template)
+    return Shape("templated", answer=name, template=template, notes=(note,))

@@ -1,0 +1,88 @@
+"""Conversations of any number: a few stand in memory, many on disk.
+
+What does not fit is written to a file without a name, in the folder where tokens are kept; it goes when the program ends.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Sequence
+from typing import Any, overload
+
+from ..message import Message
+from .conversation import Conversation, Turn
+from .folders import UnnamedFile, cache_folder, no_room
+
+MOST_CHARS_IN_MEMORY = 64_000_000
+
+
+class Shelf(Sequence[Conversation]):
+    """A sequence that reads from disk what it does not hold."""
+
+    def __init__(self, held: list[Conversation], file: UnnamedFile | None, starts: array[int]) -> None:
+        self._held, self._file, self._starts = held, file, starts
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._starts) - (1 if self._file else 0)
+
+    @overload
+    def __getitem__(self, place: int) -> Conversation: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Conversation]: ...
+    def __getitem__(self, place: int | slice) -> Conversation | list[Conversation]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if place < 0:
+            place += len(self)
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        if place < len(self._held):
+            return self._held[place]
+        assert self._file is not None
+        start, stop = self._starts[place - len(self._held)], self._starts[place - len(self._held) + 1]
+        self._file.seek(start)
+        return read_line(self._file.read(stop - start))
+
+
+class ShelfWriter:
+    """Takes conversations one by one."""
+
+    def __init__(self) -> None:
+        self._held: list[Conversation] = []
+        self._num_chars = 0
+        self._file: UnnamedFile | None = None
+        self._starts = array("Q")
+
+    def add(self, conversation: Conversation) -> None:
+        """Put one at the end. Raises `EnvironmentFault` when the disk is full."""
+        if self._num_chars < MOST_CHARS_IN_MEMORY:
+            self._held.append(conversation)
+            self._num_chars += sum(len(turn.content) for turn in conversation.turns)
+            return
+        try:
+            if self._file is None:
+                self._file = UnnamedFile(cache_folder())
+                self._starts.append(0)
+            self._starts.append(self._starts[-1] + self._file.write(written_line(conversation)))
+        except OSError as error:
+            raise no_room(cache_folder(), error) from error
+
+    def finish(self) -> Shelf:
+        """The shelf with all that was put there."""
+        if self._file is not None:
+            self._file.flush()
+        return Shelf(self._held, self._file, self._starts)
+
+
+def written_line(conversation: Conversation) -> bytes:
+    turns = [[t.role, t.content, t.reasoning, t.tool_calls, t.name] for t in conversation.turns]
+    rest = [conversation.file, conversation.line, conversation.terms, conversation.lang, conversation.tools]
+    changes = [[change.template, dict(change.values)] for change in conversation.changes]
+    return json.dumps([turns, *rest, changes], ensure_ascii=False).encode() + b"\n"
+
+
+def read_line(line: bytes) -> Conversation:
+    turns, file, number, terms, lang, tools, changes = json.loads(line)
+    made: list[Any] = [Turn(*turn) for turn in turns]
+    return Conversation(tuple(made), file, number, tuple(terms), lang, tools, tuple(Message(t, v) for t, v in changes))

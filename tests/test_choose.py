@@ -1,0 +1,202 @@
+"""What is trained and what measured: nothing of one in the other, the same whatever the order of the file."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import DEMO_MODEL
+from nuguna.data import cache, shelf, tokens
+from nuguna.data.cache import Chosen, choose_or_recall
+from nuguna.data.choose import Rules, encode_pairs
+from nuguna.data.dataset import load_dataset
+from nuguna.data.encode import Encoded, end_token_ids
+from nuguna.data.similar import question_key
+from nuguna.tokenizer import load_tokenizer
+
+RULES = Rules(num_heldout=6, num_train=10_000, max_length=64, seed=1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_tokenizer(DEMO_MODEL)
+
+
+def written(folder: Path, rows: list[tuple[str, str]]) -> str:
+    path = folder / "pairs.tsv"
+    path.write_text("question\tanswer\n" + "".join(f"{q}\t{a}\n" for q, a in rows), encoding="utf-8")
+    return str(path)
+
+
+def pairs(count: int = 60) -> list[tuple[str, str]]:
+    return [(f"{i}번 약의 색은 무엇인가요?", f"{i}번 약은 {'빨강 파랑 노랑'.split()[i % 3]}입니다.") for i in range(count)]
+
+
+def chosen(tokenizer: Any, folder: Path, rows: list[tuple[str, str]], rules: Rules = RULES) -> Chosen:
+    return choose_or_recall(
+        tokenizer, load_dataset(written(folder, rows)), rules, end_token_ids(tokenizer, None), folder / "tokens"
+    )
+
+
+def answers(tokenizer: Any, examples: Any) -> list[str]:
+    return [tokenizer.decode([i for i, t in zip(e.ids, e.trained, strict=True) if t]) for e in examples]
+
+
+def test_every_row_is_trained_or_measured_and_none_is_both(tokenizer: Any, tmp_path: Path) -> None:
+    found = chosen(tokenizer, tmp_path, pairs())
+    trained, measured = answers(tokenizer, found.train), answers(tokenizer, [e for _, e in found.drawn.heldout])
+    assert len(trained) == 54 and len(measured) == 6 and found.drawn.num_left == 0
+    assert sorted(trained + measured) == sorted(f"{a}<|im_end|>" for _, a in pairs())
+
+
+def test_the_order_of_the_file_does_not_matter_and_the_seed_does(tokenizer: Any, tmp_path: Path) -> None:
+    first = chosen(tokenizer, tmp_path, pairs())
+    shuffled = random.Random(0).sample(pairs(), 60)
+    again, other = chosen(tokenizer, tmp_path, shuffled), chosen(tokenizer, tmp_path, pairs(), Rules(6, 10_000, 64, 2))
+    assert list(again.train) == list(first.train)
+    assert [c.turns for c, _ in again.drawn.heldout] == [c.turns for c, _ in first.drawn.heldout]
+    assert [c.turns for c, _ in other.drawn.heldout] != [c.turns for c, _ in first.drawn.heldout]
+
+
+def test_what_asks_the_same_stays_on_one_side(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [
+        (q.replace("무엇인가요?", ending), f"{a} {i}")
+        for i, (q, a) in enumerate(pairs(30))
+        for ending in ("무엇인가요?", "뭐예요")
+    ]
+    found = chosen(tokenizer, tmp_path, rows)
+    held = {question_key(c) for c, _ in found.drawn.heldout}
+    assert len(found.drawn.heldout) == 6 and len(held) == 3
+    texts = answers(tokenizer, found.train)
+    for conversation, _ in found.drawn.heldout:
+        assert f"{conversation.answer}<|im_end|>" not in texts
+    assert len(texts) == 54
+
+
+def test_a_slip_of_the_pen_does_not_carry_a_measured_question_into_training(tokenizer: Any, tmp_path: Path) -> None:
+    names = [
+        f"{a}{b}" for a in ("arno", "belu", "cavi", "delo", "emri") for b in ("stine", "quill", "vax", "form", "dol", "mycin")
+    ]
+    rows = [(f"What are the side effects of {name}?", name) for name in names]
+    held = [c.answer for c, _ in chosen(tokenizer, tmp_path, rows).drawn.heldout]
+    typos = [(f"What are the side effects of {name}s?", f"{name}, again") for name in held]
+    found = chosen(tokenizer, tmp_path, rows + typos)
+    trained = answers(tokenizer, found.train)
+    for conversation, _ in found.drawn.heldout:
+        name = conversation.answer.removesuffix(", again")
+        assert not [text for text in trained if text.startswith(name)]
+    assert found.drawn.counts.num_alike + len(found.train) + len(found.drawn.heldout) == len(rows + typos)
+    assert found.drawn.counts.num_alike > 0
+
+
+def test_only_as_many_as_the_run_will_see_are_encoded(tokenizer: Any, tmp_path: Path) -> None:
+    found = chosen(tokenizer, tmp_path, pairs(), Rules(6, 10, 64, 1))
+    assert len(found.train) == 10 and found.drawn.num_left == 44
+    assert list(found.train) == list(chosen(tokenizer, tmp_path, pairs()).train[:10])
+
+
+def test_what_does_not_fit_is_counted(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [*pairs(40), ("긴 답?", "아주 " * 200), ("긴 질문 " * 60 + "끝?", "짧은 답")]
+    counts = chosen(tokenizer, tmp_path, rows).drawn.counts
+    assert (counts.num_too_long, counts.num_cut, counts.num_rows) == (1, 1, 36)
+
+
+def test_very_small_sets(tokenizer: Any, tmp_path: Path) -> None:
+    one = chosen(tokenizer, tmp_path, pairs(1))
+    assert list(one.train) == [e for _, e in one.drawn.heldout] and len(one.train) == 1
+    two = chosen(tokenizer, tmp_path, pairs(2), Rules(1, 100, 64, 1))
+    assert len(two.train) == len(two.drawn.heldout) == 1
+    assert "only 2 rows" in str(two.drawn.notes[0])
+    same = chosen(tokenizer, tmp_path, [("Translate.", f"word {i}") for i in range(30)])
+    assert len(same.drawn.heldout) == 6 and len(same.train) == 24
+
+
+def test_plain_text_is_cut_into_pieces_that_fit_and_nothing_is_lost(tokenizer: Any, tmp_path: Path) -> None:
+    text = "".join(f"제{i}장. 이 약은 하루에 {i}번 먹습니다. 물과 함께 먹습니다.\n" for i in range(60))
+    path = tmp_path / "book.jsonl"
+    path.write_text('{"text": ' + repr(text).replace("'", '"') + "}", encoding="utf-8")
+    dataset = load_dataset(str(path))
+    ends = end_token_ids(tokenizer, None)
+    found = encode_pairs(tokenizer, dataset.train, 64, ends, 10_000)
+    assert "".join("".join(t.content for t in c.turns) for c, _ in found) == text.strip()
+    assert all(len(e.ids) <= 64 and e.ids[-1] == tokenizer.eos_token_id for _, e in found)
+    assert all(len(c.turns) == 2 and e.trained[1:] == (True,) * (len(e.ids) - 1) for c, e in found)
+
+
+def test_a_second_start_encodes_nothing_and_gives_the_same(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [*pairs(40), ("긴 답?", "아주 " * 200)]
+    first = chosen(tokenizer, tmp_path, rows)
+    monkeypatch.setattr(cache, "choose", lambda *args: pytest.fail("encoded again"))
+    again = chosen(load_tokenizer(DEMO_MODEL), tmp_path, rows)
+    assert list(again.train) == list(first.train) and again.drawn == first.drawn
+    (path,) = (tmp_path / "tokens").iterdir()
+    assert path.stat().st_mode & 0o077 == 0  # another user's eyes: no
+
+
+@pytest.mark.parametrize("changed", ["window", "seed", "template", "words", "ends"])
+def test_whatever_changes_the_tokens_is_another_file(changed: str, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(DEMO_MODEL)
+    chosen(tokenizer, tmp_path, pairs())
+    rules, ends, rows = RULES, end_token_ids(tokenizer, None), pairs()
+    if changed == "window":
+        rules = Rules(6, 10_000, 63, 1)
+    elif changed == "seed":
+        rules = Rules(6, 10_000, 64, 7)
+    elif changed == "ends":
+        ends |= {9}
+    elif changed == "template":
+        tokenizer.chat_template += " "
+    else:
+        rows[3] = (rows[3][0], "anders")
+    choose_or_recall(tokenizer, load_dataset(written(tmp_path, rows)), rules, ends, tmp_path / "tokens")
+    assert len(list((tmp_path / "tokens").iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_file_costs_time_and_nothing_else(damage: bytes | None, tokenizer: Any, tmp_path: Path) -> None:
+    first = chosen(tokenizer, tmp_path, pairs())
+    (path,) = (tmp_path / "tokens").iterdir()
+    path.write_bytes(path.read_bytes()[:-40] if damage is None else damage)
+    assert list(chosen(tokenizer, tmp_path, pairs()).train) == list(first.train)
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_either(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("a file where a folder should be")
+    assert len(chosen(tokenizer, tmp_path, pairs()).train) == 54
+
+
+def test_what_was_used_longest_ago_makes_room(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen(tokenizer, tmp_path, pairs())
+    (old,) = (tmp_path / "tokens").iterdir()
+    monkeypatch.setattr(cache, "MOST_BYTES", old.stat().st_size + 100)
+    import os
+
+    os.utime(old, (1, 1))
+    chosen(tokenizer, tmp_path, pairs(), Rules(6, 10_000, 64, 9))
+    assert not old.exists() and len(list((tmp_path / "tokens").iterdir())) == 1
+
+
+def test_what_does_not_fit_into_memory_goes_through_the_disk_and_comes_back_the_same(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = chosen(tokenizer, tmp_path, pairs())
+    small = load_dataset(written(tmp_path, pairs()))
+    monkeypatch.setattr(shelf, "MOST_CHARS_IN_MEMORY", 300)
+    monkeypatch.setattr(tokens, "MOST_TOKENS_IN_MEMORY", 100)
+    large = load_dataset(written(tmp_path, pairs()))
+    assert list(large.train) == list(small.train) and large.train[-1] == small.train[-1]
+    assert large.train[10:50:7] == small.train[10:50:7]
+    with pytest.raises(IndexError):
+        large.train[60]
+    found = choose_or_recall(tokenizer, large, RULES, end_token_ids(tokenizer, None), tmp_path / "others")
+    assert (
+        list(found.train) == list(first.train) and found.train[-1] == first.train[-1] and found.train[3:9:2] == first.train[3:9:2]
+    )
+    assert all(isinstance(e, Encoded) and isinstance(e.trained[0], bool) for e in found.train)
+    assert [p.suffix for p in (tmp_path / "others").iterdir()] == [".safetensors"]

@@ -1,0 +1,176 @@
+"""Rows of any accepted shape become conversations, or are named with what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from nuguna.data.conversation import Conversation, Turn
+from nuguna.data.rows import BadRow, Row, Table
+from nuguna.data.shape import UnclearColumnsError, find_shape
+from nuguna.data.turns import to_conversation
+from nuguna.errors import DataError
+
+
+def table(*rows: Mapping[str, Any]) -> Table:
+    items = [Row(values, "f.csv", line) for line, values in enumerate(rows, 2)]
+    return Table("f.csv", "csv", "utf-8", "", 0, lambda: iter(items))
+
+
+def made(*rows: Mapping[str, Any], wish: Sequence[str] = ()) -> list[Conversation | BadRow]:
+    given = table(*rows)
+    shape = find_shape(given, wish)
+    return [to_conversation(item, shape) for item in given.items() if isinstance(item, Row)]
+
+
+def said(found: Conversation | BadRow) -> list[str]:
+    assert isinstance(found, Conversation), str(found.problem)
+    return [f"{turn.role} {turn.content}" for turn in found.turns]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shape"),
+    [
+        (["id", "Question", "Answer"], "Question+Answer"),
+        (["Q", "A", "label"], "Q+A"),
+        (["질문", "답변"], "질문+답변"),
+        (["질문", "답"], "질문+답"),
+        (["질의", "응답"], "질의+응답"),
+        (["문제", "정답"], "문제+정답"),
+        (["지시", "입력", "출력"], "지시+입력+출력"),
+        (["prompt", "response"], "prompt+response"),
+        (["input", "output"], "input+output"),
+        (["instruction", "input", "output"], "instruction+input+output"),
+        (["system", "instruction", "input", "output"], "system+instruction+input+output"),
+        (["instruction", "context", "response"], "instruction+context+response"),
+        (["prompt", "chosen", "rejected"], "prompt+chosen"),
+        (["text"], "text"),
+        (["id", "text"], "text"),
+        (["question", "Answers", "reply"], "question+reply"),
+    ],
+)
+def test_the_shape_is_found_from_the_names_of_the_columns(columns: list[str], shape: str) -> None:
+    row = {**dict.fromkeys(columns, "x"), "id": 7} if "id" in columns else dict.fromkeys(columns, "x")
+    assert find_shape(table(row)).name == shape
+
+
+def test_unclear_columns_are_shown_and_can_be_named() -> None:
+    rows = {"제목": "고혈압", "내용": "혈압이 높다", "나이": "3"}, {"제목": "당뇨", "내용": "혈당이 높다", "나이": "4"}
+    with pytest.raises(UnclearColumnsError) as caught:
+        made(*rows)
+    assert "f.csv" in str(caught.value.what) and "나이, 내용, 제목" in str(caught.value.seen)
+    assert "DATA_COLUMNS=" in str(caught.value.fix) and caught.value.columns["제목"] == "고혈압"
+    assert said(made(*rows, wish=["제목", "내용"])[1]) == ["user 당뇨", "assistant 혈당이 높다"]
+    assert said(made(*rows, wish=["내용"])[0]) == ["text 혈압이 높다"]
+    with pytest.raises(DataError, match="no column 'x'"):
+        made(*rows, wish=["x", "내용"])
+
+
+@pytest.mark.parametrize(
+    ("row", "turns"),
+    [
+        ({"Q": "a", "A": "b", "label": 0}, ["user a", "assistant b"]),
+        ({"question": "2+2?", "answer": 4}, ["user 2+2?", "assistant 4"]),
+        ({"Instruction": "Translate.", "Input": "간", "Output": "liver"}, ["user Translate.\n\n간", "assistant liver"]),
+        ({"instruction": "a", "input": "", "output": "b"}, ["user a", "assistant b"]),
+        ({"instruction": "a", "input": None, "output": "b"}, ["user a", "assistant b"]),
+        ({"prompt": " a ", "completion": "b"}, ["user a", "assistant b"]),
+        (
+            {"instruction": "c", "output": "d", "history": [["a", "b"]], "system": "s"},
+            ["system s", "user a", "assistant b", "user c", "assistant d"],
+        ),
+        (
+            {"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+            ["system s", "user a", "assistant b"],
+        ),
+        ({"messages": '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]'}, ["user a", "assistant b"]),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, {"role": "assistant", "content": "b"}]},
+            ["user a", "assistant b"],
+        ),
+        (
+            {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]},
+            ["user a", "assistant b"],
+        ),
+        ({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}, ["user a", "assistant b"]),
+        ({"text": "<s>[INST] a [/INST] b </s>"}, ["user a", "assistant b"]),
+    ],
+)
+def test_shapes_of_rows(row: Mapping[str, Any], turns: list[str]) -> None:
+    (found,) = made(row)
+    assert said(found) == turns
+
+
+def test_what_was_thought_and_what_was_called_is_kept() -> None:
+    call = {"type": "function", "function": {"name": "dose", "arguments": {"kg": 20}}}
+    turns = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "5 ml", "name": "dose"},
+        {"role": "assistant", "content": "<think>\n20 kg\n</think>\n\n5 ml."},
+    ]
+    (found,) = made({"messages": turns, "tools": [{"type": "function", "function": {"name": "dose"}}]})
+    assert isinstance(found, Conversation)
+    assert '"dose"' in found.turns[1].tool_calls and '"dose"' in found.tools
+    assert found.turns[2] == Turn("tool", "5 ml", name="dose")
+    assert found.turns[3] == Turn("assistant", "5 ml.", reasoning="20 kg")
+    sharegpt = [{"from": "human", "value": "a"}, {"from": "function_call", "value": '{"name": "f", "arguments": {}}'}]
+    sharegpt += [{"from": "observation", "value": "1"}, {"from": "gpt", "value": "b"}]
+    (found,) = made({"conversations": sharegpt})
+    assert isinstance(found, Conversation) and [t.role for t in found.turns] == ["user", "assistant", "tool", "assistant"]
+
+
+def test_turns_are_put_in_order_and_that_is_said() -> None:
+    def conversation(*turns: tuple[str, str]) -> Mapping[str, Any]:
+        return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+    first, joined, ended = made(
+        conversation(("assistant", "Hello!"), ("user", "a"), ("assistant", "b")),
+        conversation(("user", "a"), ("user", "b"), ("assistant", "c"), ("assistant", "d")),
+        conversation(("user", "a"), ("assistant", "b"), ("user", "c")),
+    )
+    assert said(first) == ["user a", "assistant b"]
+    assert said(joined) == ["user a\n\nb", "assistant c\n\nd"]
+    assert said(ended) == ["user a", "assistant b"]
+    assert all(isinstance(found, Conversation) and found.changes for found in (first, joined, ended))
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ("text", "not a list of turns"),
+        ([], "not a list of turns"),
+        ([{"role": "robot", "content": "a"}], "has the role 'robot'"),
+        ([{"role": "user", "content": "a"}], "no question with an answer"),
+        ([{"role": "user", "content": {}}], "is an object where text"),
+        ([{"role": "user", "content": " "}, {"role": "assistant", "content": "b"}], "of the user is empty"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "other than text"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "b"}],
+            "system turn stands after",
+        ),
+        ([7], "not a list of turns"),
+    ],
+)
+def test_wrong_messages_are_named(messages: Any, problem: str) -> None:
+    good = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    _, bad = made(good, {"messages": messages})
+    assert isinstance(bad, BadRow) and problem in str(bad.problem) and str(bad.fix) and bad.line == 3
+
+
+@pytest.mark.parametrize(("value", "problem"), [("", "is empty"), ("  \n", "is empty"), (None, "is empty"), ([1], "is a list")])
+def test_a_row_without_an_answer_is_named(value: Any, problem: str) -> None:
+    good, bad = made({"question": "a", "answer": "b"}, {"question": "c", "answer": value})
+    assert isinstance(good, Conversation)
+    assert isinstance(bad, BadRow) and problem in str(bad.problem) and (bad.line, bad.column) == (3, "answer")
+    (other,) = made({"question": "c", "answer": float("nan")})
+    assert isinstance(other, BadRow)
+
+
+def test_only_answers_labelled_good_are_trained_and_a_column_of_numbers_is_no_label() -> None:
+    rows = [{"prompt": "a", "completion": "b", "label": label} for label in (True, False)]
+    good, bad = made(*rows)
+    assert isinstance(good, Conversation) and isinstance(bad, BadRow) and bad.is_unwanted
+    assert all(isinstance(found, Conversation) for found in made(*({**row, "label": 0} for row in rows)))
