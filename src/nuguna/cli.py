@@ -116,7 +116,7 @@ def plan(
         from .intake import read_data
         from .planfile import keep_older, write_plan
 
-        request, dataset = _asking(request, screen, as_json, lambda asked: (asked, read_data(asked)))
+        request, dataset = _asking(request, screen, as_json, lambda asked: (asked, read_data(asked, screen.reading)))
         machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
         from .stages import decide
 
@@ -177,7 +177,7 @@ def data(
         from .ui.data_view import show, show_mended
 
         try:
-            request, (found, name) = _asking(request, screen, as_json, lambda asked: (asked, inspect_data(asked)))
+            request, (found, name) = _asking(request, screen, as_json, lambda asked: (asked, inspect_data(asked, screen.reading)))
         except DataError as error:
             if as_json:
                 _print_json(refusal_json(error))

@@ -31,6 +31,13 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """So many rows of the data were read."""
+
+    num_rows: int
+
+
+@dataclass(frozen=True)
 class Planned:
     """The plan is made."""
 
@@ -86,7 +93,7 @@ class Finished:
     seconds: float
 
 
-Event = Stage | Note | Planned | Downloading | Trying | Stepped | Scored | Proved | Finished
+Event = Stage | Note | Reading | Planned | Downloading | Trying | Stepped | Scored | Proved | Finished
 Tell = Callable[[Event], None]
 
 

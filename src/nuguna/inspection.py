@@ -24,12 +24,12 @@ from .tokenizer import load_tokenizer, silence_libraries
 _DEFAULT_LENGTH = next(setting.default for setting in SETTINGS if setting.name == "max_seq_length")
 
 
-def inspect_data(request: Request) -> tuple[Diagnosis, str]:
+def inspect_data(request: Request, on_rows: Callable[[int], None] = lambda count: None) -> tuple[Diagnosis, str]:
     """(what was found, the model by whose tokenizer it was counted). Raises `DataError` where there is no dataset at all."""
     silence_libraries()
     began = time.perf_counter()
     columns = request.data_columns
-    dataset = read_all(request.data or DEMO, columns.split(",") if columns else ())
+    dataset = read_all(request.data or DEMO, columns.split(",") if columns else (), on_rows)
     base = _base(request.model)
     assert base.folder is not None
     tokenizer = load_tokenizer(base.folder)

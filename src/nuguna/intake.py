@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from .settings import SETTINGS, Request
 DEFAULT_FOLDER = next(setting.default for setting in SETTINGS if setting.name == "output_dir")
 
 
-def read_data(request: Request) -> Dataset:
-    """The dataset that the user named. Raises `DataError`; when too many rows are broken, they stand in the run folder."""
+def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: None) -> Dataset:
+    """The dataset that the user named; `on_rows` is told how many rows were read.
+
+    Raises `DataError`; when too many rows are broken, they stand in the run folder.
+    """
     source, columns = request.data or DEMO, request.data_columns
     try:
-        return load_dataset(source, columns.split(",") if columns else ())
+        return load_dataset(source, columns.split(",") if columns else (), on_rows)
     except BadRowsError as error:
         folder = Path(request.output_dir or DEFAULT_FOLDER).expanduser()
         if is_ours(folder) and not is_finished(folder):  # an earlier result stays as it is

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,17 @@ class Message:
 
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
+
+    def to_json(self) -> list[Any]:
+        """Template and values, messages within it too, as `from_json` reads them."""
+        values = {k: v.to_json() if isinstance(v, Message) else [str(v)] for k, v in self.values.items()}
+        return [self.template, values]
+
+    @classmethod
+    def from_json(cls, document: list[Any]) -> Message:
+        """The message that `to_json` made this of."""
+        template, values = document
+        return cls(template, {k: cls.from_json(v) if len(v) == 2 else v[0] for k, v in values.items()})
 
     def __str__(self) -> str:
         return self.template.format(**self.values) if self.values else self.template

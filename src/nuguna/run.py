@@ -9,7 +9,7 @@ from typing import Any
 
 from .checkpoint import drop_checkpoints
 from .checks import probe_logits
-from .events import Finished, Note, Planned, Proved, Scored, Stage, Tell, quiet
+from .events import Finished, Note, Planned, Proved, Reading, Scored, Stage, Tell, quiet
 from .hardware import Hardware, detect
 from .intake import read_data
 from .language import Translate
@@ -55,7 +55,7 @@ def run(
     tell(Stage(say("Looking at the machine")))
     hardware = hardware or detect(Path.cwd())
     tell(Stage(say("Reading the data")))
-    dataset = read_data(request)
+    dataset = read_data(request, lambda count: tell(Reading(count)))
     for note in dataset.notes:
         tell(Note(note))
     plan, base = decide(request, hardware, dataset, edited)

@@ -21,7 +21,7 @@ from ..message import Message
 from .choose import Counts, Drawn, Rules, choose
 from .dataset import Dataset
 from .encode import Encoded, encode_many
-from .folders import cache_folder, no_room
+from .folders import cache_folder, keep_small, no_room
 from .shelf import read_line, written_line
 from .tokens import Tokens, TokenWriter, open_tokens
 
@@ -52,7 +52,7 @@ def choose_or_recall(
     except OSError as error:
         raise no_room(folder, error) from error
     with contextlib.suppress(OSError):
-        _keep_small(folder)
+        keep_small(folder, "*.safetensors", MOST_BYTES)
     if drawn.first_refusal is not None:  # it is to be seen again
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def _key(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int]
 
 def _metadata(drawn: Drawn) -> dict[str, str]:
     heldout = b"".join(written_line(conversation) for conversation, _ in drawn.heldout).decode()
-    notes = [[note.template, dict(note.values)] for note in drawn.notes]
+    notes = [note.to_json() for note in drawn.notes]
     rest = {"counts": asdict(drawn.counts), "notes": notes, "num_left": drawn.num_left}
     return {"heldout": heldout, "rest": json.dumps(rest)}
 
@@ -82,20 +82,10 @@ def _recalled(path: Path, tokenizer: Any, rules: Rules, end_ids: frozenset[int])
         os.utime(path)  # it was used now
         conversations = [read_line(line.encode()) for line in tokens.metadata["heldout"].splitlines()]
         rest = json.loads(tokens.metadata["rest"])
-        counts, notes = Counts(**rest["counts"]), tuple(Message(template, values) for template, values in rest["notes"])
+        counts, notes = Counts(**rest["counts"]), tuple(map(Message.from_json, rest["notes"]))
         num_left = int(rest["num_left"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     examples = encode_many(tokenizer, conversations, rules.max_length, end_ids)
     heldout = [(c, e) for c, e in zip(conversations, examples, strict=True) if isinstance(e, Encoded)]
     return Chosen(tokens, Drawn(heldout, num_left, counts, notes, None))
-
-
-def _keep_small(folder: Path) -> None:
-    """Delete what was used longest ago, until the rest fits."""
-    files = [(path.stat(), path) for path in folder.glob("*.safetensors")]
-    room = MOST_BYTES
-    for facts, path in sorted(files, key=lambda item: item[0].st_mtime, reverse=True):
-        room -= facts.st_size
-        if room < 0:
-            path.unlink(missing_ok=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +12,11 @@ from ..errors import DataError
 from ..message import Message, say
 from .conversation import Conversation
 from .read import DEMO, DataFacts, open_dataset
-from .rows import BadRow, Row, Table
-from .shape import Shape, UnclearColumnsError, find_shape
-from .shelf import Shelf, ShelfWriter
-from .similar import content_key, question_key
-from .turns import to_conversation
+from .reading import read_or_recall
+from .rows import BadRow, Table
+from .shape import Shape, UnclearColumnsError
 
 MOST_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
-MOST_KEPT = 100_000  # bad rows that are remembered one by one
 NUM_SHOWN = 10  # of them in a message
 
 
@@ -87,13 +82,13 @@ class Dataset:
         return ", ".join(dict.fromkeys(shape.name for shape in self.shapes))
 
 
-def load_dataset(source: str, columns: Sequence[str] = ()) -> Dataset:
+def load_dataset(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], None] = lambda count: None) -> Dataset:
     """Open `source` and turn its rows into conversations; `columns` are those the user named.
 
     Raises `DataError`: `UnclearColumnsError` when it cannot be known what to train on, `BadRowsError` when more than one row in a
     hundred is broken.
     """
-    dataset = read_all(source, columns)
+    dataset = read_all(source, columns, on_rows)
     if dataset.num_bad > MOST_BAD * dataset.num_rows:
         raise BadRowsError(source, dataset.bad_rows, dataset.num_bad, dataset.num_rows, advice=_advice(source, dataset))
     if not dataset.train:
@@ -117,11 +112,13 @@ def _nothing(source: str, num_unwanted: int) -> DataError:
     )
 
 
-def read_all(source: str, columns: Sequence[str] = ()) -> Dataset:
-    """The dataset, however many of its rows are broken. Raises `DataError` only when nothing can be made of it at all."""
+def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], None] = lambda count: None) -> Dataset:
+    """The dataset, however many of its rows are broken. Raises `DataError` only when nothing can be made of it at all.
+
+    `on_rows` is told from time to time how many rows were read.
+    """
     tables = open_dataset(source)
-    with without_collection():
-        train, heldout, unseen = (_Reading(part, columns) for part in (tables.train, tables.heldout, tables.unseen))
+    train, heldout, unseen = (read_or_recall(part, columns, on_rows) for part in (tables.train, tables.heldout, tables.unseen))
     notes = [*tables.notes, *(note for part in (train, heldout) for note in part.notes())]
     return Dataset(
         source=source,
@@ -143,86 +140,6 @@ def read_all(source: str, columns: Sequence[str] = ()) -> Dataset:
         num_changed=train.num_changed,
         notes=tuple({str(note): note for note in notes}.values()),
     )
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Within, Python does not look for cycles: millions of small objects, none of which refers back to another, cost it
-    a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-class _Reading:
-    """All tables of one part, read from end to end."""
-
-    def __init__(self, tables: Iterable[Table], columns: Sequence[str]) -> None:
-        self.tables = tuple(tables)
-        self.shapes: list[Shape] = []
-        self.bad_rows: list[BadRow] = []
-        self.num_rows = self.num_bad = self.num_unwanted = self.num_chars = self.max_chars = self.num_changed = 0
-        self.has_korean = self.has_reasoning = False
-        self.question_keys, self.content_keys = array("Q"), array("Q")
-        writer = ShelfWriter()
-        for table in self.tables:
-            self._read(table, columns, writer)
-        self.conversations: Shelf = writer.finish()
-
-    def _read(self, table: Table, columns: Sequence[str], writer: ShelfWriter) -> None:
-        shape: Shape | None = None
-        for item in table.items():
-            self.num_rows += 1
-            if isinstance(item, Row):
-                shape = shape or find_shape(table, columns)
-                made = to_conversation(item, shape)
-            else:
-                made = item
-            if isinstance(made, BadRow):
-                self._leave_out(made)
-            else:
-                self._take(made, writer)
-        if shape is not None:
-            self.shapes.append(shape)
-
-    def _leave_out(self, row: BadRow) -> None:
-        if row.is_unwanted:
-            self.num_unwanted += 1
-            return
-        self.num_bad += 1
-        if len(self.bad_rows) < MOST_KEPT:
-            self.bad_rows.append(row)
-
-    def _take(self, conversation: Conversation, writer: ShelfWriter) -> None:
-        writer.add(conversation)
-        self.question_keys.append(question_key(conversation))
-        self.content_keys.append(content_key(conversation))
-        num_chars = sum(len(turn.content) for turn in conversation.turns)
-        self.num_chars += num_chars
-        self.max_chars = max(self.max_chars, num_chars)
-        self.num_changed += bool(conversation.changes)
-        if not self.has_korean and len(self.content_keys) <= 100:
-            self.has_korean = any("가" <= char <= "힣" for turn in conversation.turns for char in turn.content)
-        self.has_reasoning = self.has_reasoning or any(turn.reasoning for turn in conversation.turns)
-
-    def notes(self) -> list[Message]:
-        """What was assumed, chosen and put in order."""
-        made = [note for table in self.tables for note in table.notes] + [note for shape in self.shapes for note in shape.notes]
-        for table, shape in zip(self.tables, self.shapes, strict=False):
-            if not shape.is_certain:
-                pair = {"question": shape.question, "answer": shape.answer}
-                made.append(
-                    say("In {file}, {question} is taken for the question and {answer} for the answer.", file=table.name, **pair)
-                )
-        if self.num_changed:
-            made.append(say("In {count} conversations turns were put in order.", count=f"{self.num_changed:,}"))
-        if self.num_unwanted:
-            made.append(say("{count} answers are labelled as bad and are not trained.", count=f"{self.num_unwanted:,}"))
-        return made
 
 
 def describe(dataset: Dataset) -> DataFacts:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ..message import Message, say
 from .choose import Counts, Encoding
 from .conversation import Conversation
-from .dataset import MOST_BAD, Dataset, without_collection
+from .dataset import MOST_BAD, Dataset
 from .encode import shown_parts
+from .reading import without_collection
 from .similar import question_of
 from .suspicions import ends_abruptly, find_private, has_replacement, language, mask, mend_mojibake
 

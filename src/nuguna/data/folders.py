@@ -16,16 +16,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nuguna" / "tokens"
 
 
-class UnnamedFile(io.BufferedRandom):
-    """A file that nobody else sees; it goes with its last owner, however the program ends."""
+class OwnedFile(io.BufferedRandom):
+    """A file that is closed with its last owner."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # closed in __del__
-        super().__init__(tempfile.TemporaryFile(dir=folder, buffering=0), 2**20)  # noqa: SIM115
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw, 2**20)
 
     def __del__(self) -> None:
         self.close()
+
+
+def unnamed_file(folder: Path) -> OwnedFile:
+    """A file that nobody else sees; it goes with its owner, however the program ends."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return OwnedFile(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115 - closed with its owner
 
 
 def no_room(folder: Path, error: OSError) -> EnvironmentFault:
@@ -35,3 +39,18 @@ def no_room(folder: Path, error: OSError) -> EnvironmentFault:
         seen=say("{reason}: {folder}", reason=error.strerror or error, folder=folder),
         fix=say("Make room there, or set XDG_CACHE_HOME to a folder on another disk."),
     )
+
+
+def rows_folder() -> Path:
+    """Where the rows of large datasets are kept: beside the tokens."""
+    return cache_folder().parent / "rows"
+
+
+def keep_small(folder: Path, pattern: str, most_bytes: int) -> None:
+    """Delete what was used longest ago, until the rest fits."""
+    files = [(path.stat(), path) for path in folder.glob(pattern)]
+    room = most_bytes
+    for facts, path in sorted(files, key=lambda item: item[0].st_mtime, reverse=True):
+        room -= facts.st_size
+        if room < 0:
+            path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from ..message import Message
 from .conversation import Conversation, Turn
-from .folders import UnnamedFile, cache_folder, no_room
+from .folders import OwnedFile, cache_folder, no_room, unnamed_file
 
 MOST_CHARS_IN_MEMORY = 64_000_000
 
@@ -20,7 +20,7 @@ MOST_CHARS_IN_MEMORY = 64_000_000
 class Shelf(Sequence[Conversation]):
     """A sequence that reads from disk what it does not hold."""
 
-    def __init__(self, held: list[Conversation], file: UnnamedFile | None, starts: array[int]) -> None:
+    def __init__(self, held: list[Conversation], file: OwnedFile | None, starts: array[int]) -> None:
         self._held, self._file, self._starts = held, file, starts
 
     def __len__(self) -> int:
@@ -46,25 +46,25 @@ class Shelf(Sequence[Conversation]):
 
 
 class ShelfWriter:
-    """Takes conversations one by one."""
+    """Takes conversations one by one; all of them go to `file`, if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: OwnedFile | None = None) -> None:
         self._held: list[Conversation] = []
         self._num_chars = 0
-        self._file: UnnamedFile | None = None
-        self._starts = array("Q")
+        self._file = file
+        self.starts = array("Q", [0] if file else [])
 
     def add(self, conversation: Conversation) -> None:
         """Put one at the end. Raises `EnvironmentFault` when the disk is full."""
-        if self._num_chars < MOST_CHARS_IN_MEMORY:
+        if self._file is None and self._num_chars < MOST_CHARS_IN_MEMORY:
             self._held.append(conversation)
             self._num_chars += sum(len(turn.content) for turn in conversation.turns)
             return
         try:
             if self._file is None:
-                self._file = UnnamedFile(cache_folder())
-                self._starts.append(0)
-            self._starts.append(self._starts[-1] + self._file.write(written_line(conversation)))
+                self._file = unnamed_file(cache_folder())
+                self.starts.append(0)
+            self.starts.append(self.starts[-1] + self._file.write(written_line(conversation)))
         except OSError as error:
             raise no_room(cache_folder(), error) from error
 
@@ -72,17 +72,19 @@ class ShelfWriter:
         """The shelf with all that was put there."""
         if self._file is not None:
             self._file.flush()
-        return Shelf(self._held, self._file, self._starts)
+        return Shelf(self._held, self._file, self.starts)
 
 
 def written_line(conversation: Conversation) -> bytes:
     turns = [[t.role, t.content, t.reasoning, t.tool_calls, t.name] for t in conversation.turns]
     rest = [conversation.file, conversation.line, conversation.terms, conversation.lang, conversation.tools]
-    changes = [[change.template, dict(change.values)] for change in conversation.changes]
+    changes = [change.to_json() for change in conversation.changes]
     return json.dumps([turns, *rest, changes], ensure_ascii=False).encode() + b"\n"
 
 
 def read_line(line: bytes) -> Conversation:
     turns, file, number, terms, lang, tools, changes = json.loads(line)
     made: list[Any] = [Turn(*turn) for turn in turns]
-    return Conversation(tuple(made), file, number, tuple(terms), lang, tools, tuple(Message(t, v) for t, v in changes))
+    return Conversation(
+        tuple(made), file, number, tuple(terms), lang, tools, tuple(Message.from_json(change) for change in changes)
+    )

@@ -15,7 +15,7 @@ from typing import Any, overload
 from safetensors import safe_open
 
 from .encode import Encoded
-from .folders import UnnamedFile
+from .folders import OwnedFile, unnamed_file
 
 MOST_TOKENS_IN_MEMORY = 16_000_000
 _PARTS = (("ids", "I32", "i"), ("trained", "U8", "B"), ("lengths", "I64", "q"), ("cut", "U8", "B"))  # name, dtype, array's letter
@@ -64,7 +64,7 @@ class TokenWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[str, array[int]] = {name: array(letter) for name, _, letter in _PARTS}
-        self._files: dict[str, UnnamedFile] = {}
+        self._files: dict[str, OwnedFile] = {}
 
     def add(self, example: Encoded) -> None:
         """Put one at the end. Raises `OSError` when the disk is full."""
@@ -79,7 +79,7 @@ class TokenWriter:
     def _flush(self) -> None:
         for name in ("ids", "trained"):
             if name not in self._files:
-                self._files[name] = UnnamedFile(self._folder)
+                self._files[name] = unnamed_file(self._folder)
             self._held[name].tofile(self._files[name])
             self._held[name] = array(self._held[name].typecode)
 

@@ -33,6 +33,7 @@ LANGUAGES = {
 
 def show(found: Diagnosis, screen: Screen, *, model: str, request: Request) -> None:
     """Everything, the verdict last, where the eye is."""
+    screen.end_bar()
     _facts(found, screen)
     _lengths(found.lengths, screen, model)
     _examples(found, screen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import NugunaError
-from ..events import Downloading, Event, Finished, Note, Planned, Proved, Scored, Stage, Stepped
+from ..events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Scored, Stage, Stepped
 from ..hardware import Hardware
 from ..language import Translate, translator
 from ..message import say
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..checks import Check
     from ..train import Step
 
+READING_SECONDS = 10.0  # between two lines about a long reading
 PLAIN_LINES = 20  # about how many progress lines a run prints that is not on a terminal
 
 
@@ -35,11 +37,12 @@ class Screen:
         self.console, self.t, self._log, self._program = console, translate, log, program
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._last_read = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if not isinstance(event, (Stepped, Downloading)):
-            self._end_bar()
+        if not isinstance(event, (Stepped, Downloading, Reading)):
+            self.end_bar()
         match event:
             case Stage(message):
                 self.line(f"{self.mark('▸', '*')} {self.t(message)}", style="bold")
@@ -49,8 +52,8 @@ class Screen:
                 self._planned(plan, hardware)
             case Stepped(step):
                 self._stepped(step)
-            case Downloading():
-                self._downloading(event)
+            case Reading() | Downloading():
+                self._waiting(event)
             case Scored():
                 self._scored(event)
             case Proved(checks):
@@ -67,13 +70,13 @@ class Screen:
 
     def error(self, error: NugunaError) -> None:
         """An error in its three parts."""
-        self._end_bar()
+        self.end_bar()
         for number, text in enumerate(error_lines(error, self.t)):
             self.line(f"{self.mark('✗', 'x')} {text}" if number == 0 else f"  {text}", style="bold red" if number == 0 else "")
 
     def fault(self, error: BaseException) -> None:
         """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is no log)."""
-        self._end_bar()
+        self.end_bar()
         trace = "".join(traceback.format_exception(error))
         what = say("Something broke inside nuguna: {reason}", reason=error)
         self.line(f"{self.mark('✗', 'x')} {self.t(what)}", style="bold red")
@@ -113,7 +116,7 @@ class Screen:
 
     def close(self, *, keep_log: bool = True) -> None:
         """End bars and the log."""
-        self._end_bar()
+        self.end_bar()
         if self._log:
             self._log.close(keep=keep_log)
 
@@ -138,11 +141,22 @@ class Screen:
             return
         self._show_bar(step.step, step.max_steps, text)
 
-    def _downloading(self, event: Downloading) -> None:
+    def reading(self, num_rows: int) -> None:
+        """So many rows were read: on a terminal the line is written over, elsewhere one is enough from time to time."""
+        text = self.t(say("{count} rows read …", count=f"{num_rows:,}"))
         if self.console.is_terminal:
+            self._show_bar(0, None, text)
+        elif time.monotonic() > self._last_read + READING_SECONDS:
+            self._last_read = time.monotonic()
+            self.line("  " + text)
+
+    def _waiting(self, event: Reading | Downloading) -> None:
+        if isinstance(event, Reading):
+            self.reading(event.num_rows)
+        elif self.console.is_terminal:
             self._show_bar(event.done, event.total, f"{format_bytes(event.done)} / {format_bytes(event.total)}")
 
-    def _show_bar(self, done: int, total: int, text: str) -> None:
+    def _show_bar(self, done: int, total: int | None, text: str) -> None:
         if self._bar is None:
             self._bar = Progress(BarColumn(bar_width=24), TextColumn("{task.description}"), console=self.console, transient=True)
             self._task = self._bar.add_task("", total=total)
@@ -150,7 +164,8 @@ class Screen:
         if self._task is not None:
             self._bar.update(self._task, completed=done, total=total, description=escape(text))
 
-    def _end_bar(self) -> None:
+    def end_bar(self) -> None:
+        """What was written over stands now."""
         if self._bar is not None:
             self._bar.stop()
             last = self._bar.tasks[0].description if self._bar.tasks else ""
