@@ -27,7 +27,7 @@ BLOCK_ROWS = {"cpu": 128, "mps": 512, "cuda": 512}
 MOST_PADDED = 1.15
 # The softmax of documents up to this length is kept for the backward pass, two bytes for each pair of tokens and head, for a
 # seventh of the attention's time (docs/log.md). Longer ones compute it again.
-KEPT_LENGTH = {"cpu": 512, "mps": 256, "cuda": 0}
+KEPT_LENGTH = {"cpu": 256, "mps": 256, "cuda": 0}
 
 
 @dataclass(frozen=True)
