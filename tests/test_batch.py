@@ -42,7 +42,7 @@ def test_documents_lie_end_to_end_and_begin_to_count_anew() -> None:
     assert batch.lengths == (6, 3)
     assert batch.ids.tolist() == [*example(6, 2).ids, *example(3, 1).ids]
     assert batch.positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
-    assert batch.targets.tolist() == [False] * 4 + [True] * 2 + [False] * 2 + [True]
+    assert batch.trained.tolist() == [4, 5, 8]
 
 
 @pytest.mark.parametrize(("packed", "sizes"), [(True, [4, 2, 1]), (False, [3, 2, 1, 1])])
@@ -79,5 +79,5 @@ def test_with_a_shared_prefix_the_row_holds_it_once() -> None:
     batch = collate([beginning([1, 2, 3, 4], 3), beginning([1, 2, 5, 6, 7], 4)], "cpu", prefix=2)
     assert batch.ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert batch.positions.tolist() == [0, 1, 2, 3, 2, 3, 4]
-    assert batch.targets.tolist() == [False, False, False, True, False, False, True]
+    assert batch.trained.tolist() == [3, 6]
     assert (batch.prefix, batch.lengths) == (2, (2, 3))

@@ -96,6 +96,7 @@ def test_small_gradients_are_not_lost_in_float16(tmp_path: Path, model_folder: C
     for dtype in ("float32", "float16"):
         base = load_base(model_folder(), dtype=dtype, device="cpu").model
         model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
+
         def look(parameters: Iterable[torch.nn.Parameter], most: float, dtype: str = dtype) -> torch.Tensor:
             parameters = list(parameters)
             seen[dtype] = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
@@ -197,6 +198,51 @@ def test_three_such_steps_in_a_row_end_the_run(
         run_loop(tmp_path, model_folder())
     assert "step 6" in str(caught.value.what)
     assert "LEARNING_RATE=" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("broken", [set(), {2, 3, 6}])
+def test_reading_the_losses_later_changes_nothing_but_when_they_are_told(
+    broken: set[int], tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an accelerator, whose queue must not run dry."""
+    broken_loss(broken, monkeypatch)
+    at_once, steps = run_loop(tmp_path / "a", model_folder())
+    monkeypatch.undo()
+    broken_loss(broken, monkeypatch)
+    monkeypatch.setitem(loop.NUM_AHEAD, "cpu", 1)
+    begun: list[int] = []
+    real = loop._optimizer_step
+
+    def counted(*args: Any) -> Any:
+        begun.append(args[5] + 1)
+        return real(*args)
+
+    monkeypatch.setattr(loop, "_optimizer_step", counted)
+    seen: list[tuple[int, int]] = []
+    later, told = run_loop(tmp_path / "b", model_folder(), on_step=lambda step: seen.append((step.step, begun[-1])))
+    assert [(s.step, s.loss, s.learning_rate, s.tokens) for s in told] == [
+        (s.step, s.loss, s.learning_rate, s.tokens) for s in steps
+    ]
+    assert torch.equal(weights(later), weights(at_once))
+    # a checkpoint after steps 3 and 6 and the end wait for everything
+    assert seen == [(1, 2), (2, 3), (3, 3), (4, 5), (5, 6), (6, 6), (7, 8), (8, 8)]
+
+
+def test_a_step_that_is_skipped_leaves_the_optimizer_as_it_was(
+    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_loss({3}, monkeypatch)
+    made: list[torch.optim.Optimizer] = []
+    real = loop._make_optimizer
+    monkeypatch.setattr(loop, "_make_optimizer", lambda *args: made.append(real(*args)) or made[0])
+    before: list[torch.Tensor] = []
+
+    def look(step: Step) -> None:
+        state = [v for values in made[0].state.values() for v in values.values()]
+        before.append(torch.cat([v.flatten() for v in state]).clone())
+
+    run_loop(tmp_path, model_folder(), on_step=look)
+    assert torch.equal(before[2], before[1]) and not torch.equal(before[3], before[2])
 
 
 def test_a_broken_adapter_is_never_saved(

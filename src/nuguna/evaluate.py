@@ -40,7 +40,7 @@ def heldout_loss(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, s
     with packed_attention(loaded.model, shortcuts.packed):
         for batch in micro_batches(examples, micro_batch_tokens(examples, batch_size), device, packed=shortcuts.packed):
             total += loss_sum(loaded.model, batch, shortcuts).item()
-            tokens += int(batch.targets.sum())
+            tokens += len(batch.trained)
     return total / max(tokens, 1)
 
 

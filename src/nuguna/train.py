@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from .checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
 from .data.batch import Batch, micro_batch_tokens, micro_batches, step_indices
@@ -30,6 +31,7 @@ MOST_BAD_STEPS = 3  # non-finite steps in a row before the run ends
 # large as those of a sum (Micikevicius et al., Mixed Precision Training, arXiv 1710.03740, section 3.2); what overflows all the
 # same is not finite, and its step is skipped aloud.
 LOSS_SCALE = 1024.0
+NUM_AHEAD = {"cpu": 0, "mps": 1, "cuda": 1}  # steps whose loss may wait to be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,37 +104,79 @@ def train(
     """
     accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
     parameters = adapter_parameters(model)
-    optimizer = _make_optimizer(parameters, recipe, accelerator.device)
+    optimizer = _make_optimizer(parameters, recipe)
     progress = _resume(folder, mark, parameters, optimizer, on_resume)
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     model.train()
     most_tokens = micro_batch_tokens(examples, recipe.micro_batch_size)
-    bad_in_a_row = skipped = 0
-    loss, peak = math.nan, 0
+    watch = _Watch(recipe, on_step, memory_bytes)
+    # An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that it never runs dry.
+    num_ahead = NUM_AHEAD[accelerator.device.type]
     with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts, most_tokens):
         while progress.step < recipe.max_steps:
             began = time.perf_counter()
             chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
             batches = list(micro_batches(chosen, most_tokens, accelerator.device, packed=shortcuts.packed))
-            value = _optimizer_step(accelerator, model, parameters, optimizer, batches, progress.step, recipe, shortcuts)
+            outcome = _optimizer_step(accelerator, model, parameters, optimizer, batches, progress.step, recipe, shortcuts)
             tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
             progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)
-            memory = memory_bytes()
-            peak = max(peak, memory)
-            on_step(_told(progress, recipe, value, tokens, seconds, memory))
-            loss, bad_in_a_row = (value, 0) if value is not None else (loss, bad_in_a_row + 1)
-            skipped += value is None
-            if bad_in_a_row >= MOST_BAD_STEPS:
-                raise _diverged(recipe, progress.step)
-            is_due = progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps and not bad_in_a_row
-            if is_due or is_stop_asked():
+            watch.queue.append(_Queued(progress, outcome, tokens, seconds))
+            is_due = progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps
+            is_last = progress.step == recipe.max_steps
+            watch.read(0 if is_due or is_last or is_stop_asked() else num_ahead)
+            if (is_due and not watch.bad_in_a_row) or is_stop_asked():
                 _require_finite(parameters)
+                watch.read(0)
                 save_checkpoint(folder, mark, progress, parameters, optimizer)
             if is_stop_asked():
                 raise _stopped(progress.step, recipe.max_steps)
     _require_finite(parameters)
-    return Trained(progress.step, progress.tokens, progress.seconds, peak, skipped, loss)
+    return Trained(progress.step, progress.tokens, progress.seconds, watch.peak_bytes, watch.skipped, watch.loss)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a step found, still on its device: reading it waits until the step is done."""
+
+    loss: Tensor  # mean over all trained tokens
+    is_finite: Tensor  # whether loss and gradients are numbers; if not, the step has changed nothing
+
+    def read(self) -> float | None:
+        """The loss, None for a step that was skipped."""
+        loss, is_finite = torch.stack([self.loss, self.is_finite.float()]).tolist()
+        return float(loss) if is_finite else None
+
+
+@dataclass(frozen=True)
+class _Queued:
+    """A step whose outcome nobody has read yet; `progress` is what it reached."""
+
+    progress: Progress
+    outcome: _Outcome
+    tokens: int
+    seconds: float
+
+
+class _Watch:
+    """Reads what steps found, tells it, and ends a run whose loss is no number any more."""
+
+    def __init__(self, recipe: Recipe, on_step: Callable[[Step], None], memory_bytes: Callable[[], int]) -> None:
+        self._recipe, self._on_step, self._memory_bytes = recipe, on_step, memory_bytes
+        self.queue: list[_Queued] = []
+        self.loss, self.bad_in_a_row, self.skipped, self.peak_bytes = math.nan, 0, 0, 0
+
+    def read(self, num_left: int) -> None:
+        """Read until `num_left` are left. Raises `DivergedError`."""
+        while len(self.queue) > num_left:
+            step = self.queue.pop(0)
+            value, memory = step.outcome.read(), self._memory_bytes()
+            self.peak_bytes = max(self.peak_bytes, memory)
+            self._on_step(_told(step.progress, self._recipe, value, step.tokens, step.seconds, memory))
+            self.loss, self.bad_in_a_row = (value, 0) if value is not None else (self.loss, self.bad_in_a_row + 1)
+            self.skipped += value is None
+            if self.bad_in_a_row >= MOST_BAD_STEPS:
+                raise _diverged(self._recipe, step.progress.step)
 
 
 def _resume(
@@ -165,9 +209,8 @@ def _told(progress: Progress, recipe: Recipe, loss: float | None, tokens: int, s
     )
 
 
-def _make_optimizer(parameters: dict[str, torch.nn.Parameter], recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
-    has_fused = device.type in ("cpu", "cuda", "mps")
-    return torch.optim.AdamW(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=has_fused)
+def _make_optimizer(parameters: dict[str, torch.nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    return torch.optim.AdamW(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
 @contextmanager
@@ -211,9 +254,9 @@ def _optimizer_step(
     step: int,
     recipe: Recipe,
     shortcuts: Shortcuts,
-) -> float | None:
-    """One step over all micro-batches. Returns the mean loss per trained token, None when the step had to be skipped."""
-    num_trained = max(1, sum(int(batch.targets.sum()) for batch in batches))
+) -> _Outcome:
+    """One step over all micro-batches. A step that is not finite changes nothing; that is decided where it is computed."""
+    num_trained = max(1, sum(len(batch.trained) for batch in batches))
     total = torch.zeros((), device=accelerator.device)
     scale = LOSS_SCALE if next(model.parameters()).dtype == torch.float16 else 1.0
     for batch in batches:
@@ -223,14 +266,15 @@ def _optimizer_step(
     if scale != 1.0:
         torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], 1 / scale)
     norm = torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)
-    value = total.item() / num_trained
-    finite = math.isfinite(value) and bool(torch.isfinite(norm))
-    if finite:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, recipe)
-        optimizer.step()
+    mean = total / num_trained
+    is_finite = mean.isfinite() & norm.isfinite()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(step, recipe)
+    # how torch's own GradScaler tells the fused AdamW to leave everything as it is
+    optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+    optimizer.step()
     optimizer.zero_grad(set_to_none=False)  # they keep their places in memory, and leave the rest whole
-    return value if finite else None
+    return _Outcome(mean, is_finite)
 
 
 def _diverged(recipe: Recipe, step: int) -> DivergedError:

@@ -28,7 +28,7 @@ class Batch:
 
     ids: Tensor  # (tokens,), int64
     positions: Tensor  # (tokens,), int64: the place within the document
-    targets: Tensor  # (tokens,), bool: this token is trained, predicted from the one before it
+    trained: Tensor  # (trained,), int64: places in the row of the tokens that are trained, each predicted from the one before it
     lengths: tuple[int, ...]  # tokens of each document, without the shared prefix
     prefix: int = 0  # tokens at the start of the row that belong to every document
 
@@ -106,7 +106,7 @@ def collate(examples: Sequence[Encoded], device: torch.device | str, *, prefix: 
     return Batch(
         ids=torch.tensor(ids).to(device),
         positions=torch.cat(positions).to(device),
-        targets=torch.tensor(targets).to(device),
+        trained=torch.tensor([place for place, is_trained in enumerate(targets) if is_trained], dtype=torch.int64).to(device),
         lengths=tuple(len(e.ids) - prefix for e in examples),
         prefix=prefix,
     )

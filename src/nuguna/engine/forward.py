@@ -34,25 +34,18 @@ def target_logits(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tenso
     if shortcuts.split_head:
         hidden, labels = target_hidden(model, batch, shortcuts)
         return head(model)(hidden), labels
-    places = trained_places(batch)
-    return _run(model, batch, shortcuts.packed)[places - 1], batch.ids[places]
+    return _run(model, batch, shortcuts.packed)[batch.trained - 1], batch.ids[batch.trained]
 
 
 def target_hidden(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
     """What the head would read to predict the trained tokens, (trained, hidden), and these tokens (trained,)."""
-    places = trained_places(batch)
-    return run_decoder(model, batch, shortcuts, places - 1), batch.ids[places]
+    return run_decoder(model, batch, shortcuts, batch.trained - 1), batch.ids[batch.trained]
 
 
 def run_decoder(model: Any, batch: Batch, shortcuts: Shortcuts, wanted: Tensor) -> Tensor:
     """What the head would read at the places `wanted` of the row: (wanted, hidden)."""
     hidden = _run(decoder(model), batch, shortcuts.packed, wanted)
     return hidden if len(hidden) == len(wanted) else hidden[wanted]  # the last block may have left out the rest
-
-
-def trained_places(batch: Batch) -> Tensor:
-    """Where in the row the trained tokens are; never the first of a document, so that the one before is its own."""
-    return batch.targets.nonzero().squeeze(1)
 
 
 def _run(part: Any, batch: Batch, packed: bool, wanted: Tensor | None = None) -> Tensor:
