@@ -106,8 +106,7 @@ def make_plan(
     micro = wishes.edited_whole("micro_batch_size", batch_size.value) or fit.micro_batch(
         batch_size.value, quantization.value, checkpointing.value
     )
-    memory = fit.estimate(micro.value, quantization.value, checkpointing.value)
-    steps = max_steps.value
+    steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
     tokens = steps * batch_size.value * _mean_tokens(base, facts, length.value)
     return Plan(
         model=model,
