@@ -101,7 +101,7 @@ def test_only_as_many_as_the_run_will_see_are_encoded(tokenizer: Any, tmp_path: 
 def test_what_does_not_fit_is_counted(tokenizer: Any, tmp_path: Path) -> None:
     rows = [*pairs(40), ("긴 답?", "아주 " * 200), ("긴 질문 " * 60 + "끝?", "짧은 답")]
     counts = chosen(tokenizer, tmp_path, rows).drawn.counts
-    assert (counts.num_too_long, counts.num_cut, counts.num_rows) == (1, 1, 36)
+    assert (counts.num_too_long, counts.num_cut, counts.num_rows) == (1, 1, 42)
 
 
 def test_very_small_sets(tokenizer: Any, tmp_path: Path) -> None:
@@ -200,3 +200,45 @@ def test_what_does_not_fit_into_memory_goes_through_the_disk_and_comes_back_the_
     )
     assert all(isinstance(e, Encoded) and isinstance(e.trained[0], bool) for e in found.train)
     assert [p.suffix for p in (tmp_path / "others").iterdir()] == [".safetensors"]
+
+
+def test_a_few_questions_with_very_many_answers_are_split_by_their_answers_and_that_is_said(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    rows = [(["번역?", "요약?", "설명?"][i % 3], f"답 {i}") for i in range(90)]
+    found = chosen(tokenizer, tmp_path, rows)
+    trained, held = answers(tokenizer, found.train), [f"{c.answer}<|im_end|>" for c, _ in found.drawn.heldout]
+    assert len(held) == 6 and len(trained) == 84 and not set(trained) & set(held)
+    assert any("few different questions" in str(note) for note in found.drawn.notes)
+
+
+def test_what_a_datasets_own_part_for_measuring_asks_is_not_trained(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    parts = {"train": [*pairs(20), ("왜?", "그냥"), ("What is it?", "x")], "test": [("왜", "글쎄"), ("what is it", "y")]}
+    for name, rows in parts.items():
+        lines = "".join(f"{q}\t{a}\n" for q, a in rows)
+        (tmp_path / "set" / f"{name}.tsv").write_text(f"question\tanswer\n{lines}", encoding="utf-8")
+    dataset = load_dataset(str(tmp_path / "set"))
+    found = choose_or_recall(tokenizer, dataset, RULES, end_token_ids(tokenizer, None), tmp_path / "tokens")
+    assert len(found.train) == 20 and found.drawn.counts.num_alike == 2
+    assert not {"그냥<|im_end|>", "x<|im_end|>"} & set(answers(tokenizer, found.train))
+
+
+def test_rows_too_long_do_not_stand_before_the_others(tokenizer: Any, tmp_path: Path) -> None:
+    """A short run would otherwise see almost nothing else, and be refused."""
+    rows = [(q, a if i % 3 else "아주 " * 200) for i, (q, a) in enumerate(pairs(300))]
+    found = chosen(tokenizer, tmp_path, rows, Rules(num_heldout=30, num_train=8, max_length=64, seed=1))
+    counts = found.drawn.counts
+    assert len(found.train) == 8 and counts.num_too_long < 0.5 * counts.num_rows
+    whole = chosen(tokenizer, tmp_path, rows, Rules(num_heldout=30, num_train=10_000, max_length=64, seed=1))
+    assert len(whole.train) + len(whole.drawn.heldout) + whole.drawn.counts.num_too_long == 300
+
+
+def test_a_long_text_without_breaks_is_cut_in_short_time(tokenizer: Any, tmp_path: Path) -> None:
+    import time
+
+    path = tmp_path / "book.jsonl"
+    path.write_text('{"text": "' + "이 약은 하루에 두 번 먹습니다. " * 12_000 + '"}', encoding="utf-8")
+    began = time.perf_counter()
+    found = encode_pairs(tokenizer, load_dataset(str(path)).train, 128, end_token_ids(tokenizer, None), 10_000)
+    assert len(found) > 500 and time.perf_counter() - began < 20  # 2 s; all of the rest for each piece took minutes

@@ -152,3 +152,9 @@ def test_plain_text_reads_back_the_same(tmp_path: Path) -> None:
     mend_data(diagnosis, tmp_path / "book.jsonl")
     texts = [conversation.turns for conversation in read_all(str(tmp_path / "book.jsonl")).train]
     assert texts == list(dict.fromkeys(conversation.turns for conversation in diagnosis.dataset.train))
+
+
+def test_private_data_is_masked_wherever_words_of_the_data_are_shown(tmp_path: Path) -> None:
+    rows = [{"question": "연락처는 010-1234-5678 맞나요?", "answer": "hong.gildong@example.kr 입니다."}] * 3
+    said = json.dumps(found(tmp_path, rows).to_json(), ensure_ascii=False)
+    assert "gildong" not in said and "1234-5678" not in said and "01*-****-****" in said

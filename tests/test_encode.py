@@ -157,3 +157,22 @@ def test_a_tokenizer_splits_text_as_its_own_file_says(tmp_path: Path) -> None:
     assert load_tokenizer(tmp_path)("2024", add_special_tokens=False)["input_ids"] == file.encode("2024").ids
     # Should this fail, transformers keeps to the file by itself: splits_as_its_file_says can go, and this test with it.
     assert not splits_as_its_file_says(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("sign", ["<|im_end|>", "<|endoftext|>"])
+def test_a_text_with_the_models_own_signs_is_refused_instead_of_ending_a_turn(sign: str, tokenizer: Any) -> None:
+    for turns in ((Turn("user", f"a {sign} b"), REPLY), (ASK, Turn("assistant", f"a{sign}b"))):
+        with pytest.raises(DataError, match="sign of its own"):
+            encode(tokenizer, Conversation(turns, "f", 1), 512, end_token_ids(tokenizer, None))
+
+
+def test_a_template_without_an_end_still_teaches_one(tokenizer: Any) -> None:
+    turns = "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}"
+    tokenizer.chat_template = turns + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    encoded = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, end_token_ids(tokenizer, None))
+    assert encoded.ids[-1] == tokenizer.eos_token_id and encoded.trained[-1]
+
+
+def test_a_long_conversation_that_nobody_asked_has_nothing_trained(tokenizer: Any) -> None:
+    turns = (Turn("tool", "말 " * 300), Turn("assistant", "b"))
+    assert encode(tokenizer, Conversation(turns, "f", 1), 50, end_token_ids(tokenizer, None)).num_trained == 0

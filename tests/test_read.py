@@ -187,3 +187,22 @@ def test_real_files(name: str, count: int, korean: bool) -> None:
     dataset = load_dataset(str(SHARED / name))
     assert len(dataset.train) == dataset.num_rows == count and not dataset.bad_rows
     assert describe(dataset).has_korean == korean
+
+
+def test_a_json_file_in_one_long_line_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "MOST_LINE_BYTES", 200)
+    rows = ", ".join(f'{{"question": "{i}?", "answer": "{i}"}}' for i in range(50))
+    assert len(load_dataset(str(written(tmp_path, "a.json", f"[{rows}]"))).train) == 50
+
+
+def test_columns_that_begin_further_down_are_told(tmp_path: Path) -> None:
+    late = '{"question": "x", "answer": "y", "input": "z"}'
+    rows = [f'{{"question": "{i}?", "answer": "{i}"}}' for i in range(150)] + [late] * 2
+    notes = [str(note) for note in load_dataset(str(written(tmp_path, "a.jsonl", "\n".join(rows)))).notes]
+    assert notes == ["From line 151 of a.jsonl on there are other columns, which are not used: input"]
+
+
+def test_the_broken_rows_of_a_part_for_measuring_are_told(tmp_path: Path) -> None:
+    written(tmp_path, "train.jsonl", '{"question": "a", "answer": "b"}')
+    written(tmp_path, "test.jsonl", '{"question": "c", "answer": "d"}\n{broken')
+    assert any("1 broken rows of the part for measuring" in str(note) for note in load_dataset(str(tmp_path)).notes)

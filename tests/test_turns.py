@@ -173,4 +173,8 @@ def test_only_answers_labelled_good_are_trained_and_a_column_of_numbers_is_no_la
     rows = [{"prompt": "a", "completion": "b", "label": label} for label in (True, False)]
     good, bad = made(*rows)
     assert isinstance(good, Conversation) and isinstance(bad, BadRow) and bad.is_unwanted
-    assert all(isinstance(found, Conversation) for found in made(*({**row, "label": 0} for row in rows)))
+    by_number = made(*({**row, "label": number} for row, number in zip(rows, (1, 0), strict=True)))
+    assert isinstance(by_number[0], Conversation) and isinstance(by_number[1], BadRow)
+    kinds = made(*({"Q": "a", "A": "b", "label": number} for number in (0, 1, 2)))
+    assert all(isinstance(found, Conversation) for found in kinds)
+    assert all(isinstance(found, Conversation) for found in made(*({**row, "label": 2} for row in rows)))

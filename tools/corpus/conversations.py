@@ -122,7 +122,8 @@ def _tools() -> Iterator[Shape]:
     first = [("user", KOREAN[0][0]), ("assistant", ""), ("tool", PASSAGES[0]), ("assistant", KOREAN[0][1])]
     arguments = json.dumps({"name": "나루정"}, ensure_ascii=False)
     rows = [{"messages": _asked(q, arguments, passage, a), "tools": _TOOLS} for q, a, passage in three]
-    call = {"id": "call_1", "type": "function", "function": {"name": "find_drug", "arguments": arguments}}
+    # A template writes arguments itself: as a text of JSON they would be written as a text within a text.
+    call = {"id": "call_1", "type": "function", "function": {"name": "find_drug", "arguments": {"name": "나루정"}}}
     facts = {"calls": [[call]], "tools": _TOOLS}
     yield Shape("tools", rows, "messages", first, kind="nested", more=facts)
     # The arguments of each call have other names. Parquet fills the missing ones with nulls, which nobody wrote.

@@ -44,13 +44,13 @@ _BROKEN = {
     "answer_empty": (f'{{"question": {_QUESTION}, "answer": ""}}', "answer is empty"),
     "answer_blank": (f'{{"question": {_QUESTION}, "answer": " \\n\\t\\u3000"}}', "answer is empty"),
     "answer_invisible": (f'{{"question": {_QUESTION}, "answer": "\\u200b\\ufeff"}}', "answer is empty"),
-    "answer_missing": (f'{{"question": {_QUESTION}}}', "answer is empty"),
-    "answer_misspelt": (f'{{"question": {_QUESTION}, "anwser": "yes"}}', "answer is empty"),
+    "answer_missing": (f'{{"question": {_QUESTION}}}', "answer is missing"),
+    "answer_misspelt": (f'{{"question": {_QUESTION}, "anwser": "yes"}}', "answer is missing"),
     "answer_list": (f'{{"question": {_QUESTION}, "answer": ["yes", "no"]}}', "text was expected"),
     "answer_object": (f'{{"question": {_QUESTION}, "answer": {{"text": "yes"}}}}', "text was expected"),
     "question_null": ('{"question": null, "answer": "yes"}', "question is empty"),
     "question_list": ('{"question": ["a", "b"], "answer": "yes"}', "text was expected"),
-    "empty_object": ("{}", "is empty"),
+    "empty_object": ("{}", "is missing"),
 }
 
 

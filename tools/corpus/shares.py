@@ -59,7 +59,7 @@ def _halfway() -> Iterator[Case]:
     """A file that becomes another one halfway."""
     first = [{"question": q, "answer": a} for q, a in numbered(120)]
     then = [{"prompt": q, "completion": a} for q, a in numbered(150)[120:]]
-    bad = [(121, "question is empty"), (150, "question is empty")]
+    bad = [(121, "question is missing"), (150, "question is missing")]
     yield too_bad("shares/other_names_halfway.jsonl", jsonl([*first, *then]).encode(), 150, bad, num_bad=30)
     lists = [{"question": q, "answer": [a]} for q, a in numbered(150)[120:]]
     bad = [(121, "text was expected"), (150, "text was expected")]

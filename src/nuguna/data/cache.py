@@ -80,7 +80,7 @@ def _recalled(path: Path, tokenizer: Any, rules: Rules, end_ids: frozenset[int])
     try:
         tokens: Tokens = open_tokens(path)
         os.utime(path)  # it was used now
-        conversations = [read_line(line.encode()) for line in tokens.metadata["heldout"].splitlines()]
+        conversations = [read_line(line.encode()) for line in tokens.metadata["heldout"].split("\n") if line]
         rest = json.loads(tokens.metadata["rest"])
         counts, notes = Counts(**rest["counts"]), tuple(map(Message.from_json, rest["notes"]))
         num_left = int(rest["num_left"])

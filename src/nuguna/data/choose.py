@@ -20,7 +20,7 @@ from .conversation import Conversation
 from .dataset import Dataset
 from .encode import Encoded, encode_many
 from .pieces import pieces
-from .similar import Alike, question_of
+from .similar import Alike, content_key, question_key, question_of
 
 AT_ONCE = 512  # conversations that are encoded together
 NUM_LOOKED_AT = 2000  # rows by which is judged whether likeness says anything
@@ -51,6 +51,10 @@ class Counts:
     num_refused: int = 0
     num_alike: int = 0
 
+    def plus(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -63,6 +67,21 @@ class Drawn:
     first_refusal: DataError | None  # why the template does not show some conversation
 
 
+class _Measured:
+    """What is only measured: its questions, and what is nearly the same, are not to be trained."""
+
+    def __init__(self, heldout: Sequence[Pair], alike: Alike | None) -> None:
+        self._keys = {question_key(conversation) for conversation, _ in heldout}
+        self._contents = {content_key(conversation) for conversation, _ in heldout}
+        self._alike = alike
+
+    def asks(self, conversation: Conversation) -> bool:
+        """Whether a conversation asks what is measured."""
+        if self._alike is None:
+            return content_key(conversation) in self._contents
+        return question_key(conversation) in self._keys or self._alike.finds(question_of(conversation))
+
+
 class Encoding:
     """How conversations are encoded, what became of them, and why the first was refused."""
 
@@ -71,11 +90,11 @@ class Encoding:
         self.counts = Counts()
         self.first_refusal: DataError | None = None
 
-    def usable(self, conversations: Iterable[Conversation], alike: Alike | None = None) -> Iterator[Pair]:
+    def usable(self, conversations: Iterable[Conversation], measured: _Measured | None = None) -> Iterator[Pair]:
         """Those that can be trained, with their tokens; the others, and those like something measured, are counted."""
         rows = iter(conversations)
         while chunk := list(islice(rows, AT_ONCE)):
-            found = [self._examples(row) if alike is None or not alike.finds(question_of(row)) else None for row in chunk]
+            found = [None if measured is not None and measured.asks(row) else self._examples(row) for row in chunk]
             flat = [example for examples in found if examples is not None for example in examples]
             made = iter(encode_many(self.tokenizer, flat, self.max_length, self.end_ids))
             for examples in found:
@@ -115,21 +134,28 @@ def choose(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[in
         heldout = list(islice(apart.usable(dataset.heldout), rules.num_heldout))
     else:
         heldout, rest = _set_apart(apart, dataset, rules.num_heldout, order, begins)
+        if not heldout and len(order) > 1:  # every question has very many answers
+            each = np.arange(len(order))
+            heldout, rest = _set_apart(apart, dataset, rules.num_heldout, order, each)
+            notes.append(say("There are few different questions, so training and measuring share them; only the answers differ."))
     training = Encoding(tokenizer, rules.max_length, end_ids)
-    alike = _alike(dataset, heldout, rest, notes)
-    found = training.usable((dataset.train[row] for row in rest.tolist()), alike)
+    alike = None if _is_shared(dataset, order, rest) else _alike(dataset, heldout, rest, notes)
+    measured = _Measured(heldout, alike)
+    found = training.usable((dataset.train[row] for row in rest.tolist()), measured)
     first: Pair | None = None
     for pair in islice(found, rules.num_train):
         first = first or pair
         take(pair[1])
     if not heldout and first:
         heldout = [first]
+        notes.append(say("There is only one example, which is trained and measured: that says nothing about new questions."))
     if len(order) < FEW and not dataset.heldout:
         notes.append(
             say("There are only {count} rows: {held} of them measured, which says little.", count=len(order), held=len(heldout))
         )
     num_left = len(rest) - training.counts.num_rows
-    return Drawn(heldout, num_left, training.counts, tuple(notes), training.first_refusal or apart.first_refusal)
+    counts = training.counts if dataset.heldout else training.counts.plus(apart.counts)
+    return Drawn(heldout, num_left, counts, tuple(notes), training.first_refusal or apart.first_refusal)
 
 
 def encode_pairs(
@@ -170,15 +196,20 @@ def _set_apart(
     ends = np.append(begins[1:], len(order))
     wanted = min(num_wanted, len(order) - 1)
     for start, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        if len(heldout) >= wanted or end - start == len(order):
+        if len(heldout) >= wanted or end - start == len(order) or is_held.sum() + end - start >= len(order):
             break
         if end - start > max(1, wanted):
             continue
         found = list(encoding.usable(dataset.train[row] for row in order[start:end].tolist()))
-        if found:  # what cannot be used is counted with the rows to train
-            heldout += found
-            is_held[start:end] = True
+        is_held[start:end] = True  # and what cannot be used, so that the rest is not full of it
+        heldout += found
     return heldout, order[~is_held]
+
+
+def _is_shared(dataset: Dataset, order: NDArray[np.int64], rest: NDArray[np.int64]) -> bool:
+    """Whether a question of a row that was set apart is asked by one that was not, since there are so few questions."""
+    questions = np.frombuffer(dataset.question_keys, dtype=np.uint64)
+    return bool(np.isin(questions[np.setdiff1d(order, rest)], questions[rest]).any())
 
 
 def _alike(dataset: Dataset, heldout: Sequence[Pair], rest: NDArray[np.int64], notes: list[Message]) -> Alike | None:

@@ -120,6 +120,8 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
     tables = open_dataset(source)
     train, heldout, unseen = (read_or_recall(part, columns, on_rows) for part in (tables.train, tables.heldout, tables.unseen))
     notes = [*tables.notes, *(note for part in (train, heldout) for note in part.notes())]
+    if heldout.num_bad:
+        notes.append(say("{count} broken rows of the part for measuring are left out.", count=f"{heldout.num_bad:,}"))
     return Dataset(
         source=source,
         tables=tables.train,

@@ -228,8 +228,8 @@ def _look_at(conversations: Iterable[Conversation]) -> _Look:
 
 
 def _seen(text: str) -> Message:
-    """Words of the data, in which no braces are places to fill."""
-    return Message("{text}", {"text": " ".join(text.split())})
+    """Words of the data with private data masked, in which no braces are places to fill."""
+    return Message("{text}", {"text": " ".join(mask(text, find_private(text)).split())})
 
 
 def _together(messages: Sequence[Message]) -> Message:
@@ -309,6 +309,7 @@ def _examples(
 def _example(parts: Sequence[tuple[str, bool]]) -> Example:
     text, trained = "", []
     for part, is_trained in parts:
+        part = mask(part, find_private(part))
         if is_trained:
             trained.append((len(text), len(text) + len(part)))
         text += part

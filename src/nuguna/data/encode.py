@@ -8,8 +8,10 @@ token what they will see later.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
@@ -112,7 +114,7 @@ def encode_many(
 
 def _shorter(turns: Sequence[Turn]) -> list[tuple[Turn, ...]]:
     """The turns with ever less of what was said first; the last answer is always whole."""
-    if turns[0].role == TEXT:
+    if turns[0].role == TEXT or not any(turn.role == "user" for turn in turns):
         return []
     system = [turn for turn in turns[:1] if turn.role == "system"]
     starts = [i for i, turn in enumerate(turns) if turn.role == "user"]
@@ -181,12 +183,15 @@ def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: b
             say("The model's chat template knows no tools."),
             fix=say("Choose another model, or leave out the conversations that use tools."),
         )
+    _require_no_signs(tokenizer, turns)
     turns = fitting_turns(tokenizer, turns)
     asked = turns if for_answer else turns[:-1]
     prompt = render(tokenizer, asked, for_answer=True, tools=tools)
     parts = _prompt_parts(tokenizer, asked, prompt, tools)
     if not for_answer:
         parts.append((_answer(tokenizer, turns, prompt, tools), True))
+        if not any(end in parts[-1][0] for end in _end_tokens(tokenizer)) and tokenizer.eos_token:
+            parts.append((tokenizer.eos_token, True))  # a template without an end would teach never to stop
     _require_all(turns, parts)
     return [part for part in parts if part[0]]
 
@@ -256,6 +261,23 @@ def _changed() -> DataError:
         say("The model's chat template changes the answers, so it is not known which tokens to train."),
         fix=say("Choose another model, for example MODEL=demo."),
     )
+
+
+def _require_no_signs(tokenizer: Any, turns: Sequence[Turn]) -> None:
+    """The model's own signs within what somebody says would become tokens: a turn would end where nobody ended it."""
+    signs = _signs(tokenizer)
+    for turn in turns:
+        if signs is not None and (found := signs.search(turn.content) or signs.search(turn.reasoning)):
+            raise DataError(
+                say("A text holds {sign}, which this model uses as a sign of its own.", sign=found[0]),
+                fix=say("Take it out of the text, or choose another model."),
+            )
+
+
+@lru_cache(maxsize=8)
+def _signs(tokenizer: Any) -> re.Pattern[str] | None:
+    texts = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(tokenizer.all_special_tokens)
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
 
 def _require_all(turns: Sequence[Turn], parts: Sequence[Part]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from ..errors import EnvironmentFault
 from ..message import say
+
+STALE_SECONDS = 86_400.0  # a half written file of yesterday belongs to nobody
 
 
 def cache_folder() -> Path:
@@ -47,7 +50,10 @@ def rows_folder() -> Path:
 
 
 def keep_small(folder: Path, pattern: str, most_bytes: int) -> None:
-    """Delete what was used longest ago, until the rest fits."""
+    """Delete what was used longest ago, until the rest fits, and what a killed program left half written."""
+    for path in folder.iterdir():
+        if path.suffix[1:].isdecimal() and path.stat().st_mtime < time.time() - STALE_SECONDS:
+            path.unlink(missing_ok=True)
     files = [(path.stat(), path) for path in folder.glob(pattern)]
     room = most_bytes
     for facts, path in sorted(files, key=lambda item: item[0].st_mtime, reverse=True):

@@ -28,10 +28,23 @@ def pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> Itera
     text = "".join(turn.content for turn in turns)
     room = max(1, max_length - 3)  # a begin and an end token, and one more where a piece is torn in a word
     while text:
-        ends = [end for _, end in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
-        stop = len(text) if len(ends) <= room else _break_before(text, max(1, ends[room - 1]))
+        most = _most_chars(tokenizer, text, room)
+        stop = len(text) if most == len(text) else _break_before(text, most)
         yield replace(conversation, turns=_given_and_wanted(text[:stop]))
         text = text[stop:]
+
+
+def _most_chars(tokenizer: Any, text: str, room: int) -> int:
+    """How many first characters of a text are at most `room` tokens; no more of it is tokenised than that needs."""
+    size = 8 * room
+    while True:
+        part = text[:size]
+        ends = [end for _, end in tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
+        if len(ends) > room:
+            return max(1, int(ends[room - 1]))
+        if size >= len(text):
+            return len(text)
+        size *= 2
 
 
 def _break_before(text: str, most: int) -> int:

@@ -25,11 +25,12 @@ from ..message import Message, say
 from .conversation import Conversation
 from .folders import OwnedFile, keep_small, rows_folder
 from .rows import BadRow, Row, Table
-from .shape import Shape, find_shape
+from .shape import NUM_LOOKED_AT, Shape, find_shape
 from .shelf import Shelf, ShelfWriter
 from .similar import content_key, question_key
 from .turns import to_conversation
 
+MOST_LATE = 5  # such columns that are told
 MOST_KEPT = 100_000  # bad rows that are remembered one by one
 VERSION = 1  # raised whenever other conversations come of the same rows
 LEAST_REMEMBERED = 64_000_000  # bytes of tables that are worth remembering: some seconds of reading
@@ -57,6 +58,7 @@ class Reading:
     def __init__(self, tables: Iterable[Table]) -> None:
         self.tables = tuple(tables)
         self.shapes: list[Shape] = []
+        self.late: list[Message] = []  # columns that begin further down
         self.bad_rows: list[BadRow] = []
         self.num_rows = self.num_bad = self.num_unwanted = self.num_chars = self.max_chars = self.num_changed = 0
         self.has_korean = self.has_reasoning = False
@@ -66,6 +68,8 @@ class Reading:
     def read(self, table: Table, columns: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]) -> None:
         """Read one table to its end."""
         shape: Shape | None = None
+        first = self.num_rows
+        self._columns: set[str] = set()
         told = time.monotonic()
         for item in table.items():
             self.num_rows += 1
@@ -74,6 +78,7 @@ class Reading:
                 on_rows(self.num_rows)
             if isinstance(item, Row):
                 shape = shape or find_shape(table, columns)
+                self._notice_columns(item, num_before=self.num_rows - first)
                 made = to_conversation(item, shape)
             else:
                 made = item
@@ -83,6 +88,16 @@ class Reading:
                 self._take(made, writer)
         if shape is not None:
             self.shapes.append(shape)
+
+    def _notice_columns(self, row: Row, *, num_before: int) -> None:
+        """Remember the columns of the rows from which the shape was found, and tell of any that comes later."""
+        if row.values.keys() <= self._columns:
+            return
+        new = [name for name in row.values if name not in self._columns]
+        self._columns.update(new)
+        if num_before > NUM_LOOKED_AT and len(self.late) < MOST_LATE:
+            place = {"file": row.file, "line": row.line, "names": ", ".join(map(str, new))}
+            self.late.append(say("From line {line} of {file} on there are other columns, which are not used: {names}", **place))
 
     def _leave_out(self, row: BadRow) -> None:
         if row.is_unwanted:
@@ -113,6 +128,7 @@ class Reading:
                 made.append(
                     say("In {file}, {question} is taken for the question and {answer} for the answer.", file=table.name, **pair)
                 )
+        made += self.late
         if self.num_changed:
             made.append(say("In {count} conversations turns were put in order.", count=f"{self.num_changed:,}"))
         if self.num_unwanted:
@@ -180,6 +196,7 @@ def _write_index(reading: Reading, starts: array[int], path: Path) -> None:
     arrays = {"starts": starts, "questions": reading.question_keys, "contents": reading.content_keys}
     facts = {name: getattr(reading, name) for name in _COUNTED}
     facts["shapes"] = [{**asdict(shape), "notes": [note.to_json() for note in shape.notes]} for shape in reading.shapes]
+    facts["late"] = [note.to_json() for note in reading.late]
     facts["bad_rows"] = [{**vars(row), "problem": row.problem.to_json(), "fix": row.fix.to_json()} for row in reading.bad_rows]
     beside = path.with_suffix(f".index.{os.getpid()}")
     save_file({name: np.frombuffer(a, dtype=np.uint64) for name, a in arrays.items()}, beside, {"facts": json.dumps(facts)})
@@ -203,6 +220,7 @@ def _recalled(path: Path, tables: Sequence[Table]) -> Reading | None:
         for name in _COUNTED:
             setattr(reading, name, facts[name])
         reading.shapes = [Shape(**{**shape, "notes": tuple(map(Message.from_json, shape["notes"]))}) for shape in facts["shapes"]]
+        reading.late = list(map(Message.from_json, facts["late"]))
         reading.bad_rows = [_bad_row(row) for row in facts["bad_rows"]]
         is_whole = os.path.getsize(path) == starts[-1] and len(starts) == len(questions) + 1 == len(contents) + 1
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):

@@ -193,7 +193,7 @@ def _preference(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None
 
 
 def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
+    return isinstance(value, bool) or str(value).strip().lower() in ("true", "false", "0", "1", "good", "bad")
 
 
 def _pair(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:

@@ -59,7 +59,7 @@ def _stem(word: str) -> str:
 
 def content_key(conversation: Conversation) -> int:
     """64 bits of all that is said."""
-    parts = [conversation.tools]
+    parts = [conversation.tools, *conversation.terms]
     for turn in conversation.turns:
         parts += (turn.role, turn.content, turn.reasoning, turn.tool_calls, turn.name)
     return _key("\0".join(parts))  # no text holds this character

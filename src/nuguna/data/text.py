@@ -77,7 +77,11 @@ class TextFile:
         """All of it. Raises `DataError` when that is more than a program should hold at once."""
         if self.num_bytes > MOST_WHOLE_BYTES:
             raise too_large(self.path.name, self.num_bytes)
-        return "".join(self.lines())
+        codecs.register_error(_ESCAPING, _escaped)
+        with open_unpacked(self.path) as file:
+            text = file.read().decode(self.encoding, _ESCAPING)
+        text = text.replace("\0", "") if self.has_nul else text
+        return text.replace("\r", "\n") if self.newline == "\r" else text
 
     def start(self, num_lines: int = 50) -> str:
         """The first lines."""
@@ -98,7 +102,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     """Python's own way to keep bytes that are no text knows single bytes only, not those of UTF-16."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return "\udc80" * (error.end - error.start), error.end
+    return "".join(chr(0xDC00 + byte) if byte > 127 else "\udc80" for byte in error.object[error.start : error.end]), error.end
 
 
 def too_large(name: str, num_bytes: int) -> DataError:
@@ -188,6 +192,7 @@ def _survey(path: Path) -> TextFile:
     is_utf8 = is_utf8 and _decodes(decoder, b"", final=True)
     encoding = _encoding(path, head, is_utf8)
     newline = "\r" if has_return and not has_newline else "\n"
+    has_nul = has_nul and not encoding.startswith(("utf-16", "utf-32"))
     return TextFile(path, compression(path), encoding, newline, digest.hexdigest(), num_bytes, has_nul)
 
 

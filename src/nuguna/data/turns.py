@@ -126,7 +126,7 @@ def _labelled(row: Row, shape: Shape) -> list[Turn]:
     label = row.values.get(shape.label)
     if label in (None, ""):
         raise _Unusable(say("{column} is empty", column=shape.label), say("Fill it in or delete the row."), shape.label)
-    if str(label).strip().lower() != "true":
+    if str(label).strip().lower() not in ("true", "1", "good"):
         raise _Unusable(say("the answer is labelled as bad"), say("Nothing is wrong: it is not trained."), is_unwanted=True)
     return _pairs(row, shape)
 
@@ -240,7 +240,19 @@ def _as_json(value: Any, column: str) -> str:
         return ""
     if not isinstance(value, list):
         raise _Unusable(say("{column} is not a list", column=column), say("Write it as a JSON list."), column, value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps([_with_arguments(item) for item in value], ensure_ascii=False, default=str)
+
+
+def _with_arguments(item: Any) -> Any:
+    """A call with its arguments as an object; OpenAI writes them as a JSON text, which templates would write as a text again."""
+    function = item.get("function") if isinstance(item, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return item
+    with suppress(ValueError, RecursionError):
+        arguments = load_json(function["arguments"])
+        if isinstance(arguments, dict):
+            return {**item, "function": {**function, "arguments": arguments}}
+    return item
 
 
 def _in_order(turns: list[Turn], changes: list[Message]) -> list[Turn]:
