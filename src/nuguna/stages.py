@@ -22,7 +22,7 @@ from .checks import (
     probe_logits,
 )
 from .data.cache import Chosen, choose_or_recall
-from .data.choose import Rules, encode_pairs
+from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs
 from .data.conversation import Conversation, Turn
 from .data.dataset import Dataset, describe, fingerprint
 from .data.encode import Encoded
@@ -46,7 +46,6 @@ from .units import format_bytes
 
 NUM_PROBES = 3  # questions whose logits are compared for the proofs
 UNSEEN_ANSWERS = 32  # fewer than the main part: they are reported beside it, not judged
-MOST_LEFT_OUT = 0.5  # share of rows that may be unusable before the data counts as the wrong data
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ AT_ONCE = 512  # conversations that are encoded together
 NUM_LOOKED_AT = 2000  # rows by which is judged whether likeness says anything
 # If more than this share is nearly the same as something measured, the set is made from a mould and likeness says nothing.
 MOST_ALIKE = 0.2
+MOST_LEFT_OUT = 0.5  # share of examples that may be too long or refused before it is the wrong data for the model
 FEW = 20  # rows below which numbers say little
 
 Pair = tuple[Conversation, Encoded]

@@ -15,8 +15,10 @@ from .read import DEMO, DataFacts, open_dataset
 from .reading import read_or_recall
 from .rows import BadRow, Table
 from .shape import Shape, UnclearColumnsError
+from .suspicions import masked
 
 MOST_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
+MOST_NOTES = 12
 NUM_SHOWN = 10  # of them in a message
 
 
@@ -49,7 +51,7 @@ def described(row: BadRow) -> Message:
     """One broken row in a sentence or two."""
     place = {"file": row.file, "line": row.line, "problem": row.problem, "fix": row.fix}
     if row.value:
-        return say("{file}, line {line}: {problem} (it says: {value}). {fix}", **place, value=row.value)
+        return say("{file}, line {line}: {problem} (it says: {value}). {fix}", **place, value=masked(row.value))
     return say("{file}, line {line}: {problem}. {fix}", **place)
 
 
@@ -140,8 +142,15 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
         has_korean=train.has_korean,
         has_reasoning=train.has_reasoning,
         num_changed=train.num_changed,
-        notes=tuple({str(note): note for note in notes}.values()),
+        notes=_few(list({str(note): note for note in notes}.values())),
     )
+
+
+def _few(notes: list[Message]) -> tuple[Message, ...]:
+    """The first of them; a folder of a thousand files needs no thousand sentences."""
+    if len(notes) <= MOST_NOTES:
+        return tuple(notes)
+    return *notes[:MOST_NOTES], say("… and {count} more notes of this kind", count=len(notes) - MOST_NOTES)
 
 
 def describe(dataset: Dataset) -> DataFacts:

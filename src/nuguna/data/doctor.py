@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..message import Message, say
-from .choose import Counts, Encoding
+from .choose import MOST_LEFT_OUT, Counts, Encoding
 from .conversation import Conversation
 from .dataset import MOST_BAD, Dataset
 from .encode import shown_parts
 from .reading import without_collection
 from .similar import question_of
-from .suspicions import ends_abruptly, find_private, has_replacement, language, mask, mend_mojibake
+from .suspicions import ends_abruptly, find_private, has_replacement, language, mask, masked, mend_mojibake
 
 NUM_EXAMPLES = 3
 NUM_LINES = 5  # places named for each finding
@@ -116,7 +116,7 @@ class Diagnosis:
             "num_usable": len(data.train),
             "num_left_out": data.num_bad,
             "num_unwanted": data.num_unwanted,
-            "bad_rows": [row.to_json() for row in data.bad_rows],
+            "bad_rows": [{**row.to_json(), "value": masked(row.value)} for row in data.bad_rows],
             "num_turns": self.num_turns,
             "languages": dict(self.languages.most_common()),
             "num_trained_tokens": lengths.num_trained,
@@ -179,8 +179,12 @@ def _reason(dataset: Dataset, lengths: Lengths) -> Message | None:
         return say("{bad} of {total} rows are broken. A training leaves out one in a hundred at most.", bad=bad, total=total)
     if not dataset.train:
         return say("There is nothing to train on.")
-    if not lengths.tokens:
-        return say("No example fits into {length} tokens.", length=lengths.max_length)
+    counts = lengths.counts
+    if counts.num_refused > MOST_LEFT_OUT * counts.num_rows:
+        return say("{count} of {total} examples do not fit the chat template.", count=counts.num_refused, total=counts.num_rows)
+    if counts.num_too_long > MOST_LEFT_OUT * counts.num_rows:
+        lost = {"count": counts.num_too_long, "total": counts.num_rows, "length": lengths.max_length}
+        return say("The answers of {count} of {total} examples alone are longer than {length} tokens.", **lost)
     return None
 
 
@@ -229,7 +233,7 @@ def _look_at(conversations: Iterable[Conversation]) -> _Look:
 
 def _seen(text: str) -> Message:
     """Words of the data with private data masked, in which no braces are places to fill."""
-    return Message("{text}", {"text": " ".join(mask(text, find_private(text)).split())})
+    return Message("{text}", {"text": " ".join(masked(text).split())})
 
 
 def _together(messages: Sequence[Message]) -> Message:
@@ -309,7 +313,7 @@ def _examples(
 def _example(parts: Sequence[tuple[str, bool]]) -> Example:
     text, trained = "", []
     for part, is_trained in parts:
-        part = mask(part, find_private(part))
+        part = masked(part)
         if is_trained:
             trained.append((len(text), len(text) + len(part)))
         text += part

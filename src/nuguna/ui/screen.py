@@ -72,7 +72,10 @@ class Screen:
         """An error in its three parts."""
         self.end_bar()
         for number, text in enumerate(error_lines(error, self.t)):
-            self.line(f"{self.mark('✗', 'x')} {text}" if number == 0 else f"  {text}", style="bold red" if number == 0 else "")
+            indented = text.replace("\n", "\n  ")
+            self.line(
+                f"{self.mark('✗', 'x')} {text}" if number == 0 else f"  {indented}", style="bold red" if number == 0 else ""
+            )
 
     def fault(self, error: BaseException) -> None:
         """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is no log)."""
