@@ -305,6 +305,11 @@ def begins_texts(tokenizer: Any) -> bool:
 
 
 def _end_tokens(tokenizer: Any) -> list[str]:
+    return _ends_of(tokenizer.chat_template, tokenizer)
+
+
+@lru_cache(maxsize=8)
+def _ends_of(template: str, tokenizer: Any) -> list[str]:  # the template is part of the key: a tokenizer may get another
     return [str(token) for token in tokenizer.convert_ids_to_tokens(sorted(end_token_ids(tokenizer, None)))]
 
 
