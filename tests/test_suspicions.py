@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from nuguna.data.suspicions import Span, ends_abruptly, find_private, has_replacement, language, mask, mend_mojibake
+from nuguna.data.mojibake import has_replacement, mend_mojibake
+from nuguna.data.private import Span, find_private, mask
+from nuguna.data.suspicions import ends_abruptly, language
 
 
 def found(text: str) -> list[tuple[str, str]]:

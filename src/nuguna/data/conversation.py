@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..message import Message
 
@@ -42,3 +44,15 @@ class Conversation:
     def answer(self) -> str:
         """The last answer."""
         return self.turns[-1].content
+
+
+def as_message(turn: Turn) -> dict[str, Any]:
+    """The turn as chat templates and the hub's libraries write it."""
+    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if turn.reasoning:
+        message["reasoning_content"] = turn.reasoning
+    if turn.tool_calls:
+        message["tool_calls"] = json.loads(turn.tool_calls)
+    if turn.name:
+        message["name"] = turn.name
+    return message

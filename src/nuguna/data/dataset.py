@@ -11,11 +11,11 @@ from pathlib import Path
 from ..errors import DataError
 from ..message import Message, say
 from .conversation import Conversation
+from .private import masked
 from .read import DEMO, DataFacts, open_dataset
 from .reading import read_or_recall
 from .rows import BadRow, Table
 from .shape import Shape, UnclearColumnsError
-from .suspicions import masked
 
 MOST_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
 MOST_NOTES = 12

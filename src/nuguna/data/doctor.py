@@ -16,9 +16,11 @@ from .choose import MOST_LEFT_OUT, Counts, Encoding
 from .conversation import Conversation
 from .dataset import MOST_BAD, Dataset
 from .encode import shown_parts
+from .mojibake import has_replacement, mend_mojibake
+from .private import find_private, mask, masked
 from .reading import without_collection
 from .similar import question_of
-from .suspicions import ends_abruptly, find_private, has_replacement, language, mask, masked, mend_mojibake
+from .suspicions import ends_abruptly, language
 
 NUM_EXAMPLES = 3
 NUM_LINES = 5  # places named for each finding

@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 
 from ..errors import DataError
 from ..message import say
-from .conversation import TEXT, Conversation, Turn
+from .conversation import TEXT, Conversation, Turn, as_message
 from .template import fitting_turns, shows_tools
 
 _MARK = "\u2060nuguna\u2060"  # stands in no text
@@ -44,7 +44,7 @@ class Encoded:
 
 def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool, tools: str = "") -> str:
     """The text of turns in the model's template; `for_answer` adds what stands before an answer."""
-    messages = [_message(turn) for turn in turns]
+    messages = [as_message(turn) for turn in turns]
     given = {"tools": json.loads(tools)} if tools else {}
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=for_answer, **given)
@@ -55,17 +55,6 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool, tools: st
             fix=say("Let question and answer take turns, or choose another model."),
         ) from error
     return str(text)
-
-
-def _message(turn: Turn) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
-    if turn.reasoning:
-        message["reasoning_content"] = turn.reasoning
-    if turn.tool_calls:
-        message["tool_calls"] = json.loads(turn.tool_calls)
-    if turn.name:
-        message["name"] = turn.name
-    return message
 
 
 def encode_prompt(tokenizer: Any, turns: Sequence[Turn], tools: str = "") -> list[int]:

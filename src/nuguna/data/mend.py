@@ -10,9 +10,9 @@ from typing import Any
 
 from ..errors import EnvironmentFault, SettingError
 from ..message import Message, say
-from .conversation import TEXT, Conversation, Turn
+from .conversation import TEXT, Conversation, Turn, as_message
 from .dataset import Dataset, described
-from .suspicions import mend_mojibake
+from .mojibake import mend_mojibake
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def as_row(conversation: Conversation) -> dict[str, Any]:
     """A conversation as one line of JSONL that reads back the same."""
     if conversation.turns[0].role == TEXT:
         return {"text": "".join(turn.content for turn in conversation.turns)}
-    row: dict[str, Any] = {"messages": [_message(turn) for turn in conversation.turns]}
+    row: dict[str, Any] = {"messages": [as_message(turn) for turn in conversation.turns]}
     if conversation.tools:
         row["tools"] = json.loads(conversation.tools)
     if conversation.terms:
@@ -106,14 +106,3 @@ def as_row(conversation: Conversation) -> dict[str, Any]:
     if conversation.lang:
         row["lang"] = conversation.lang
     return row
-
-
-def _message(turn: Turn) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
-    if turn.reasoning:
-        message["reasoning_content"] = turn.reasoning
-    if turn.tool_calls:
-        message["tool_calls"] = json.loads(turn.tool_calls)
-    if turn.name:
-        message["name"] = turn.name
-    return message

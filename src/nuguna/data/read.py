@@ -208,8 +208,7 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
             return parse_text(file.lines(), name)
         return parse_delimited(file.lines(), name, way)
 
-    delimiter = way.delimiter if actual in ("csv", "tsv") else ""
-    return Table(name, actual, file.encoding, file.digest, file.num_bytes, items, delimiter, tuple(notes))
+    return Table(name, actual, file.encoding, file.digest, file.num_bytes, items, tuple(notes))
 
 
 def _sniff(start: str, kind: str) -> str:

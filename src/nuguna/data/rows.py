@@ -39,13 +39,13 @@ class BadRow:
 
 
 MOST_SHOWN = 60
-_NO_TEXT = re.compile("[\ud800-\udfff]")  # halves of a character, and bytes that are none
+NO_TEXT = re.compile("[\ud800-\udfff]")  # halves of a character, and bytes that are none
 
 
 def shown(value: object) -> str:
     """The beginning of a value on one line, as a message shows it."""
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(_NO_TEXT.sub("�", written[: 4 * MOST_SHOWN]).split())
+    text = " ".join(NO_TEXT.sub("�", written[: 4 * MOST_SHOWN]).split())
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
 
 
@@ -72,5 +72,4 @@ class Table:
     digest: str  # SHA-256 of the content
     num_bytes: int
     items: Callable[[], Iterator[Row | BadRow]]
-    delimiter: str = ""
     notes: tuple[Message, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from ..message import Message, say
 from .conversation import ROLES, TEXT, Conversation, Turn
 from .json_rows import load_json
-from .rows import BadRow, Row, kind_of, shown
+from .rows import NO_TEXT, BadRow, Row, kind_of, shown
 from .shape import CONTENT_KEYS, ROLE_KEYS, Shape, turns_of
 from .templated import parse_turns
 
@@ -25,7 +24,6 @@ ROLE_NAMES = {
     **{name: "tool" for name in ("tool", "function", "observation", "function_response", "tool_response", "ipython")},
 }
 _INVISIBLE = " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u3000"  # of these alone nothing is learned
-_NO_TEXT = re.compile("[\ud800-\udfff]")
 _CALLS = ("function_call", "tool_call")  # ShareGPT writes a call as a turn of its own
 
 
@@ -72,7 +70,7 @@ def _cell(row: Row, column: str, *, may_be_empty: bool = False) -> str:
 
 
 def _text(value: str, column: str) -> str:
-    if not value.isascii() and _NO_TEXT.search(value):
+    if not value.isascii() and NO_TEXT.search(value):
         problem = say("{column} holds half of a character", column=column)
         raise _Unusable(problem, say("Write the character anew, or delete the row."), column, value)
     return value.strip()
