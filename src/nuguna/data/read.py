@@ -20,7 +20,7 @@ from ..message import Message, say
 from .hub_dataset import fetch_dataset, is_hub_name
 from .json_rows import parse_json, parse_jsonl
 from .rows import BadRow, Row, Table
-from .table_rows import find_dialect, first_filled_sheet, open_parquet, parse_cells, parse_delimited, parse_parquet
+from .table_rows import Dialect, find_dialect, first_filled_sheet, open_parquet, parse_cells, parse_delimited, parse_parquet
 from .text import CHUNK_BYTES, TextFile, cannot_open, compression, damaged, open_text, open_unpacked
 
 DEMO = "demo"
@@ -193,8 +193,9 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
     actual = _sniff(start, kind)
     if actual != kind and kind != "tsv":
         notes.append(say("{file} is read as {kind}: that is what it holds.", file=name, kind=actual.upper()))
-    way = find_dialect(start, f".{actual}")
+    way: Dialect | None = None
     if actual in ("csv", "tsv"):
+        way = find_dialect(start, f".{actual}")
         actual = "tsv" if way.delimiter == "\t" else "csv"
         if way.delimiter not in (",", "\t"):
             notes.append(say("Columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter)))
@@ -206,6 +207,7 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
             return parse_json(file.text(), name)
         if actual == "text":
             return parse_text(file.lines(), name)
+        assert way is not None
         return parse_delimited(file.lines(), name, way)
 
     return Table(name, actual, file.encoding, file.digest, file.num_bytes, items, tuple(notes))
