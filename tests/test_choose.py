@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from conftest import DEMO_MODEL
 from nuguna.data import cache, shelf, tokens
 from nuguna.data.cache import Chosen, choose_or_recall
 from nuguna.data.choose import Rules, encode_pairs
+from nuguna.data.conversation import Conversation, Turn
 from nuguna.data.dataset import load_dataset
 from nuguna.data.encode import Encoded, end_token_ids
 from nuguna.data.similar import question_key
 from nuguna.tokenizer import load_tokenizer
 
+ENDS = end_token_ids(load_tokenizer(DEMO_MODEL), None)
 RULES = Rules(num_heldout=6, num_train=10_000, max_length=64, seed=1)
 
 
@@ -242,3 +245,59 @@ def test_a_long_text_without_breaks_is_cut_in_short_time(tokenizer: Any, tmp_pat
     began = time.perf_counter()
     found = encode_pairs(tokenizer, load_dataset(str(path)).train, 128, end_token_ids(tokenizer, None), 10_000)
     assert len(found) > 500 and time.perf_counter() - began < 20  # 2 s; all of the rest for each piece took minutes
+
+
+def test_a_longer_form_of_a_measured_conversation_is_not_trained(tokenizer: Any, tmp_path: Path) -> None:
+    """ShareGPT-like sets hold a conversation as often as it has rounds, each time one round longer."""
+    rows = []
+    for name in "간 폐 눈 귀 코 뇌 피 살 뼈 이".split():
+        said = [{"role": role, "content": f"{name} {role} {i}"} for i in range(3) for role in ("user", "assistant")]
+        rows += [{"messages": said[:stop]} for stop in (2, 4, 6)]
+    path = tmp_path / "growing.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    dataset = load_dataset(str(path))
+    found = choose_or_recall(tokenizer, dataset, RULES, end_token_ids(tokenizer, None), tmp_path / "tokens")
+    texts = [tokenizer.decode(example.ids) for example in found.train]
+    for conversation, _ in found.drawn.heldout:
+        whole = tokenizer.apply_chat_template(
+            [{"role": t.role, "content": t.content} for t in conversation.turns], tokenize=False
+        )
+        assert not [text for text in texts if text.startswith(whole.strip())]
+    assert found.drawn.counts.num_alike > 0
+    assert found.drawn.counts.num_alike + len(found.train) + len(found.drawn.heldout) == 30
+
+
+def test_of_a_datasets_own_part_for_measuring_rows_are_drawn_whatever_their_order(tokenizer: Any, tmp_path: Path) -> None:
+    def measured(order: list[tuple[str, str]]) -> list[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, rows in {"train": [(f"{i} 왜?", "글쎄") for i in range(9)], "test": order}.items():
+            lines = "".join(f"{q}\t{a}\n" for q, a in rows)
+            (folder / f"{name}.tsv").write_text(f"question\tanswer\n{lines}", encoding="utf-8")
+        found = choose_or_recall(tokenizer, load_dataset(str(folder)), RULES, end_token_ids(tokenizer, None), folder / "tokens")
+        return [c.answer for c, _ in found.drawn.heldout]
+
+    first = measured(pairs())
+    assert first == measured(random.Random(0).sample(pairs(), 60)) and first != [a for _, a in pairs()[:6]]
+
+
+def test_a_row_that_the_template_refuses_does_not_undo_the_memory(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [*pairs(20), ("끝 표시?", "이것은 <|im_end|> 입니다")]
+    first = chosen(tokenizer, tmp_path, rows)
+    monkeypatch.setattr(cache, "choose", lambda *args: pytest.fail("encoded again"))
+    again = chosen(tokenizer, tmp_path, rows)
+    assert first.drawn.first_refusal is not None and again.drawn.first_refusal is not None
+    assert str(again.drawn.first_refusal) == str(first.drawn.first_refusal) and again.drawn.counts.num_refused == 1
+
+
+def test_a_question_a_little_too_long_loses_a_little_of_its_beginning(tokenizer: Any, tmp_path: Path) -> None:
+    lines = "\n".join(f"{i}번째 줄은 이렇게 씁니다." for i in range(12))
+    whole = encode_pairs(tokenizer, [Conversation((Turn("user", lines), Turn("assistant", "네.")), "f", 1)], 512, ENDS, 1)[0][1]
+    conversation = Conversation((Turn("user", lines), Turn("assistant", "네.")), "f", 1)
+    cut = encode_pairs(tokenizer, [conversation], len(whole.ids) - 3, ENDS, 1)[0][1]
+    assert cut.cut and len(cut.ids) > len(whole.ids) - 20
+    assert "\n11번째 줄은 이렇게 씁니다." in tokenizer.decode(cut.ids)  # its line breaks are still there
+    blankless = Conversation((Turn("user", "가나다라마바사아자차카타파하" * 20), Turn("assistant", "네.")), "f", 1)
+    assert encode_pairs(tokenizer, [blankless], 100, ENDS, 1)[0][1].num_trained > 0

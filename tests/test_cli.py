@@ -111,7 +111,7 @@ def test_a_plan_that_somebody_edited_is_kept(tmp_path: Path) -> None:
 
 def test_the_main_job_in_korean_shows_no_english_sentence(tmp_path: Path) -> None:
     shown = nuguna(tmp_path, "train", *short_run(tmp_path), NUGUNA_LANG="ko")
-    allowed = ("nuguna ", "ROUGE-L", "BLEU", "chrF", "perplexity")
+    allowed = ("nuguna", "ROUGE-L", "BLEU", "chrF", "perplexity")
     english = []
     for line in shown.stdout.splitlines():
         run = 0
@@ -181,6 +181,8 @@ def test_a_training_stops_before_it_begins_when_too_many_rows_are_broken(tmp_pat
     (row,) = (json.loads(line) for line in (tmp_path / "results" / "bad_rows.jsonl").read_text("utf-8").splitlines())
     assert (row["file"], row["line"], row["column"]) == ("pairs.jsonl", 31, "answer")
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["bad_rows.jsonl"]
+    document = json.loads(nuguna(tmp_path, "train", "--json", DATASET="pairs.jsonl", MODEL="demo").stdout)
+    assert document["status"] == "refused" and document["error"]["what"].startswith("1 of 31 rows")
 
 
 def test_one_broken_row_in_a_hundred_is_left_out_and_every_row_accounted_for(tmp_path: Path) -> None:

@@ -158,3 +158,30 @@ def test_private_data_is_masked_wherever_words_of_the_data_are_shown(tmp_path: P
     rows = [{"question": "연락처는 010-1234-5678 맞나요?", "answer": "hong.gildong@example.kr 입니다."}] * 3
     said = json.dumps(found(tmp_path, rows).to_json(), ensure_ascii=False)
     assert "gildong" not in said and "1234-5678" not in said and "01*-****-****" in said
+
+
+def test_a_mended_folder_keeps_its_kinds_and_its_part_for_measuring_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    written(folder, GOOD[:5], "pairs.jsonl")
+    written(folder, [{"text": "이 약은 물과 함께 먹습니다."}], "texts.jsonl")
+    written(folder, GOOD[5:8], "test.jsonl")
+    written(folder, [{"prompt": "a", "completion": "b", "label": flag} for flag in (True, False)], "votes.jsonl")
+    diagnosis, _ = inspect_data(Request(data=str(folder)))
+    out = tmp_path / "clean"
+    out.mkdir()
+    mended = mend_data(diagnosis, out / "all.jsonl")
+    assert [path.name for path in mended.paths] == ["all.jsonl", "all_texts.jsonl", "all_test.jsonl"] and mended.num_rows == 10
+    again = read_all(str(out))
+    assert (len(again.train), len(again.heldout), again.num_bad) == (7, 3, 0)
+    assert "1 answers labelled as bad" in (out / "all_changes.log").read_text(encoding="utf-8")
+    with pytest.raises(SettingError, match="JSONL"):
+        mend_data(diagnosis, out / "all.csv")
+
+
+def test_an_answer_that_is_only_read_stays_so_in_the_mended_copy(tmp_path: Path) -> None:
+    turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    row = {"messages": [{"role": r, "content": c, **({"weight": 0} if c == "b" else {})} for r, c in turns]}
+    mend_data(found(tmp_path, [row]), tmp_path / "clean.jsonl")
+    (again,) = read_all(str(tmp_path / "clean.jsonl")).train
+    assert [turn.is_trained for turn in again.turns] == [True, False, True, True]

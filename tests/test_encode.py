@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from conftest import DEMO_MODEL
 from nuguna.data.conversation import Conversation, Turn
 from nuguna.data.encode import Encoded, encode, encode_prompt, end_token_ids
-from nuguna.data.template import DEFAULT_TEMPLATE, with_thinking
+from nuguna.data.template import DEFAULT_TEMPLATE, is_date_fixed, with_fixed_date, with_thinking
 from nuguna.errors import DataError
 from nuguna.tokenizer import load_tokenizer, splits_as_its_file_says
 
@@ -176,3 +176,31 @@ def test_a_template_without_an_end_still_teaches_one(tokenizer: Any) -> None:
 def test_a_long_conversation_that_nobody_asked_has_nothing_trained(tokenizer: Any) -> None:
     turns = (Turn("tool", "말 " * 300), Turn("assistant", "b"))
     assert encode(tokenizer, Conversation(turns, "f", 1), 50, end_token_ids(tokenizer, None)).num_trained == 0
+
+
+def test_an_answer_that_is_only_read_is_not_trained(tokenizer: Any) -> None:
+    turns = (ASK, replace(REPLY, is_trained=False), Turn("user", "And asthma?"), Turn("assistant", "Wheezing."))
+    assert trained_text(tokenizer, *turns) == "Wheezing.<|im_end|>"
+
+
+@pytest.mark.parametrize("write", ["strftime_now('%d %b %Y')", 'strftime_now("%Y-%m-%d")'])
+def test_a_template_with_the_date_gives_the_same_tokens_tomorrow(write: str) -> None:
+    tokenizer = load_tokenizer(DEMO_MODEL)
+    dated = "{{ 'Today: ' + " + write + " + '\n' }}" + tokenizer.chat_template
+    tokenizer.chat_template = with_fixed_date(dated)
+    assert is_date_fixed(tokenizer.chat_template) and not is_date_fixed(with_fixed_date(DEFAULT_TEMPLATE))
+    text = tokenizer.decode(encode_prompt(tokenizer, (ASK,)))
+    assert "26 Jul 2024" in text or "2024-07-26" in text
+    assert with_fixed_date(tokenizer.chat_template) == tokenizer.chat_template
+
+
+@pytest.mark.parametrize("length", [90, 60, 40])
+def test_what_is_too_long_is_asked_as_it_was_trained(length: int, tokenizer: Any) -> None:
+    """A long talk loses its earliest rounds in `chat` as in training."""
+    rounds = [turn for i in range(6) for turn in (Turn("user", f"{i}번째 질문입니다. 무엇인가요?"), Turn("assistant", f"답 {i}"))]
+    turns = (Turn("system", "짧게 답하세요."), *rounds)
+    trained = encode(tokenizer, Conversation(turns, "f", 1), length, end_token_ids(tokenizer, None))
+    answer = max(i for i in range(1, len(trained.ids)) if not trained.trained[i - 1] and trained.trained[i])
+    asked = encode_prompt(tokenizer, turns[:-1], max_length=answer)
+    assert trained.cut and list(trained.ids[:answer]) == asked
+    assert "5번째" in tokenizer.decode(asked) and "0번째" not in tokenizer.decode(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -196,13 +197,54 @@ def test_a_json_file_in_one_long_line_is_read_to_its_end(tmp_path: Path, monkeyp
 
 
 def test_columns_that_begin_further_down_are_told(tmp_path: Path) -> None:
-    late = '{"question": "x", "answer": "y", "input": "z"}'
+    late = '{"question": "x", "answer": "y", "colour": "z"}'
     rows = [f'{{"question": "{i}?", "answer": "{i}"}}' for i in range(150)] + [late] * 2
     notes = [str(note) for note in load_dataset(str(written(tmp_path, "a.jsonl", "\n".join(rows)))).notes]
-    assert notes == ["From line 151 of a.jsonl on there are other columns, which are not used: input"]
+    assert notes == ["From line 151 of a.jsonl on there are other columns, which are not used: colour"]
 
 
 def test_the_broken_rows_of_a_part_for_measuring_are_told(tmp_path: Path) -> None:
     written(tmp_path, "train.jsonl", '{"question": "a", "answer": "b"}')
     written(tmp_path, "test.jsonl", '{"question": "c", "answer": "d"}\n{broken')
     assert any("1 broken rows of the part for measuring" in str(note) for note in load_dataset(str(tmp_path)).notes)
+
+
+def test_what_a_folder_holds_beside_its_data_is_named(tmp_path: Path) -> None:
+    written(tmp_path, "rows.csv", "question,answer\na,b\n")
+    for name in ("notes.txt", "picture.png", "README.md", ".hidden"):
+        written(tmp_path, name, "x")
+    (tmp_path / "again.csv").symlink_to(tmp_path / "rows.csv")
+    (tmp_path / "closed").mkdir(mode=0o000)
+    tables = open_dataset(str(tmp_path))
+    said = " ".join(map(str, tables.notes))
+    assert [table.name for table in tables.train] == ["rows.csv"]
+    assert "notes.txt" in said and "picture.png" in said and "README" not in said and "hidden" not in said
+    assert "closed" in said or os.geteuid() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such files")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        open_dataset(str(tmp_path / "pipe.jsonl"))
+    written(tmp_path, "rows.csv", "question,answer\na,b\n")
+    assert len(open_dataset(str(tmp_path)).train) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "is_row"),
+    [
+        ("천식은 어떤 병인가요?,기도에 생기는 병입니다.", True),
+        ("1,What is asthma?,It is a disease of the airways.", True),
+        ("질문,답변", False),
+        ("타임스탬프,증상이 무엇인가요?", False),  # of a form that people filled in
+        ("0,1", False),  # as pandas names columns
+        ("question (required),answer", False),
+    ],
+)
+def test_a_first_line_that_is_an_example_is_not_lost(first: str, is_row: bool, tmp_path: Path) -> None:
+    width = first.count(",") + 1
+    path = written(tmp_path, "a.csv", f"{first}\n" + ",".join(["네 그렇습니다."] * width) + "\n")
+    rows, _ = rows_of(path)
+    assert len(rows) == (2 if is_row else 1) and ("column 1" in rows[0].values) == is_row
+    assert any("reads like an example" in str(note) for note in open_table(path).notes) == is_row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,16 @@ def facts(dataset: Dataset) -> list[object]:
     rest = [dataset.shape, dataset.num_rows, dataset.num_bad, dataset.num_unwanted, dataset.num_chars, dataset.max_chars]
     keys = [list(dataset.question_keys), list(dataset.content_keys)]
     words = [str(note) for note in dataset.notes], [(row.line, str(row.problem), str(row.fix)) for row in dataset.bad_rows]
-    return [list(dataset.train), *rest, *keys, *words, dataset.has_korean, dataset.has_reasoning, dataset.num_changed]
+    return [
+        list(dataset.train),
+        *rest,
+        *keys,
+        *words,
+        dataset.has_korean,
+        dataset.has_reasoning,
+        dataset.num_changed,
+        dataset.system,
+    ]
 
 
 def test_the_second_time_nothing_is_read_and_all_is_equal(
@@ -97,3 +107,46 @@ def test_somebody_is_told_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     told: list[int] = []
     load_dataset(str(path), on_rows=told.append)
     assert told == [1000, 2000, 3000]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(
+    tmp_path: Path, remembered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = written(tmp_path)
+    read = reading.Reading.read
+
+    def changing(*args: Any, **more: Any) -> None:
+        written(tmp_path, '{"instruction": "a", "response": "b"}')
+        read(*args, **more)
+
+    monkeypatch.setattr(reading.Reading, "read", changing)
+    load_dataset(source)
+    assert not list(remembered.iterdir())
+
+
+def test_columns_that_begin_late_are_used_where_they_belong_to_an_example(tmp_path: Path) -> None:
+    rows = [{"instruction": f"{i}?", "response": "b"} for i in range(150)]
+    rows.append({"instruction": "x", "response": "y", "system": "Short.", "context": "z", "colour": "red"})
+    path = tmp_path / "late.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = load_dataset(str(path))
+    assert [turn.content for turn in found.train[-1].turns] == ["Short.", "x\n\nz", "y"]
+    assert any("line 151" in str(note) and "colour" in str(note) and "system" not in str(note) for note in found.notes)
+
+
+@pytest.mark.parametrize(("num_korean", "has_korean"), [(1, False), (100, True)])
+def test_a_set_is_korean_by_its_whole_content(num_korean: int, has_korean: bool, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.tsv"
+    lines = [f"{i}?\tyes" for i in range(900)] + [f"{i}번?\t네" for i in range(num_korean)]
+    path.write_text("question\tanswer\n" + "\n".join(lines), encoding="utf-8")
+    assert load_dataset(str(path)).has_korean == has_korean
+
+
+def test_what_the_system_always_says_is_known_and_thoughts_in_some_rows_are_said(tmp_path: Path) -> None:
+    rows = [{"instruction": f"{i}?", "output": "<think>hm</think>b" if i < 2 else "b", "system": "Short."} for i in range(9)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = load_dataset(str(path))
+    assert found.system == "Short." and any("2 of 9 conversations hold thoughts" in str(note) for note in found.notes)
+    path.write_text("\n".join(map(json.dumps, [*rows, {"instruction": "x", "output": "y"}])))
+    assert load_dataset(str(path)).system == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nuguna.data.conversation import TEXT, Conversation, Turn
-from nuguna.data.similar import Alike, content_key, question_key
+from nuguna.data.similar import Alike, beginnings, content_key, question_key
 
 
 def asked(question: str, answer: str = "x") -> Conversation:
@@ -67,3 +67,39 @@ def test_the_system_does_not_ask_and_earlier_rounds_do() -> None:
 def test_one_slip_of_a_letter_is_found(question: str, is_alike: bool) -> None:
     known = ["What are the symptoms of asthma?", "What is the dose of drug 13 for adults?", "short?", ""]
     assert Alike(known).finds(question) == is_alike
+
+
+KNOWN = ["당뇨병 환자가 먹으면 안 되는 음식은 무엇인가요?", "What are the early warning signs of a heart attack in women?"]
+_NAMES = (("고혈압", "measles"), ("천식", "mumps"), ("통풍", "asthma"), ("빈혈", "croup"), ("비염", "anemia"))
+_FORMS = (
+    *("{} 환자가 조심할 점은 무엇인가요?", "{} 환자가 먹으면 좋은 음식은?", "{} 약은 언제 먹으면 안 되나요?"),
+    *("What are the usual treatments of {} in children?", "What are early symptoms of {}?", "Is {} a danger to women?"),
+)
+OTHERS = [form.format(name) for names in _NAMES for name in names for form in _FORMS]
+
+
+@pytest.mark.parametrize(
+    ("question", "is_alike"),
+    [
+        ("당뇨병 환자가 드시면 안 되는 음식은 뭐예요?", True),
+        ("당뇨병 환자가 먹으면 좋은 음식은 무엇인가요?", False),
+        ("천식 환자가 먹으면 안 되는 음식은 무엇인가요?", False),
+        ("What are early warning signs of a heart attack for women?", True),
+        ("What are the early warning signs of a stroke in men?", False),
+        ("What are the usual treatments of a heart attack in women?", False),
+    ],
+)
+def test_most_of_the_words_that_say_something_are_enough(question: str, is_alike: bool) -> None:
+    assert Alike(KNOWN, OTHERS).finds(question) == is_alike
+
+
+def test_another_number_is_another_question() -> None:
+    alike = Alike(["How many tablets of drug 12 may an adult of 80 kg take a day?"], OTHERS)
+    assert alike.finds("How many tablets of drug 12 may an adult of 80 kg take every day?")
+    assert not alike.finds("How many tablets of drug 12 may an adult of 90 kg take every day?")
+
+
+def test_the_beginnings_of_a_conversation_end_with_its_learned_answers() -> None:
+    read = Turn("assistant", "b", is_trained=False)
+    turns = (Turn("user", "a"), read, Turn("user", "c"), Turn("assistant", "d"), Turn("user", "e"), Turn("assistant", "f"))
+    assert [len(part.turns) for part in beginnings(Conversation(turns, "f", 1))] == [4, 6]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from nuguna.data.conversation import Conversation, Turn
+from nuguna.data.conversation import Conversation, Turn, as_message
 from nuguna.data.rows import BadRow, Row, Table
 from nuguna.data.shape import UnclearColumnsError, find_shape
 from nuguna.data.turns import to_conversation
@@ -178,3 +179,41 @@ def test_only_answers_labelled_good_are_trained_and_a_column_of_numbers_is_no_la
     kinds = made(*({"Q": "a", "A": "b", "label": number} for number in (0, 1, 2)))
     assert all(isinstance(found, Conversation) for found in kinds)
     assert all(isinstance(found, Conversation) for found in made(*({**row, "label": 2} for row in rows)))
+
+
+def test_an_answer_that_says_it_is_not_to_be_learned_is_only_read() -> None:
+    turns = [("user", "a", {}), ("assistant", "b", {"weight": 0}), ("user", "c", {}), ("assistant", "d", {"weight": 1})]
+    rows = [{"role": role, "content": content, **more} for role, content, more in turns]
+    (found,) = made({"messages": rows})
+    assert isinstance(found, Conversation) and [turn.is_trained for turn in found.turns] == [True, False, True, True]
+    (found,) = made({"messages": [*rows, {"role": "user", "content": "e"}, {"role": "assistant", "content": "f", "loss": False}]})
+    assert isinstance(found, Conversation) and found.answer == "d" and "was left out" in str(found.changes[0])
+    (found,) = made({"messages": rows[:2]})
+    assert isinstance(found, BadRow) and found.is_unwanted
+
+
+def test_calls_are_understood_in_all_ways_that_people_write_them() -> None:
+    function = {"name": "dose", "parameters": {"type": "object", "properties": {}}}
+    old = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None, "function_call": {"name": "dose", "arguments": '{"kg": 20}'}},
+        {"role": "function", "name": "dose", "content": "5 ml"},
+        {"role": "assistant", "content": "5 ml."},
+    ]
+    (found,) = made({"messages": old, "functions": [function]})
+    assert isinstance(found, Conversation) and json.loads(found.tools) == [{"type": "function", "function": function}]
+    assert json.loads(found.turns[1].tool_calls) == [{"type": "function", "function": {"name": "dose", "arguments": {"kg": 20}}}]
+    call = {"id": "call_1234", "type": "function", "function": {"name": "dose", "arguments": "{}"}}
+    new = [old[0], {"role": "assistant", "content": "", "tool_calls": [call]}]
+    new += [{"role": "tool", "tool_call_id": "call_1234", "content": "5 ml"}, old[3]]
+    (found,) = made({"messages": new})
+    assert isinstance(found, Conversation) and (found.turns[2].call_id, found.turns[2].name) == ("call_1234", "dose")
+    assert (
+        as_message(found.turns[2])["tool_call_id"] == "call_1234"
+        and json.loads(found.turns[1].tool_calls)[0]["id"] == "call_1234"
+    )
+
+
+def test_columns_that_are_not_used_are_named() -> None:
+    shape = find_shape(table({"question": "a", "answer": 2, "choices": ["x", "y"], "subject": "z", "terms": ["t"]}))
+    assert "choices, subject" in str(shape.notes[-1]) and not find_shape(table({"question": "a", "answer": "b"})).notes

@@ -28,6 +28,7 @@ class Session:
 
     loaded: Loaded
     use_base: bool = False
+    system: str = ""
     turns: list[Turn] = field(default_factory=list)
 
     def ask(
@@ -35,11 +36,12 @@ class Session:
     ) -> Answer:
         """Answer within the conversation. An answer that was stopped half-way is kept as far as it came."""
         asked = [*self.turns, Turn("user", question)]
+        system = [Turn("system", self.system)] if self.system else []
         with self._adapter():
             made = answer(
                 self.loaded.model,
                 self.loaded.tokenizer,
-                [asked],
+                [[*system, *asked]],
                 end_ids=self.loaded.end_ids,
                 max_new_tokens=MAX_NEW_TOKENS,
                 on_text=on_text,
@@ -56,15 +58,24 @@ class Session:
         return self.loaded.model.disable_adapter() if self.use_base else nullcontext()
 
 
-def open_session(folder: Path, *, use_base: bool = False) -> Session:
-    """Load base and adapter of a run folder (or any PEFT adapter folder). Raises `ModelError` with the way out."""
+def open_session(folder: Path, *, use_base: bool = False, system: str | None = None) -> Session:
+    """Load base and adapter of a run folder (or any PEFT adapter folder). Raises `ModelError` with the way out.
+
+    `system` is said before every conversation; None: what stood in every one that was trained, if there was such.
+    """
     silence_libraries()
     folder = open_run(folder)
     dtype, device = _how_it_was_trained(folder)
     loaded = load_base(find_base(folder), dtype=dtype, device=device)
     model = reload_adapter(loaded.model, folder)
     tokenizer = load_tokenizer(folder) if (folder / "tokenizer_config.json").is_file() else loaded.tokenizer
-    return Session(Loaded(model, tokenizer, loaded.end_ids), use_base)
+    return Session(Loaded(model, tokenizer, loaded.end_ids), use_base, _system_of(folder) if system is None else system)
+
+
+def _system_of(folder: Path) -> str:
+    report = read_json(folder / REPORT)
+    found = report.get("system_prompt") if isinstance(report, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def find_base(folder: Path) -> Path:

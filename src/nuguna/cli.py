@@ -53,6 +53,9 @@ JsonFlag = Annotated[bool, typer.Option("--json", help=_t(say("print one JSON do
 PlanOption = Annotated[
     str | None, typer.Option("--plan", metavar="FILE", help=_t(say("take what is not said here from this plan file")))
 ]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help=_t(say("system prompt [the one of all training examples]")))
+]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_t(say("folder of a finished run")))]
 
 
@@ -84,7 +87,7 @@ def check(as_json: JsonFlag = False) -> None:
     from .hardware import detect
 
     lang, screen = _screen(None, as_json)
-    with _errors(screen):
+    with _errors(screen, as_json):
         hardware = detect(Path.cwd())
         if as_json:
             _print_json(hardware.to_json())
@@ -108,10 +111,10 @@ def plan(
 ) -> None:
     """`nuguna plan`."""
     lang, screen = _screen(flags.get("lang"), as_json)
-    with _errors(screen):
+    with _errors(screen, as_json):
         request, edited = _request(flags, plan_file)
         lang, screen = _screen(request.lang, as_json)
-    with _errors(screen):
+    with _errors(screen, as_json):
         from .hardware import detect, read_hardware
         from .intake import read_data
         from .planfile import keep_older, write_plan
@@ -139,10 +142,10 @@ def plan(
 def train(*, flags: dict[str, Any], plan_file: PlanOption = None, as_json: JsonFlag = False) -> None:
     """`nuguna train`."""
     lang, screen = _screen(flags.get("lang"), as_json)
-    with _errors(screen):
+    with _errors(screen, as_json):
         request, edited = _request(flags, plan_file)
         lang, screen = _screen(request.lang, as_json, log=True)
-    with _errors(screen):
+    with _errors(screen, as_json):
         from .run import run
 
         def run_it(asked: Request) -> Report:
@@ -198,15 +201,16 @@ def ask(
         list[str], typer.Argument(metavar="[RUN] QUESTION", help=_t(say("folder of a finished run, and the question")))
     ],
     base: Annotated[bool, typer.Option("--base", help=_t(say("answer without the adapter, to compare")))] = False,
+    system: SystemOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """`nuguna ask`."""
     _, screen = _screen(None, as_json)
     run_folder, question = (words[0], " ".join(words[1:])) if len(words) > 1 else (DEFAULT_RUN, words[0])
-    with _errors(screen):
+    with _errors(screen, as_json):
         from .chat import open_session
 
-        session = open_session(Path(run_folder), use_base=base)
+        session = open_session(Path(run_folder), use_base=base, system=system)
         made = session.ask(question)
         if as_json:
             rate = made.num_tokens / made.seconds if made.seconds else 0.0
@@ -227,13 +231,14 @@ def ask(
 def chat(
     run_folder: RunArgument = DEFAULT_RUN,
     base: Annotated[bool, typer.Option("--base", help=_t(say("answer without the adapter, to compare")))] = False,
+    system: SystemOption = None,
 ) -> None:
     """`nuguna chat`."""
     _, screen = _screen(None, False)
     with _errors(screen):
         from .ui.talk import talk
 
-        talk(Path(run_folder), base, screen)
+        talk(Path(run_folder), base, system, screen)
 
 
 def _asking(request: Request, screen: Screen, as_json: bool, action: Callable[[Request], T]) -> T:
@@ -275,8 +280,8 @@ def _screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str, Sc
 class _errors:  # noqa: N801 - a context manager, read as a word
     """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the log alone."""
 
-    def __init__(self, screen: Screen) -> None:
-        self.screen = screen
+    def __init__(self, screen: Screen, as_json: bool = False) -> None:
+        self.screen, self.as_json = screen, as_json
 
     def __enter__(self) -> None:
         return None
@@ -288,12 +293,20 @@ class _errors:  # noqa: N801 - a context manager, read as a word
         if isinstance(error, KeyboardInterrupt):
             error = Interrupted(say("Stopped by you."), fix=say("Start the same command again whenever you like."))
         if isinstance(error, NugunaError):
+            if self.as_json:
+                _print_json(_error_json(error))
             self.screen.error(error)
             self.screen.close(keep_log=not isinstance(error, UserError))
             raise typer.Exit(error.exit_code)
         self.screen.fault(error)
         self.screen.close()
         raise typer.Exit(1)
+
+
+def _error_json(error: NugunaError) -> dict[str, Any]:
+    """What a program that waits for a document gets instead: the same three sentences, in English."""
+    parts = {"what": str(error.what), "seen": "" if error.seen is None else str(error.seen), "fix": str(error.fix)}
+    return {"status": "refused" if isinstance(error, UserError) else "failed", "error": {"kind": type(error).__name__, **parts}}
 
 
 def _misunderstood(words: list[str], reason: str) -> SettingError:

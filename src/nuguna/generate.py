@@ -77,7 +77,10 @@ def answer(
     `stop` is asked after each token.
     """
     allowed = tools or [""] * len(conversations)
-    prompts = [encode_prompt(tokenizer, turns, given) for turns, given in zip(conversations, allowed, strict=True)]
+    context = getattr(model.config, "max_position_embeddings", None)
+    # an answer has at most half of the window; a longer conversation loses its earliest rounds
+    room = None if context is None else context - min(max_new_tokens, context // 2)
+    prompts = [encode_prompt(tokenizer, turns, given, room) for turns, given in zip(conversations, allowed, strict=True)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: dict[int, Answer] = {}
     was_training = model.training
@@ -104,10 +107,6 @@ def _answer_batch(
 ) -> list[Answer]:
     width = max(len(p) for p in prompts)
     context = getattr(model.config, "max_position_embeddings", None) or width + max_new_tokens
-    room = min(max_new_tokens, max(1, context - width))
-    if width + room > context:  # the window is full: forget the oldest words
-        prompts = [p[-(context - room) :] for p in prompts]
-        width = max(len(p) for p in prompts)
     device = next(model.parameters()).device
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)  # (answers, width), padded on the left
@@ -116,7 +115,7 @@ def _answer_batch(
     output = model.generate(
         input_ids=ids,
         attention_mask=mask,
-        max_new_tokens=room,
+        max_new_tokens=min(max_new_tokens, context - width),
         do_sample=False,
         temperature=None,
         top_p=None,

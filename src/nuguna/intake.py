@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from .data.dataset import DEMO, BadRowsError, Dataset, load_dataset
+from .data.private import masked
 from .data.rows import BadRow
 from .errors import EnvironmentFault
 from .runfolder import BAD_ROWS, is_finished, is_ours, make_folder, write_text
@@ -35,9 +37,13 @@ def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: N
 
 
 def write_bad_rows(folder: Path, bad_rows: Sequence[BadRow]) -> None:
-    """All rows that were left out because they are broken, one JSON object a line; no file when there is none."""
+    """All rows that were left out because they are broken, one JSON object a line; no file when there is none.
+
+    Private data in them is masked: people send such lists around.
+    """
     path = folder / BAD_ROWS
     if bad_rows:
-        write_text(path, "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in bad_rows))
+        rows = (replace(row, value=masked(row.value)).to_json() for row in bad_rows)
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     else:
         path.unlink(missing_ok=True)

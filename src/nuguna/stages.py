@@ -26,7 +26,7 @@ from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs
 from .data.conversation import Conversation, Turn
 from .data.dataset import Dataset, describe, fingerprint
 from .data.encode import Encoded
-from .data.template import with_thinking
+from .data.template import is_date_fixed, with_thinking
 from .engine.forward import Shortcuts, find_shortcuts
 from .errors import DataError, SettingError
 from .evaluate import Measured, measure, stop_chance
@@ -58,6 +58,7 @@ class Parts:
     unseen: tuple[Conversation, ...]
     unseen_encoded: tuple[Encoded, ...]
     shortcuts: Shortcuts
+    system: str  # said in every conversation, so `ask` and `chat` say it too
 
     @property
     def probes(self) -> list[tuple[Turn, ...]]:
@@ -132,6 +133,10 @@ def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
     heldout = chosen.drawn.heldout
     unseen = encode_pairs(tokenizer, dataset.unseen, length, loaded.end_ids, num_heldout)
     shortcuts = find_shortcuts(loaded.model)
+    if dataset.system:
+        tell(Note(say("All conversations begin with the same system prompt; nuguna ask and nuguna chat will send it too.")))
+    if is_date_fixed(tokenizer.chat_template):
+        tell(Note(say("The chat template writes today's date; it is fixed to one day, so that later questions look as trained.")))
     if not shortcuts.packed:
         tell(Note(say("This kind of model needs examples padded to one length, so training is somewhat slower.")))
     return Parts(
@@ -141,6 +146,7 @@ def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
         unseen=tuple(c for c, _ in unseen),
         unseen_encoded=tuple(e for _, e in unseen),
         shortcuts=shortcuts,
+        system=dataset.system,
     )
 
 
@@ -343,4 +349,5 @@ def conclude(
         train=trained,
         checks=checks,
         samples=samples(parts, before, after),
+        system=parts.system,
     )

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .data.encode import begins_texts
-from .data.template import default_template, is_thinking_fixed, with_thinking
+from .data.template import default_template, is_thinking_fixed, with_fixed_date, with_thinking
 from .errors import ModelError
 from .message import say
 
@@ -36,7 +36,7 @@ def load_tokenizer(folder: Path) -> Any:
     if not tokenizer.chat_template:
         tokenizer.chat_template = default_template(tokenizer.bos_token if begins_texts(tokenizer) else "")
     elif not is_thinking_fixed(tokenizer.chat_template):  # a run folder says how it was trained
-        tokenizer.chat_template = with_thinking(tokenizer.chat_template, is_on=False)
+        tokenizer.chat_template = with_thinking(with_fixed_date(tokenizer.chat_template), is_on=False)
     if tokenizer.pad_token_id is None:
         # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
         tokenizer.pad_token = tokenizer.eos_token

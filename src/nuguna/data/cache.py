@@ -17,6 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from ..errors import DataError
 from ..message import Message
 from .choose import Counts, Drawn, Rules, choose
 from .dataset import Dataset
@@ -25,7 +26,7 @@ from .folders import cache_folder, keep_small, no_room
 from .shelf import read_line, written_line
 from .tokens import Tokens, TokenWriter, open_tokens
 
-VERSION = 2  # raised whenever other tokens come of the same conversation
+VERSION = 3  # raised whenever other tokens come of the same conversation
 MOST_BYTES = 4 * 2**30  # of all files together; the ones that were used longest ago are deleted
 
 
@@ -53,9 +54,6 @@ def choose_or_recall(
         raise no_room(folder, error) from error
     with contextlib.suppress(OSError):
         keep_small(folder, "*.safetensors", MOST_BYTES)
-    if drawn.first_refusal is not None:  # it is to be seen again
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
     return Chosen(tokens, drawn)
 
 
@@ -64,15 +62,16 @@ def _key(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int]
     digest = hashlib.sha256(json.dumps([*facts, asdict(rules), sorted(end_ids)], sort_keys=True, default=str).encode())
     digest.update(dataset.question_keys.tobytes())
     digest.update(dataset.content_keys.tobytes())
-    for conversation in dataset.heldout:
-        digest.update(repr(conversation.turns).encode())
+    digest.update(dataset.heldout_keys.tobytes())
     return digest.hexdigest()
 
 
 def _metadata(drawn: Drawn) -> dict[str, str]:
     heldout = b"".join(written_line(conversation) for conversation, _ in drawn.heldout).decode()
     notes = [note.to_json() for note in drawn.notes]
-    rest = {"counts": asdict(drawn.counts), "notes": notes, "num_left": drawn.num_left}
+    refusal = drawn.first_refusal
+    said = None if refusal is None else [part.to_json() if part else None for part in (refusal.what, refusal.seen, refusal.fix)]
+    rest = {"counts": asdict(drawn.counts), "notes": notes, "num_left": drawn.num_left, "refusal": said}
     return {"heldout": heldout, "rest": json.dumps(rest)}
 
 
@@ -83,9 +82,17 @@ def _recalled(path: Path, tokenizer: Any, rules: Rules, end_ids: frozenset[int])
         conversations = [read_line(line.encode()) for line in tokens.metadata["heldout"].split("\n") if line]
         rest = json.loads(tokens.metadata["rest"])
         counts, notes = Counts(**rest["counts"]), tuple(map(Message.from_json, rest["notes"]))
-        num_left = int(rest["num_left"])
+        num_left, refusal = int(rest["num_left"]), _refusal(rest["refusal"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     examples = encode_many(tokenizer, conversations, rules.max_length, end_ids)
     heldout = [(c, e) for c, e in zip(conversations, examples, strict=True) if isinstance(e, Encoded)]
-    return Chosen(tokens, Drawn(heldout, num_left, counts, notes, None))
+    return Chosen(tokens, Drawn(heldout, num_left, counts, notes, refusal))
+
+
+def _refusal(said: list[Any] | None) -> DataError | None:
+    if said is None:
+        return None
+    what, seen, fix = (Message.from_json(part) if part else None for part in said)
+    assert what is not None and fix is not None
+    return DataError(what, seen=seen, fix=fix)

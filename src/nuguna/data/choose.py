@@ -20,7 +20,7 @@ from .conversation import Conversation
 from .dataset import Dataset
 from .encode import Encoded, encode_many
 from .pieces import pieces
-from .similar import Alike, content_key, question_key, question_of
+from .similar import Alike, beginnings, content_key, question_key, question_of
 
 AT_ONCE = 512  # conversations that are encoded together
 NUM_LOOKED_AT = 2000  # rows by which is judged whether likeness says anything
@@ -78,9 +78,11 @@ class _Measured:
 
     def asks(self, conversation: Conversation) -> bool:
         """Whether a conversation asks what is measured."""
-        if self._alike is None:
-            return content_key(conversation) in self._contents
-        return question_key(conversation) in self._keys or self._alike.finds(question_of(conversation))
+        if any(content_key(part) in self._contents for part in beginnings(conversation)):
+            return True  # the same, or the same and more
+        return self._alike is not None and (
+            question_key(conversation) in self._keys or self._alike.finds(question_of(conversation))
+        )
 
 
 class Encoding:
@@ -103,21 +105,27 @@ class Encoding:
                 if examples is None:
                     self.counts.num_alike += 1
                     continue
-                yield from self._sorted_out((example, next(made)) for example in examples)
+                yield from self._sorted_out([(example, next(made)) for example in examples])
 
     def _examples(self, row: Conversation) -> list[Conversation]:
         return list(pieces(self.tokenizer, row, self.max_length))
 
-    def _sorted_out(self, made: Iterable[tuple[Conversation, Encoded | DataError]]) -> Iterator[Pair]:
-        for conversation, example in made:
+    def _sorted_out(self, pairs: Iterable[tuple[Conversation, Encoded | DataError]]) -> list[Pair]:
+        """The examples of one row that can be trained."""
+        found: list[Pair] = []
+        was_refused = False
+        for conversation, example in pairs:
             if isinstance(example, DataError):
-                self.counts.num_refused += 1
+                was_refused = True
                 self.first_refusal = self.first_refusal or example
-            elif example.num_trained == 0:
-                self.counts.num_too_long += 1
-            else:
-                self.counts.num_cut += example.cut
-                yield conversation, example
+            elif example.num_trained:
+                found.append((conversation, example))
+        if found:
+            self.counts.num_cut += any(example.cut for _, example in found)
+        else:
+            self.counts.num_refused += was_refused
+            self.counts.num_too_long += not was_refused
+        return found
 
 
 def choose(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int], take: Callable[[Encoded], None]) -> Drawn:
@@ -132,7 +140,9 @@ def choose(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[in
     heldout: list[Pair] = []
     rest = order
     if dataset.heldout:
-        heldout = list(islice(apart.usable(dataset.heldout), rules.num_heldout))
+        keys = np.frombuffer(dataset.heldout_keys, dtype=np.uint64)
+        drawn = (dataset.heldout[row] for row in np.argsort(_mixed(keys, rules.seed), kind="stable").tolist())
+        heldout = list(islice(apart.usable(drawn), rules.num_heldout))
     else:
         heldout, rest = _set_apart(apart, dataset, rules.num_heldout, order, begins)
         if not heldout and len(order) > 1:  # every question has very many answers
@@ -217,9 +227,9 @@ def _alike(dataset: Dataset, heldout: Sequence[Pair], rest: NDArray[np.int64], n
     """What finds rows too much like those that are measured; None where likeness says nothing."""
     if not heldout or not len(rest):
         return None
-    alike = Alike([question_of(conversation) for conversation, _ in heldout])
-    looked_at = rest[:NUM_LOOKED_AT].tolist()
-    if sum(alike.finds(question_of(dataset.train[row])) for row in looked_at) > MOST_ALIKE * len(looked_at):
+    looked_at = [question_of(dataset.train[row]) for row in rest[:NUM_LOOKED_AT].tolist()]
+    alike = Alike([question_of(conversation) for conversation, _ in heldout], looked_at)
+    if sum(map(alike.finds, looked_at)) > MOST_ALIKE * len(looked_at):
         notes.append(say("Most questions are much alike, so only identical ones were kept on one side."))
         return None
     return alike

@@ -21,6 +21,8 @@ class Turn:
     reasoning: str = ""  # what an assistant thought before it answered
     tool_calls: str = ""  # JSON list of the functions that an assistant calls
     name: str = ""  # of the function that a tool turn answers for
+    call_id: str = ""  # of the call that a tool turn answers for
+    is_trained: bool = True  # False: an assistant's words that are only read
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Conversation:
         return self.turns[:-1]
 
     @property
+    def system(self) -> str:
+        """What the system says, "" if nothing."""
+        return self.turns[0].content if self.turns[0].role == "system" else ""
+
+    @property
     def answer(self) -> str:
         """The last answer."""
         return self.turns[-1].content
@@ -55,4 +62,6 @@ def as_message(turn: Turn) -> dict[str, Any]:
         message["tool_calls"] = json.loads(turn.tool_calls)
     if turn.name:
         message["name"] = turn.name
+    if turn.call_id:
+        message["tool_call_id"] = turn.call_id
     return message

@@ -18,6 +18,7 @@ from .rows import BadRow, Table
 from .shape import Shape, UnclearColumnsError
 
 MOST_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
+LEAST_KOREAN = 0.05  # share of conversations with Hangul from which on the model should know Korean
 MOST_NOTES = 12
 NUM_SHOWN = 10  # of them in a message
 
@@ -36,8 +37,11 @@ class BadRowsError(DataError):
         super().__init__(what, seen=listing(bad_rows), fix=advice)
 
     def with_list(self, path: Path) -> BadRowsError:
-        """The same error, once all rows are listed in a file."""
-        fix = say("{fix} All of them: {path}", fix=self.fix, path=path)
+        """The same error, once its rows are listed in a file."""
+        if len(self.bad_rows) < self.num_bad:
+            fix = say("{fix} The first {count} of them: {path}", fix=self.fix, count=f"{len(self.bad_rows):,}", path=path)
+        else:
+            fix = say("{fix} All of them: {path}", fix=self.fix, path=path)
         return BadRowsError(self.source, self.bad_rows, self.num_bad, self.num_rows, advice=fix)
 
 
@@ -71,10 +75,12 @@ class Dataset:
     num_unwanted: int  # rows that are sound and not to be trained, such as answers labelled bad
     question_keys: array[int]
     content_keys: array[int]
+    heldout_keys: array[int]  # content keys of `heldout`
     num_chars: int
     max_chars: int
-    has_korean: bool
-    has_reasoning: bool
+    has_korean: bool  # in one conversation of twenty or more
+    has_reasoning: bool  # in any
+    system: str  # what the system says in every conversation, "" if that differs
     num_changed: int
     notes: tuple[Message, ...]
 
@@ -107,7 +113,7 @@ def _advice(source: str, dataset: Dataset) -> Message:
 def _nothing(source: str, num_unwanted: int) -> DataError:
     return DataError(
         say("The dataset {source} holds nothing to train on.", source=source),
-        seen=say("All of its {count} answers are labelled as bad.", count=num_unwanted)
+        seen=say("All of its {count} answers are labelled as bad or not to be learned.", count=num_unwanted)
         if num_unwanted
         else say("It has no rows."),
         fix=say('Each row needs a question and an answer, for example: {"question": "…", "answer": "…"}'),
@@ -121,7 +127,9 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
     """
     tables = open_dataset(source)
     train, heldout, unseen = (read_or_recall(part, columns, on_rows) for part in (tables.train, tables.heldout, tables.unseen))
-    notes = [*tables.notes, *(note for part in (train, heldout) for note in part.notes())]
+    # our own set has columns for its makers; nobody needs to hear of them
+    found = () if source == DEMO else (note for part in (train, heldout) for note in part.notes())
+    notes = [*tables.notes, *found]
     if heldout.num_bad:
         notes.append(say("{count} broken rows of the part for measuring are left out.", count=f"{heldout.num_bad:,}"))
     return Dataset(
@@ -137,10 +145,12 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
         num_unwanted=train.num_unwanted,
         question_keys=train.question_keys,
         content_keys=train.content_keys,
+        heldout_keys=heldout.content_keys,
         num_chars=train.num_chars,
         max_chars=train.max_chars,
-        has_korean=train.has_korean,
-        has_reasoning=train.has_reasoning,
+        has_korean=train.num_korean > 0 and train.num_korean >= LEAST_KOREAN * len(train.conversations),
+        has_reasoning=train.num_reasoning > 0,
+        system=next(iter(train.systems)) if len(train.systems) == 1 else "",
         num_changed=train.num_changed,
         notes=_few(list({str(note): note for note in notes}.values())),
     )

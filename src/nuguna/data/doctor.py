@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -26,7 +26,7 @@ NUM_EXAMPLES = 3
 NUM_LINES = 5  # places named for each finding
 MOST_ENCODED = 20_000  # conversations that are encoded to count tokens; of more, as many drawn at even distances
 NUM_BINS = 10
-NUM_LANGUAGES = 2_000  # answers whose language is looked at: the first ones
+NUM_LANGUAGES = 2_000  # answers at least whose language is looked at, at even distances
 
 
 @dataclass
@@ -209,10 +209,10 @@ class _Look:
         self.languages: Counter[str] = Counter()
         self.findings = {kind: Finding(kind, what) for kind, what in _KINDS.items()}
 
-    def at(self, conversation: Conversation) -> None:
+    def at(self, conversation: Conversation, *, asks_language: bool) -> None:
         """Look at one conversation."""
         self.num_turns += len(conversation.turns)
-        if sum(self.languages.values()) < NUM_LANGUAGES:
+        if asks_language:
             self.languages[language(conversation.answer)] += 1
         kinds: dict[str, Message | None] = {}
         for turn in conversation.turns:
@@ -225,11 +225,12 @@ class _Look:
             self.findings[kind].add(conversation, sample)
 
 
-def _look_at(conversations: Iterable[Conversation]) -> _Look:
+def _look_at(conversations: Sequence[Conversation]) -> _Look:
     look = _Look()
+    every = max(1, len(conversations) // NUM_LANGUAGES)
     with without_collection():
-        for conversation in conversations:
-            look.at(conversation)
+        for i, conversation in enumerate(conversations):
+            look.at(conversation, asks_language=i % every == 0)
     return look
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,8 @@ from ..message import say
 from .conversation import TEXT, Conversation, Turn, as_message
 from .template import fitting_turns, shows_tools
 
+_BLANK = re.compile(r"\s+")
+_NEAR = 40  # characters after which the next word would cost more than half a word says
 _MARK = "\u2060nuguna\u2060"  # stands in no text
 Part = tuple[str, bool]  # a piece of the rendered text, and whether it is the assistant's
 
@@ -57,10 +59,22 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool, tools: st
     return str(text)
 
 
-def encode_prompt(tokenizer: Any, turns: Sequence[Turn], tools: str = "") -> list[int]:
-    """Token ids of turns, ready for an answer. The template brings its own begin token, so none is added."""
-    parts = _lay_out(tokenizer, turns, tools, for_answer=True)
-    return [token for ids in _token_ids(tokenizer, [text for text, _ in parts]) for token in ids]
+def encode_prompt(tokenizer: Any, turns: Sequence[Turn], tools: str = "", max_length: int | None = None) -> list[int]:
+    """Token ids of turns, ready for an answer. The template brings its own begin token, so none is added.
+
+    What is longer than `max_length` loses what was said first, as in training.
+    """
+
+    def make(turns: Sequence[Turn]) -> Encoded:
+        texts = [text for text, _ in _lay_out(tokenizer, turns, tools, for_answer=True)]
+        ids = tuple(token for part in _token_ids(tokenizer, texts) for token in part)
+        return Encoded(ids, (False,) * len(ids))
+
+    whole = make(turns)
+    if max_length is None or len(whole.ids) <= max_length:
+        return list(whole.ids)
+    shorter = _shortened(tokenizer, turns, max_length, make)
+    return list(shorter.ids if shorter is not None else whole.ids[-max_length:])
 
 
 def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
@@ -70,14 +84,18 @@ def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids:
     its question; if the last answer alone is too long, nothing is trained. Raises `DataError` when the template does not show the
     conversation as it is.
     """
-    whole = _encode_whole(tokenizer, conversation.turns, conversation.tools, end_ids)
+
+    def make(turns: Sequence[Turn]) -> Encoded:
+        parts = _lay_out(tokenizer, turns, conversation.tools, for_answer=False)
+        return _mark(_token_ids(tokenizer, [text for text, _ in parts]), [is_answer for _, is_answer in parts], end_ids)
+
+    whole = make(conversation.turns)
     if len(whole.ids) <= max_length:
         return whole
-    for turns in _shorter(conversation.turns):
-        shorter = _encode_whole(tokenizer, turns, conversation.tools, end_ids)
-        if len(shorter.ids) <= max_length:
-            return Encoded(shorter.ids, shorter.trained, cut=True)
-    return Encoded(whole.ids[:max_length], (False,) * max_length, cut=True)
+    shorter = _shortened(tokenizer, conversation.turns, max_length, make)
+    if shorter is None:
+        return Encoded(whole.ids[:max_length], (False,) * max_length, cut=True)
+    return replace(shorter, cut=True)
 
 
 def encode_many(
@@ -101,26 +119,43 @@ def encode_many(
     return made
 
 
-def _shorter(turns: Sequence[Turn]) -> list[tuple[Turn, ...]]:
-    """The turns with ever less of what was said first; the last answer is always whole."""
-    if turns[0].role == TEXT or not any(turn.role == "user" for turn in turns):
-        return []
-    system = [turn for turn in turns[:1] if turn.role == "system"]
+def _shortened(
+    tokenizer: Any, turns: Sequence[Turn], max_length: int, make: Callable[[Sequence[Turn]], Encoded]
+) -> Encoded | None:
+    """What `make` gives for the turns with as little as possible left out of what was said first; None if that does not help.
+
+    The last answer is always whole, and of the last question an eighth at least: its end says what is asked.
+    """
     starts = [i for i, turn in enumerate(turns) if turn.role == "user"]
+    if not starts:
+        return None
+    system = [turn for turn in turns[:1] if turn.role == "system"]
     tries = [(*system, *turns[start:]) for start in starts[1:]]
-    tries += [tuple(turns[start:]) for start in starts[-1:] if system]
-    last = turns[starts[-1]]
-    words = last.content.split()
-    for share in (2, 4, 8):  # the end of a question says what is asked
-        if len(words) >= 2 * share:
-            kept = " ".join(words[-(len(words) // share) :])
-            tries.append((Turn("user", kept), *turns[starts[-1] + 1 :]))
-    return tries
+    tries += [tuple(turns[starts[-1] :])] if system else []
+    for shorter in tries:
+        made = make(shorter)
+        if len(made.ids) <= max_length:
+            return made
+    question, *rest = turns[starts[-1] :]
+    least = len(question.content) // 8
+    made = make((question, *rest))
+    while len(made.ids) > max_length:
+        words = _without_beginning(tokenizer, question.content, len(made.ids) - max_length)
+        if len(words) <= least:
+            return None
+        question = replace(question, content=words)
+        made = make((question, *rest))
+    return made
 
 
-def _encode_whole(tokenizer: Any, turns: Sequence[Turn], tools: str, end_ids: frozenset[int]) -> Encoded:
-    parts = _lay_out(tokenizer, turns, tools, for_answer=False)
-    return _mark(_token_ids(tokenizer, [text for text, _ in parts]), [is_answer for _, is_answer in parts], end_ids)
+def _without_beginning(tokenizer: Any, text: str, num_tokens: int) -> str:
+    """A text without its first tokens, from where a word begins if one does soon."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if num_tokens >= len(offsets):
+        return ""
+    start = max(1, offsets[num_tokens][0])
+    blank = _BLANK.search(text, start - 1, start + _NEAR)
+    return text[blank.end() if blank else start :].lstrip()
 
 
 def shown_parts(tokenizer: Any, conversation: Conversation, end_ids: frozenset[int]) -> list[Part]:
@@ -196,8 +231,8 @@ def _prompt_parts(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str
         if not place <= start <= stop <= len(prompt):
             raise _changed()
         # Reasoning models forget what they thought in earlier rounds; an answer without its thought is read, not learned.
-        is_whole = turn.reasoning.strip() in prompt[start:stop]
-        parts += [(prompt[place:start], False), (prompt[start:stop], is_whole)]
+        is_learned = turn.is_trained and turn.reasoning.strip() in prompt[start:stop]
+        parts += [(prompt[place:start], False), (prompt[start:stop], is_learned)]
         place = stop
     return [*parts, (prompt[place:], False)]
 

@@ -28,7 +28,7 @@ from ..units import format_bytes
 PARQUET_BRANCH = "refs/convert/parquet"
 PARTIAL = "/partial-"
 # In order of preference: what stands last is most often not the data but something said about it.
-KINDS = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv", ".xlsx", ".json", ".txt")
+KINDS = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".txt")
 COMPRESSIONS = (".gz", ".zst")
 NEVER = tuple(".py .ipynb .sh .pkl .pickle .joblib .pt .pth .bin .npy .npz .zip .tar .tar.gz .tar.zst .tgz .rar .7z".split())
 HELDOUT = ("validation", "valid", "val", "dev", "eval", "test")  # the first one there is measures the result

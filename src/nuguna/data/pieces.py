@@ -21,7 +21,7 @@ def pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> Itera
     """
     turns = conversation.turns
     if turns[0].role != TEXT:
-        thought = [i for i, turn in enumerate(turns[:-1]) if turn.role == "assistant" and turn.reasoning]
+        thought = [i for i, turn in enumerate(turns[:-1]) if turn.role == "assistant" and turn.reasoning and turn.is_trained]
         yield from (replace(conversation, turns=turns[: i + 1]) for i in thought)
         yield conversation
         return

@@ -10,17 +10,26 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ..errors import DataError
 from ..message import Message, say
 from .hub_dataset import fetch_dataset, is_hub_name
-from .json_rows import parse_json, parse_jsonl
-from .rows import BadRow, Row, Table
-from .table_rows import Dialect, find_dialect, first_filled_sheet, open_parquet, parse_cells, parse_delimited, parse_parquet
+from .json_rows import list_names, parse_json, parse_jsonl
+from .rows import BadRow, Item, Row, Table, stamp_of
+from .table_rows import (
+    Dialect,
+    find_dialect,
+    first_filled_sheet,
+    is_example,
+    open_parquet,
+    parse_cells,
+    parse_delimited,
+    parse_parquet,
+)
 from .text import CHUNK_BYTES, TextFile, cannot_open, compression, damaged, open_text, open_unpacked
 
 DEMO = "demo"
@@ -43,6 +52,8 @@ _MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "xlsx"), (b"\xd0\xcf\x11\xe0", "
 _NO_DATA = re.compile(r"(readme|licen[cs]e|changelog|notice|contributing|citation)\b", re.IGNORECASE)
 # a part of a name by which people keep rows for measuring
 _HELDOUT = re.compile(r"(?<![a-z])(validation|valid|val|dev|eval|test)(?![a-z])", re.IGNORECASE)
+# an object that begins with a list called like a part, itself or within another: {"train": [
+_SPLITS = re.compile(r'[\ufeff\s]*\{\s*("[^"]*"\s*:\s*\{\s*)?"(train|val|dev|eval|test)\w*"\s*:\s*\[', re.IGNORECASE)
 _LIST = re.compile(r"\[\s*[{\]]")
 _TEXT_CHARS = 1000  # of plain text in one row: about what a model reads at once
 
@@ -79,16 +90,27 @@ def open_dataset(source: str) -> Tables:
     if os.path.isdir(path):
         return _open_folder(path)
     if os.path.isfile(path):  # Path.is_file raises for a name that is too long
-        return Tables((open_table(path),))
+        return _together([open_table(path)])
+    if os.path.exists(path):
+        raise DataError(
+            say("{path} is neither a file nor a folder.", path=path),
+            fix=say("Name a file of one of these kinds: {kinds}.", kinds=", ".join(FORMATS)),
+        )
     if is_hub_name(source):
         found = fetch_dataset(source)
-        train_files, heldout_files = (tuple(open_table(file) for file in files) for files in (found.train, found.heldout))
-        return Tables(train_files, heldout_files, notes=found.notes)
+        return _together(map(open_table, found.train), map(open_table, found.heldout), notes=found.notes)
     raise _missing(path)
 
 
+def _together(train: Iterable[Table], heldout: Iterable[Table] = (), notes: Sequence[Message] = ()) -> Tables:
+    """Tables with what single files keep for measuring."""
+    tables = tuple(train)
+    inner = tuple(table.heldout for table in tables if table.heldout is not None)
+    return Tables(tables, (*heldout, *inner), notes=tuple(notes))
+
+
 def _missing(path: Path) -> DataError:
-    near = sorted(p.name for p in path.parent.glob("*") if kind_of(p)) if os.path.isdir(path.parent) else []
+    near = sorted(p.name for p in path.parent.glob("*") if format_of(p)) if os.path.isdir(path.parent) else []
     if near:
         fix = say("Check the spelling. Datasets in that folder: {names}", names=", ".join(near[:5]))
     else:
@@ -96,7 +118,7 @@ def _missing(path: Path) -> DataError:
     return DataError(say("There is no dataset file {path}.", path=path), fix=fix)
 
 
-def kind_of(path: Path) -> str:
+def format_of(path: Path) -> str:
     """The format that a name promises, "" for none."""
     name = path.name.lower()
     ending = next((ending for ending in PACKED if name.endswith(ending)), "")
@@ -104,14 +126,9 @@ def kind_of(path: Path) -> str:
 
 
 def _open_folder(folder: Path) -> Tables:
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if kind_of(path) and path.is_file() and not any(part.startswith((".", "~$")) for part in path.relative_to(folder).parts)
-    )
-    files = [path for path in files if not _NO_DATA.match(path.name)]
-    rows = [path for path in files if kind_of(path) != "text"]
-    chosen = rows or files  # notes that lie beside tables are no data
+    files, unread = _files_in(folder)
+    tables = [path for path in files if format_of(path) != "text"]
+    chosen = tables or files  # notes that lie beside tables are no data
     if not chosen:
         raise DataError(
             say("The folder {path} holds no dataset.", path=folder),
@@ -122,10 +139,40 @@ def _open_folder(folder: Path) -> Tables:
     train = [path for path in chosen if path not in heldout]
     if not train:
         train, heldout = heldout, []
-    note = say("{count} files of the folder are read: {names}", count=len(train), names=_few(train))
-    notes = [note] + ([say("Kept for measuring, by their names: {names}", names=_few(heldout))] if heldout else [])
-    opened = [tuple(open_table(path, str(path.relative_to(folder))) for path in part) for part in (train, heldout)]
-    return Tables(opened[0], opened[1], notes=tuple(notes))
+    notes = [say("{count} files of the folder are read: {names}", count=len(train), names=_few(train))]
+    if heldout:
+        notes.append(say("Kept for measuring, by their names: {names}", names=_few(heldout)))
+    if unread := sorted([*unread, *(path for path in files if path not in chosen)]):
+        notes.append(say("Not read: {count} other files or folders: {names}", count=len(unread), names=_few(unread)))
+
+    def opened(paths: Sequence[Path]) -> list[Table]:
+        return [open_table(path, str(path.relative_to(folder))) for path in paths]
+
+    return _together(opened(train), opened(heldout), notes=notes)
+
+
+def _files_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """(files of data, each once; what else lies there: other kinds, folders that may not be opened). Hidden ones are left out."""
+    files: dict[str, Path] = {}
+    unread: list[Path] = []
+
+    def refused(error: OSError) -> None:
+        unread.append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        unread += [Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]  # they may lead in circles
+        for name in sorted(names):
+            path = Path(place, name)
+            if name.startswith((".", "~$")) or _NO_DATA.match(name):
+                continue
+            if not format_of(path) or not path.is_file():
+                unread.append(path)
+            else:  # by its own name rather than by that of a link to it
+                real = os.path.realpath(path)
+                if real not in files or not path.is_symlink():
+                    files[real] = path
+    return sorted(files.values()), unread
 
 
 def _few(paths: list[Path]) -> str:
@@ -134,7 +181,7 @@ def _few(paths: list[Path]) -> str:
 
 def open_table(path: Path, name: str = "") -> Table:
     """Look at one file and find its format. Raises `DataError` for a kind that is not known, and for a damaged file."""
-    name, kind = name or path.name, kind_of(path)
+    name, kind = name or path.name, format_of(path)
     try:
         with open_unpacked(path) as file:
             first = file.read(8)
@@ -144,9 +191,9 @@ def open_table(path: Path, name: str = "") -> Table:
     kind = next((found for mark, found in _MAGIC if first.startswith(mark) and _is_meant(path, kind)), kind)
     if not kind:
         raise _unknown_kind(path, name)
-    if kind in ("xlsx", "parquet"):
-        return _binary_table(path, name, kind)
-    return _text_table(open_text(path), name, kind)
+    stamp = stamp_of(path)  # before anything of it is read
+    table = _binary_table(path, name, kind) if kind in ("xlsx", "parquet") else _text_table(open_text(path), name, kind)
+    return replace(table, path=path, stamp=stamp)
 
 
 def _is_meant(path: Path, kind: str) -> bool:
@@ -177,7 +224,14 @@ def _binary_table(path: Path, name: str, kind: str) -> Table:
         open_parquet(path)
         return Table(name, kind, "", digest, size, partial(parse_parquet, path, name))
     _, cells, notes = first_filled_sheet(path)
-    return Table(name, kind, "", digest, size, partial(parse_cells, cells, name), notes=notes)
+    first = next((row for row in cells if any(str(cell).strip() for cell in row)), [])
+    has_header = not is_example([str(cell) for cell in first])
+    notes = notes if has_header else (*notes, _no_header(name))
+    return Table(name, kind, "", digest, size, partial(parse_cells, cells, name, has_header=has_header), notes=notes)
+
+
+def _no_header(name: str) -> Message:
+    return say("The first line of {file} reads like an example, so the columns are called: column 1, column 2, …", file=name)
 
 
 def _digest(path: Path) -> str:
@@ -197,20 +251,39 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
     if actual in ("csv", "tsv"):
         way = find_dialect(start, f".{actual}")
         actual = "tsv" if way.delimiter == "\t" else "csv"
+        if not way.has_header:
+            notes.append(_no_header(name))
         if way.delimiter not in (",", "\t"):
             notes.append(say("Columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter)))
 
-    def items() -> Iterator[Row | BadRow]:
+    apart = _parts_for_measuring(file, start) if actual == "json" else frozenset()
+
+    def items() -> Iterator[Item]:
         if actual == "jsonl":
             return parse_jsonl(file.lines(), name)
         if actual == "json":
-            return parse_json(file.text(), name)
+            return parse_json(file.text(), name, lambda part: part not in apart)
         if actual == "text":
             return parse_text(file.lines(), name)
         assert way is not None
         return parse_delimited(file.lines(), name, way)
 
-    return Table(name, actual, file.encoding, file.digest, file.num_bytes, items, tuple(notes))
+    table = Table(name, actual, file.encoding, file.digest, file.num_bytes, items, tuple(notes))
+    if not apart:
+        return table
+    notes.append(say("Kept for measuring, by their names: {names}", names=", ".join(sorted(apart))))
+    heldout = replace(table, name=f"{name}: {', '.join(sorted(apart))}", notes=())
+    heldout = replace(heldout, items=lambda: parse_json(file.text(), name, lambda part: part in apart))
+    return replace(table, notes=tuple(notes), heldout=heldout)
+
+
+def _parts_for_measuring(file: TextFile, start: str) -> frozenset[str]:
+    """Names of lists in an object that are kept for measuring, beside others to train: {"train": […], "test": […]}."""
+    if not _SPLITS.match(start):
+        return frozenset()
+    names = list_names(file.text())
+    found = frozenset(name for name in names if _HELDOUT.search(name))
+    return found if len(found) < len(names) else frozenset()
 
 
 def _sniff(start: str, kind: str) -> str:

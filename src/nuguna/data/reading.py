@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import time
 from array import array
@@ -25,17 +26,18 @@ from ..message import Message, say
 from .conversation import Conversation
 from .folders import OwnedFile, keep_small, rows_folder
 from .rows import BadRow, Row, Table
-from .shape import NUM_LOOKED_AT, Shape, find_shape
+from .shape import NUM_LOOKED_AT, Shape, extended, find_shape
 from .shelf import Shelf, ShelfWriter
 from .similar import content_key, question_key
 from .turns import to_conversation
 
-MOST_LATE = 5  # such columns that are told
+MOST_SAID = 5  # notes on columns that begin late
 MOST_KEPT = 100_000  # bad rows that are remembered one by one
-VERSION = 1  # raised whenever other conversations come of the same rows
+VERSION = 2  # raised whenever other conversations come of the same rows
 LEAST_REMEMBERED = 64_000_000  # bytes of tables that are worth remembering: some seconds of reading
 MOST_BYTES = 16 * 2**30  # of all remembered rows together; what was used longest ago is deleted
 SPARE = 1.5  # times the size of the tables must be free on the disk
+_HANGUL = re.compile("[가-힣]")
 EVERY_SECONDS = 0.5  # so often somebody is told how far it is
 
 
@@ -58,10 +60,11 @@ class Reading:
     def __init__(self, tables: Iterable[Table]) -> None:
         self.tables = tuple(tables)
         self.shapes: list[Shape] = []
-        self.late: list[Message] = []  # columns that begin further down
+        self.said: list[Message] = []  # on the way, such as of columns that begin further down
         self.bad_rows: list[BadRow] = []
         self.num_rows = self.num_bad = self.num_unwanted = self.num_chars = self.max_chars = self.num_changed = 0
-        self.has_korean = self.has_reasoning = False
+        self.num_korean = self.num_reasoning = 0
+        self.systems: set[str] = set()  # what the system says in different conversations; two are enough to know that they differ
         self.question_keys, self.content_keys = array("Q"), array("Q")
         self.conversations: Sequence[Conversation] = ()
 
@@ -72,13 +75,17 @@ class Reading:
         self._columns: set[str] = set()
         told = time.monotonic()
         for item in table.items():
+            if isinstance(item, Message):
+                self.said.append(item)
+                continue
             self.num_rows += 1
             if self.num_rows % 1000 == 0 and time.monotonic() > told + EVERY_SECONDS:
                 told = time.monotonic()
                 on_rows(self.num_rows)
             if isinstance(item, Row):
                 shape = shape or find_shape(table, columns)
-                self._notice_columns(item, num_before=self.num_rows - first)
+                if not item.values.keys() <= self._columns:
+                    shape = self._with_columns(item, shape, is_late=self.num_rows - first > NUM_LOOKED_AT and not columns)
                 made = to_conversation(item, shape)
             else:
                 made = item
@@ -89,15 +96,18 @@ class Reading:
         if shape is not None:
             self.shapes.append(shape)
 
-    def _notice_columns(self, row: Row, *, num_before: int) -> None:
-        """Remember the columns of the rows from which the shape was found, and tell of any that comes later."""
-        if row.values.keys() <= self._columns:
-            return
+    def _with_columns(self, row: Row, shape: Shape, *, is_late: bool) -> Shape:
+        """The shape with what columns mean that begin further down than the rows it was found from; others are told."""
         new = [name for name in row.values if name not in self._columns]
         self._columns.update(new)
-        if num_before > NUM_LOOKED_AT and len(self.late) < MOST_LATE:
-            place = {"file": row.file, "line": row.line, "names": ", ".join(map(str, new))}
-            self.late.append(say("From line {line} of {file} on there are other columns, which are not used: {names}", **place))
+        if not is_late:
+            return shape
+        longer = extended(shape, row)
+        unused = [name for name in new if name not in longer.columns]
+        if unused and len(self.said) < MOST_SAID:
+            place = {"file": row.file, "line": row.line, "names": ", ".join(map(str, unused))}
+            self.said.append(say("From line {line} of {file} on there are other columns, which are not used: {names}", **place))
+        return longer
 
     def _leave_out(self, row: BadRow) -> None:
         if row.is_unwanted:
@@ -115,9 +125,10 @@ class Reading:
         self.num_chars += num_chars
         self.max_chars = max(self.max_chars, num_chars)
         self.num_changed += bool(conversation.changes)
-        if not self.has_korean and len(self.content_keys) <= 100:
-            self.has_korean = any("가" <= char <= "힣" for turn in conversation.turns for char in turn.content)
-        self.has_reasoning = self.has_reasoning or any(turn.reasoning for turn in conversation.turns)
+        if len(self.systems) < 2:
+            self.systems.add(conversation.system)
+        self.num_korean += any(not turn.content.isascii() and _HANGUL.search(turn.content) for turn in conversation.turns)
+        self.num_reasoning += any(turn.reasoning for turn in conversation.turns)
 
     def notes(self) -> list[Message]:
         """What was assumed, chosen and put in order."""
@@ -128,11 +139,21 @@ class Reading:
                 made.append(
                     say("In {file}, {question} is taken for the question and {answer} for the answer.", file=table.name, **pair)
                 )
-        made += self.late
+        made += self.said
+        if 0 < self.num_reasoning < len(self.content_keys):
+            counts = {"count": f"{self.num_reasoning:,}", "total": f"{len(self.content_keys):,}"}
+            made.append(
+                say("{count} of {total} conversations hold thoughts, so the model is trained in its thinking mode.", **counts)
+            )
         if self.num_changed:
             made.append(say("In {count} conversations turns were put in order.", count=f"{self.num_changed:,}"))
         if self.num_unwanted:
-            made.append(say("{count} answers are labelled as bad and are not trained.", count=f"{self.num_unwanted:,}"))
+            made.append(
+                say(
+                    "{count} answers are labelled as bad or not to be learned, and are not trained.",
+                    count=f"{self.num_unwanted:,}",
+                )
+            )
         return made
 
 
@@ -176,8 +197,9 @@ def _read_and_remember(
         writer = ShelfWriter(file)
         reading = _read(tables, columns, writer, on_rows)
         with contextlib.suppress(OSError):
-            _write_index(reading, writer.starts, path.with_suffix(".index"))
-            os.replace(beside, path)
+            if not any(table.has_changed() for table in tables):  # else it is not what the digest says
+                _write_index(reading, writer.starts, path.with_suffix(".index"))
+                os.replace(beside, path)
             _clean(path.parent)
         return reading
     finally:
@@ -196,7 +218,8 @@ def _write_index(reading: Reading, starts: array[int], path: Path) -> None:
     arrays = {"starts": starts, "questions": reading.question_keys, "contents": reading.content_keys}
     facts = {name: getattr(reading, name) for name in _COUNTED}
     facts["shapes"] = [{**asdict(shape), "notes": [note.to_json() for note in shape.notes]} for shape in reading.shapes]
-    facts["late"] = [note.to_json() for note in reading.late]
+    facts["systems"] = sorted(reading.systems)
+    facts["said"] = [note.to_json() for note in reading.said]
     facts["bad_rows"] = [{**vars(row), "problem": row.problem.to_json(), "fix": row.fix.to_json()} for row in reading.bad_rows]
     beside = path.with_suffix(f".index.{os.getpid()}")
     save_file({name: np.frombuffer(a, dtype=np.uint64) for name, a in arrays.items()}, beside, {"facts": json.dumps(facts)})
@@ -206,7 +229,7 @@ def _write_index(reading: Reading, starts: array[int], path: Path) -> None:
 
 _COUNTED = (
     *("num_rows", "num_bad", "num_unwanted", "num_chars", "max_chars", "num_changed"),
-    *("has_korean", "has_reasoning"),
+    *("num_korean", "num_reasoning"),
 )
 
 
@@ -220,7 +243,8 @@ def _recalled(path: Path, tables: Sequence[Table]) -> Reading | None:
         for name in _COUNTED:
             setattr(reading, name, facts[name])
         reading.shapes = [Shape(**{**shape, "notes": tuple(map(Message.from_json, shape["notes"]))}) for shape in facts["shapes"]]
-        reading.late = list(map(Message.from_json, facts["late"]))
+        reading.systems = set(facts["systems"])
+        reading.said = list(map(Message.from_json, facts["said"]))
         reading.bad_rows = [_bad_row(row) for row in facts["bad_rows"]]
         is_whole = os.path.getsize(path) == starts[-1] and len(starts) == len(questions) + 1 == len(contents) + 1
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..message import Message, say
@@ -38,6 +40,7 @@ class BadRow:
         return {**own, **({"column": self.column} if self.column else {}), **({"value": self.value} if self.value else {})}
 
 
+Item = Row | BadRow | Message  # what reading a table gives: its records, and what there is to say on the way
 MOST_SHOWN = 60
 NO_TEXT = re.compile("[\ud800-\udfff]")  # halves of a character, and bytes that are none
 
@@ -71,5 +74,18 @@ class Table:
     encoding: str  # "" for formats that are no text
     digest: str  # SHA-256 of the content
     num_bytes: int
-    items: Callable[[], Iterator[Row | BadRow]]
+    items: Callable[[], Iterator[Item]]
     notes: tuple[Message, ...] = ()
+    heldout: Table | None = None  # what the same file keeps for measuring
+    path: Path | None = None
+    stamp: tuple[int, int] = (0, 0)  # size and time of change of the file before it was looked at
+
+    def has_changed(self) -> bool:
+        """Whether somebody wrote to the file since."""
+        return self.path is not None and stamp_of(self.path) != self.stamp
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """(bytes, time of the last change in nanoseconds) of a file."""
+    facts = os.stat(path)
+    return facts.st_size, facts.st_mtime_ns

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from ..errors import DataError
 from ..message import Message, say
-from .json_rows import load_json
+from .json_list import load_json
 from .rows import Row, Table, shown
 from .templated import find_template
 
@@ -70,6 +70,9 @@ ANSWERS = (
 )
 CONTEXTS = ("input", "context", "passage", "입력", "지문", "본문", "맥락")  # what a question refers to: it goes below it
 SYSTEMS = ("system", "systemprompt", "시스템")
+TOOLS = ("tools", "functions")
+_KNOWN = ("terms", "lang", "rejected")  # read with every example, or named by what is said of the shape
+MOST_NAMED = 8
 TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "대화")
 TEXTS = ("text", "content", "document", "텍스트", "본문", "내용", "글", "문장")
 ROLE_KEYS, CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
@@ -106,6 +109,12 @@ class Shape:
     notes: tuple[Message, ...] = ()
 
     @property
+    def columns(self) -> frozenset[str]:
+        """All that are used."""
+        parts = (self.question, self.answer, self.context, self.system, self.history, self.tools, self.label)
+        return frozenset(filter(None, parts))
+
+    @property
     def name(self) -> str:
         """`messages`, or the columns as `question+answer`."""
         if self.kind == "messages":
@@ -127,8 +136,25 @@ def find_shape(table: Table, wish: Sequence[str] = ()) -> Shape:
     by_name = {_plain(name): name for name in reversed(columns)}
     for find in (_turns, _preference, _pair, _likely_pair, _text):
         if shape := find(rows, by_name):
-            return shape
+            unused = [name for name in columns if name not in shape.columns and _plain(name) not in _KNOWN]
+            return replace(shape, notes=(*shape.notes, _not_used(table.name, unused))) if unused else shape
     raise UnclearColumnsError(table, {name: shown(_first(rows, name)) for name in columns})
+
+
+def extended(shape: Shape, row: Row) -> Shape:
+    """The shape with the columns of a row further down that belong to an example but never are its question or answer."""
+    if shape.kind not in ("messages", "pairs"):
+        return shape
+    by_name = {_plain(name): name for name in row.values if name is not None and name not in shape.columns}
+    found = replace(shape, system=shape.system or _named(by_name, SYSTEMS), tools=shape.tools or _named(by_name, TOOLS))
+    if shape.kind == "messages":
+        return found
+    return replace(found, context=shape.context or _context([row], by_name), history=shape.history or by_name.get("history", ""))
+
+
+def _not_used(file: str, names: Sequence[str]) -> Message:
+    listed = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+    return say("Columns of {file} that are not used: {names}", file=file, names=listed)
 
 
 def _plain(name: str) -> str:
@@ -175,7 +201,7 @@ def _turns(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
     name = _named(by_name, TURNS)
     if not name or turns_of(_first(rows, name)) is None and _plain(name) not in TURNS[:2]:
         return None
-    return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, ("tools", "functions")))
+    return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, TOOLS))
 
 
 def _preference(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
@@ -213,15 +239,18 @@ def _likely_pair(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | Non
 
 def _with_rest(shape: Shape, rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape:
     """The shape with what else belongs to an example: system prompt, context, earlier turns."""
-    context = _named(by_name, CONTEXTS, shape.question, shape.answer)
-    if context and isinstance(_first(rows, context), (list, dict)):
-        context = ""
+    context = _context(rows, by_name, shape.question, shape.answer)
     notes: tuple[Message, ...] = ()
     if context and _plain(context) not in ("input", "입력"):
         notes = (say("The column {context} is put below the question.", context=context),)
     history = by_name.get("history", "")
     parts = (shape.kind, shape.question, shape.answer, context, _named(by_name, SYSTEMS, shape.question), history)
-    return Shape(*parts, tools=_named(by_name, ("tools",)), is_certain=shape.is_certain, notes=notes)
+    return Shape(*parts, tools=_named(by_name, TOOLS), is_certain=shape.is_certain, notes=notes)
+
+
+def _context(rows: Sequence[Row], by_name: Mapping[str, str], *others: str) -> str:
+    context = _named(by_name, CONTEXTS, *others)
+    return "" if context and isinstance(_first(rows, context), (list, dict)) else context
 
 
 def _text(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:

@@ -76,10 +76,17 @@ class ShelfWriter:
 
 
 def written_line(conversation: Conversation) -> bytes:
-    turns = [[t.role, t.content, t.reasoning, t.tool_calls, t.name] for t in conversation.turns]
+    turns = [_fields(turn) for turn in conversation.turns]
     rest = [conversation.file, conversation.line, conversation.terms, conversation.lang, conversation.tools]
     changes = [change.to_json() for change in conversation.changes]
     return json.dumps([turns, *rest, changes], ensure_ascii=False).encode() + b"\n"
+
+
+def _fields(turn: Turn) -> list[Any]:
+    """Its values in order; the rest of them has its defaults."""
+    if turn.is_trained and not (turn.reasoning or turn.tool_calls or turn.name or turn.call_id):
+        return [turn.role, turn.content]
+    return [turn.role, turn.content, turn.reasoning, turn.tool_calls, turn.name, turn.call_id, turn.is_trained]
 
 
 def read_line(line: bytes) -> Conversation:

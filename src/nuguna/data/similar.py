@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from .conversation import TEXT, Conversation
@@ -23,6 +25,8 @@ _LIGHT = frozenset(  # words that do not change what is asked
     " 무엇 뭐 뭔 좀 제발 알려 알려주세요 설명해 설명해주세요 대해 대하여 대해서".split()
 )
 _EDGE = 5  # characters at each end by which questions are looked up: one slip can be at one end only
+_MOST_SHARED = 0.65  # share of two questions' words, by weight, from which on they ask the same
+_LEAST_WORDS = 4  # of shorter questions one word is much
 _LEAST_CHARS = 12  # of shorter questions one letter is much
 
 
@@ -48,8 +52,20 @@ def question_key(conversation: Conversation) -> int:
     question = _one_form(question_of(conversation))
     if conversation.turns[0].role == TEXT:
         return _key(_NO_WORD.sub("", question) or question)
-    words = set(map(_stem, _WORDS.findall(question))) - _LIGHT
-    return _key(" ".join(sorted(words)) or question)
+    return _key(" ".join(sorted(_stems(question))) or question)
+
+
+def beginnings(conversation: Conversation) -> Iterator[Conversation]:
+    """What is said up to each answer that is learned; the last one is the conversation itself."""
+    for i, turn in enumerate(conversation.turns[:-1], 1):
+        if turn.role == "assistant" and turn.is_trained:
+            yield replace(conversation, turns=conversation.turns[:i])
+    yield conversation
+
+
+def _stems(text: str) -> frozenset[str]:
+    """The words that say something, without case and particles."""
+    return frozenset(map(_stem, _WORDS.findall(text))) - _LIGHT
 
 
 @lru_cache(maxsize=2**16)
@@ -61,7 +77,9 @@ def content_key(conversation: Conversation) -> int:
     """64 bits of all that is said."""
     parts = [conversation.tools, *conversation.terms]
     for turn in conversation.turns:
-        parts += (turn.role, turn.content, turn.reasoning, turn.tool_calls, turn.name)
+        parts += (turn.role, turn.content, turn.reasoning, turn.tool_calls, turn.name, turn.call_id)
+        if not turn.is_trained:
+            parts.append("read")
     return _key("\0".join(parts))  # no text holds this character
 
 
@@ -70,19 +88,57 @@ def _key(text: str) -> int:
 
 
 class Alike:
-    """Finds questions that differ by one letter at most from one of those it was given; a digit is never a slip."""
+    """Finds questions nearly the same as one of those it was given: but for one letter, or in most of their words.
 
-    def __init__(self, questions: Sequence[str]) -> None:
+    Words count the more the rarer they are in the data; a digit is never a slip, and another number is another question.
+    """
+
+    def __init__(self, questions: Sequence[str], others: Sequence[str] = ()) -> None:
+        """`others` are questions of the same data, by which is judged how rare a word is."""
         self._places: defaultdict[str, set[str]] = defaultdict(set)
         for question in map(normalised, questions):
             if len(question) >= _LEAST_CHARS:
                 for edge in _edges(question):
                     self._places[edge].add(question)
+        stems = [_stems(_one_form(question)) for question in questions]
+        counts = Counter(stem for group in (*stems, *(_stems(_one_form(other)) for other in others)) for stem in group)
+        self._num = len(questions) + len(others) + 1
+        self._counts = counts
+        self._by_stem: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+        for group in dict.fromkeys(stems):
+            if len(group) >= _LEAST_WORDS:
+                for stem in self._telling(group):
+                    self._by_stem[stem].append(group)
 
     def finds(self, question: str) -> bool:
         """Whether it is nearly one of them."""
         text = normalised(question)
-        return any(_one_slip(text, other) for edge in _edges(text) for other in self._places.get(edge, ()))
+        if any(_one_slip(text, other) for edge in _edges(text) for other in self._places.get(edge, ())):
+            return True
+        stems = _stems(_one_form(question))
+        return any(self._share(stems, group) >= _MOST_SHARED for stem in stems for group in self._by_stem.get(stem, ()))
+
+    def _weight(self, stem: str) -> float:
+        return math.log(self._num / (1 + self._counts.get(stem, 0))) + 1.0
+
+    def _telling(self, group: frozenset[str]) -> list[str]:
+        """The heaviest words, of which a question with so many words in common has at least one."""
+        ordered = sorted(group, key=self._weight, reverse=True)
+        room = (1 - _MOST_SHARED) * sum(map(self._weight, group))
+        chosen: list[str] = []
+        for stem in ordered:
+            chosen.append(stem)
+            room -= self._weight(stem)
+            if room < 0:
+                break
+        return chosen
+
+    def _share(self, a: frozenset[str], b: frozenset[str]) -> float:
+        """Weight of the common words over that of all; 0 where numbers differ."""
+        if any(char.isdigit() for stem in a ^ b for char in stem):
+            return 0.0
+        common = sum(map(self._weight, a & b))
+        return common / (common + sum(map(self._weight, a ^ b)))
 
 
 def _edges(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import io
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from .text import ESCAPED, compression, damaged, whole
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_FIELD_CHARS = 10_000_000  # a CSV field longer than this is a missing quote, not a text
+MOST_NAME_CHARS = 60
+_SENTENCE = re.compile(r"\S\s+\S.*(?:[.?!。…]|[가-힣](?:다|요|죠|까))[\"')”’]*$", re.DOTALL)
 MOST_LINES = 5_000  # of one row; more is a missing quote too
 _SAID = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?$", re.IGNORECASE)  # how Excel names the delimiter in a first line
 
@@ -29,6 +32,7 @@ class Dialect:
     quote: str = '"'  # "": signs of quotation are part of the text
     escape: str = ""  # "\\": a quote within quotes stands behind a backslash, not twice
     has_blank: bool = False  # after each delimiter
+    has_header: bool = True  # False: the first line is a row, and the columns have no names
 
     def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """Rows of columns. Raises `csv.Error` for quotes that are not closed, or not where they may be."""
@@ -46,10 +50,21 @@ class Dialect:
 
 def find_dialect(start: str, suffix: str) -> Dialect:
     """How columns are written, from the first lines: the way that splits most of them into equally many parts."""
-    if said := _SAID.match(start.partition("\n")[0]):
-        return _best(start.partition("\n")[2], said[1])
-    order = ("\t", *DELIMITERS) if suffix == ".tsv" else DELIMITERS
-    return _best(start, *dict.fromkeys(order))
+    said = _SAID.match(start.partition("\n")[0])
+    body = start.partition("\n")[2] if said else start
+    order = (said[1],) if said else ("\t", *DELIMITERS) if suffix == ".tsv" else DELIMITERS
+    way = _best(body, *dict.fromkeys(order))
+    with suppress(csv.Error, StopIteration):
+        return replace(way, has_header=not is_example(next(way.reader(body.lstrip().splitlines(keepends=True)))))
+    return way
+
+
+def is_example(fields: list[str]) -> bool:
+    """Whether a first line is a row rather than names of columns: all of it are sentences and numbers."""
+    filled = [field.strip() for field in fields if field.strip()]
+    sentences = [field for field in filled if _SENTENCE.search(field) or (len(field) > MOST_NAME_CHARS and " " in field)]
+    numbers = [field for field in filled if field.isdecimal() and field not in sentences]
+    return len(filled) > 1 and bool(sentences) and len(sentences) + len(numbers) == len(filled)
 
 
 def _best(start: str, *delimiters: str) -> Dialect:
@@ -113,8 +128,9 @@ def parse_delimited(lines: Iterable[str], file: str, way: Dialect) -> Iterator[R
         if not any(field.strip() for field in fields):
             continue
         if not header:
-            header = _named(fields)
-            continue
+            header = _named(fields if way.has_header else [""] * len(fields))
+            if way.has_header:
+                continue
         row = _row(header, fields, way.delimiter, file, feed.first)
         if isinstance(row, BadRow) and (unclosed := _open_quote(feed.held[0], way)):
             row = replace(row, problem=unclosed, fix=say("Check the quotes around this row."))
@@ -230,8 +246,8 @@ def first_filled_sheet(path: Path) -> tuple[str, list[list[Any]], tuple[Message,
     return *filled[0], notes
 
 
-def parse_cells(cells: list[list[Any]], file: str) -> Iterator[Row | BadRow]:
-    """Rows of a sheet; the first that is not empty names the columns."""
+def parse_cells(cells: list[list[Any]], file: str, *, has_header: bool = True) -> Iterator[Row | BadRow]:
+    """Rows of a sheet; the first that is not empty names the columns, if it `has_header`."""
     header: list[str] = []
     for number, row in enumerate(cells, 1):
         fields = [_cell(value) for value in row]
@@ -240,8 +256,9 @@ def parse_cells(cells: list[list[Any]], file: str) -> Iterator[Row | BadRow]:
         if not header:
             while fields and not fields[-1]:
                 fields.pop()
-            header = _named(fields)
-            continue
+            header = _named(fields if has_header else [""] * len(fields))
+            if has_header:
+                continue
         while len(fields) > len(header) and not fields[-1]:
             fields.pop()
         yield _row(header, fields + [""] * (len(header) - len(fields)), ",", file, number)

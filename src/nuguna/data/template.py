@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,9 @@ from .conversation import Turn
 # DialoGPT was trained (arXiv:1911.00536, section 3.1). It is saved beside the adapter and used by everything that comes later.
 DEFAULT_TEMPLATE = "{% for message in messages %}{{ message['content'] + eos_token }}{% endfor %}"
 _THINKING = re.compile(r"\{%-? set enable_thinking = (true|false) -?%\}")
+_NOW = re.compile(r"""strftime_now\(\s*(["'])([^"']+)\1\s*\)""")
+_DATE = datetime(2024, 7, 26)
+_DATE_MARK = "{#- the date is fixed -#}"
 _PROBE = "nuguna-probe"
 
 
@@ -38,6 +42,19 @@ def with_thinking(template: str, is_on: bool) -> str:
 def is_thinking_fixed(template: str) -> bool:
     """Whether `with_thinking` made it."""
     return _THINKING.match(template) is not None
+
+
+def with_fixed_date(template: str) -> str:
+    """The template with one date for all days where it writes the present one (Llama 3, SmolLM3): else a question asked tomorrow
+    would begin with other tokens than were trained. It is the date that Llama's own templates write where they know no present.
+    """
+    fixed = _NOW.sub(lambda call: f"{call[1]}{_DATE.strftime(call[2])}{call[1]}", template)
+    return template if fixed == template else f"{_DATE_MARK}{fixed}"
+
+
+def is_date_fixed(template: str) -> bool:
+    """Whether `with_fixed_date` changed it."""
+    return _DATE_MARK in template
 
 
 def fitting_turns(tokenizer: Any, turns: Sequence[Turn]) -> tuple[Turn, ...]:

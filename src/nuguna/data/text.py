@@ -84,9 +84,14 @@ class TextFile:
         return text.replace("\r", "\n") if self.newline == "\r" else text
 
     def start(self, num_lines: int = 50) -> str:
-        """The first lines."""
-        lines = self.lines()
-        return "".join(line for line, _ in zip(lines, range(num_lines), strict=False))
+        """The first lines, or fewer if they are very long."""
+        found, size = [], 0
+        for line in self.lines():
+            found.append(line)
+            size += len(line)
+            if len(found) == num_lines or size > CHUNK_BYTES:
+                break
+        return "".join(found)
 
     def notes(self) -> list[Message]:
         """What was assumed or mended, in sentences."""

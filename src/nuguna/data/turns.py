@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ..message import Message, say
 from .conversation import ROLES, TEXT, Conversation, Turn
-from .json_rows import load_json
+from .json_list import load_json
 from .rows import NO_TEXT, BadRow, Row, kind_of, shown
 from .shape import CONTENT_KEYS, ROLE_KEYS, Shape, turns_of
 from .templated import parse_turns
@@ -180,14 +181,27 @@ def _turn(turn: Mapping[str, Any], column: str) -> Turn:
         raise _Unusable(problem, say("Use the roles {roles}.", roles=", ".join(ROLES)), column, turn)
     content = _content(next((turn[key] for key in CONTENT_KEYS if key in turn), None), role, column)
     calls = _as_json(turn.get("tool_calls"), "tool_calls")
+    if not calls and isinstance(turn.get("function_call"), dict):  # OpenAI's older way
+        calls = _as_json([{"type": "function", "function": turn["function_call"]}], "function_call")
     if turn.get("from") in _CALLS:
         content, calls = "", _as_json([_call(content, column)], "tool_calls")
     if not content and not calls:
         raise _Unusable(say("a turn of the {role} is empty", role=role), say("Fill it in or delete the row."), column, turn)
     reasoning = next((turn[key] for key in ("reasoning_content", "reasoning", "thinking") if isinstance(turn.get(key), str)), "")
     if role == "assistant" and not reasoning:
-        return _assistant(content, calls)
-    return Turn(role, content, reasoning.strip(), calls, name if isinstance(name := turn.get("name"), str) else "")
+        made = _assistant(content, calls)
+    else:
+        made = Turn(role, content, reasoning.strip(), calls, _word(turn, "name"), _word(turn, "tool_call_id"))
+    return replace(made, is_trained=False) if role == "assistant" and _is_only_read(turn) else made
+
+
+def _word(turn: Mapping[str, Any], key: str) -> str:
+    return value if isinstance(value := turn.get(key), str) else ""
+
+
+def _is_only_read(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn says of itself that it is not to be learned: OpenAI's weight, ms-swift's loss, Axolotl's train(ing)."""
+    return any(turn.get(key) in (0, False) for key in ("weight", "loss", "train", "training") if turn.get(key) is not None)
 
 
 def _assistant(content: str, calls: str = "") -> Turn:
@@ -238,7 +252,13 @@ def _as_json(value: Any, column: str) -> str:
         return ""
     if not isinstance(value, list):
         raise _Unusable(say("{column} is not a list", column=column), say("Write it as a JSON list."), column, value)
-    return json.dumps([_with_arguments(item) for item in value], ensure_ascii=False, default=str)
+    return json.dumps([_with_arguments(_function(item)) for item in value], ensure_ascii=False, default=str)
+
+
+def _function(item: Any) -> Any:
+    """A function or call as the hub's libraries write it, with a word before it on what it is."""
+    is_bare = isinstance(item, dict) and isinstance(item.get("name"), str) and "function" not in item and "type" not in item
+    return {"type": "function", "function": item} if is_bare else item
 
 
 def _with_arguments(item: Any) -> Any:
@@ -267,15 +287,38 @@ def _in_order(turns: list[Turn], changes: list[Message]) -> list[Turn]:
             made[-1] = Turn("user", f"{last.content}\n\n{turn.content}")
             changes.append(say("questions in a row were joined"))
         elif last is not None and turn.role == last.role == "assistant" and not (turn.tool_calls or last.tool_calls):
-            made[-1] = Turn("assistant", f"{last.content}\n\n{turn.content}", last.reasoning or turn.reasoning)
+            is_trained = last.is_trained and turn.is_trained
+            thought = last.reasoning or turn.reasoning
+            made[-1] = Turn("assistant", f"{last.content}\n\n{turn.content}", thought, is_trained=is_trained)
             changes.append(say("answers in a row were joined"))
         else:
             made.append(turn)
-    while made and made[-1].role != "assistant":  # a question without an answer teaches nothing
-        made.pop()
-        if made and made[-1].role == "assistant":
-            changes.append(say("the end without an answer was left out"))
+    _end_with_answer(made, changes)
     if not made or "user" not in [turn.role for turn in made]:
         fix = say("Add a user turn and an assistant turn.")
         raise _Unusable(say("there is no question with an answer"), fix, value=turns[0].content if turns else "")
-    return made
+    return _with_names(made)
+
+
+def _end_with_answer(turns: list[Turn], changes: list[Message]) -> None:
+    """Leave out what stands behind the last answer that is learned: it teaches nothing."""
+    answers = [i for i, turn in enumerate(turns) if turn.role == "assistant"]
+    learned = [i for i in answers if turns[i].is_trained]
+    if answers and not learned:
+        raise _Unusable(say("no answer is to be learned"), say("Nothing is wrong: it is not trained."), is_unwanted=True)
+    end = learned[-1] + 1 if learned else 0
+    if 0 < end < len(turns):
+        changes.append(say("the end without an answer was left out"))
+    del turns[end:]
+
+
+def _with_names(turns: list[Turn]) -> list[Turn]:
+    """Results of functions with the function's name, where they only name the call: some templates want one, some the other."""
+    if not any(turn.call_id and not turn.name for turn in turns):
+        return turns
+    calls = [call for turn in turns if turn.tool_calls for call in json.loads(turn.tool_calls)]
+    names: dict[object, str] = {}
+    for call in calls:
+        if isinstance(call, dict) and isinstance(call.get("function"), dict):
+            names[str(call.get("id"))] = str(call["function"].get("name", ""))
+    return [replace(turn, name=names.get(turn.call_id, "")) if turn.call_id and not turn.name else turn for turn in turns]

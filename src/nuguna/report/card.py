@@ -75,7 +75,7 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "has_unseen": report.unseen is not None,
         "samples": report.samples[:5],
         "checks": [describe_check(check, t) for check in report.checks],
-        "snippet": _snippet(base, name, t),
+        "snippet": _snippet(base, name, report.system, t),
         "licence": say("The base model's licence is {licence}. Its terms apply to this adapter too.", licence=licence),
         "limits": [t(text) for text in [*limits(report), _DECISIONS]],
     }
@@ -104,9 +104,10 @@ def _front_matter(base: str | None, licence: str, languages: Sequence[str]) -> M
     return Markup("\n".join([*lines, "---"]))
 
 
-def _snippet(base: str, name: str, t: Translate) -> Markup:
+def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
     """Python that uses the adapter with transformers and peft alone (the demo model lies in this package)."""
     demo = base == DEMO
+    first = f'{{"role": "system", "content": {_quoted(system)}}}, ' if system else ""
     lines = ["import torch", "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer"]
     lines += ["from nuguna.catalog import DEMO_FOLDER"] if demo else []
     return Markup(
@@ -119,7 +120,7 @@ def _snippet(base: str, name: str, t: Translate) -> Markup:
                 "tokenizer = AutoTokenizer.from_pretrained(adapter)",
                 "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()",
                 "",
-                f'messages = [{{"role": "user", "content": {_quoted(t(say("your question")))}}}]',
+                f'messages = [{first}{{"role": "user", "content": {_quoted(t(say("your question")))}}}]',
                 "inputs = tokenizer.apply_chat_template(",
                 '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True',
                 ")",

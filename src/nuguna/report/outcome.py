@@ -54,6 +54,7 @@ class Report:
     train: Training
     checks: tuple[Check, ...]
     samples: tuple[Sample, ...]
+    system: str = ""  # a system prompt that stood in every conversation
 
     def to_json(self) -> dict[str, Any]:
         """The document of report.json. A metric that is not a finite number is null, since JSON has no such numbers."""
@@ -74,6 +75,7 @@ class Report:
             },
             "checks": [check.to_json() for check in self.checks],
             "unseen": unseen,
+            "system_prompt": self.system,
             "samples": [asdict(sample) for sample in self.samples],
         }
 

@@ -175,10 +175,13 @@ def _verdict(found: Diagnosis, screen: Screen, request: Request) -> None:
 def show_mended(mended: Mended, screen: Screen) -> None:
     """What `--fix` wrote."""
     rows, changes = f"{mended.num_rows:,}", f"{mended.num_changes:,}"
-    places = {"path": mended.path, "list": mended.changes_path}
+    places = {"path": ", ".join(map(str, mended.paths)), "list": mended.changes_path}
     written = say(
         "Written: {path} with {rows} rows; {changes} changes are listed in {list}", rows=rows, changes=changes, **places
     )
     screen.line(f"{screen.mark('✓', 'ok')} {screen.t(written)}", style="bold green")
-    command = f"DATASET={shlex.quote(str(mended.path))} ./run.sh"
-    screen.line("  " + screen.t(say("Train on it: {command}", command=command)))
+    if len(mended.paths) > 1:
+        advice = say("Train on all of them: put them into a folder of their own, and type DATASET=FOLDER ./run.sh")
+    else:
+        advice = say("Train on it: {command}", command=f"DATASET={shlex.quote(str(mended.paths[0]))} ./run.sh")
+    screen.line("  " + screen.t(advice))

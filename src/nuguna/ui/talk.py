@@ -13,10 +13,10 @@ from ..message import say
 from .screen import Screen
 
 
-def talk(folder: Path, use_base: bool, screen: Screen) -> None:
+def talk(folder: Path, use_base: bool, system: str | None, screen: Screen) -> None:
     """Ask, answer, until /exit or the end of input. Ctrl-C stops an answer, and at the prompt leaves."""
     screen.line(screen.t(say("Loading the model …")))
-    session = open_session(folder, use_base=use_base)
+    session = open_session(folder, use_base=use_base, system=system)
     screen.line(screen.t(say("Ask away. /reset forgets the conversation, /exit leaves, Ctrl-C stops an answer.")))
     while True:
         try:
