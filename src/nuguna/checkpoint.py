@@ -32,6 +32,7 @@ class Progress:
     step: int
     tokens: int
     seconds: float
+    limits: dict[str, int] | None = None  # what memory allows, where less than was planned
 
 
 def plan_mark(settings: dict[str, Any]) -> str:
@@ -93,7 +94,7 @@ def load_checkpoint(checkpoint: Path, parameters: dict[str, torch.nn.Parameter],
             state["step"] = tensors[f"{name}|step"]
             optimizer.state[parameter] = state
     state = read_json(checkpoint / _STATE)
-    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"])
+    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"], limits=state.get("limits"))
 
 
 def drop_checkpoints(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from .data.conversation import Turn
 from .data.encode import encode_prompt
+from .message import say
+from .shortage import attempt, no_memory
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ def answer(
     batch_size: int = 16,
     on_text: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    on_less: Callable[[int], None] = lambda size: None,
 ) -> list[Answer]:
     """Answer each conversation, greedily, so that the same question gets the same answer.
 
     `tools` are the functions that each may call, as JSON. `on_text` (one conversation only) receives the text as it grows;
-    `stop` is asked after each token.
+    `stop` is asked after each token. Where memory runs out, fewer are answered at once, and `on_less` is told how many. Raises
+    `OutOfMemoryError` when not even one can be.
     """
     allowed = tools or [""] * len(conversations)
     context = getattr(model.config, "max_position_embeddings", None)
@@ -86,11 +91,18 @@ def answer(
     was_training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        while len(answers) < len(order):
+            chosen = order[len(answers) : len(answers) + batch_size]
             streamer = _Streamer(tokenizer, on_text) if on_text and len(prompts) == 1 else None
-            made = _answer_batch(model, tokenizer, [prompts[i] for i in chosen], end_ids, max_new_tokens, streamer, stop)
-            answers.update(zip(chosen, made, strict=True))
+            asked = [prompts[i] for i in chosen]
+            made = attempt(partial(_answer_batch, model, tokenizer, asked, end_ids, max_new_tokens, streamer, stop))
+            if made is not None:
+                answers.update(zip(chosen, made, strict=True))
+            elif len(chosen) == 1:
+                raise no_memory(say("There is not enough memory to answer this question."))
+            else:
+                batch_size = len(chosen) // 2
+                on_less(batch_size)
     finally:
         model.train(was_training)
     return [answers[i] for i in range(len(prompts))]

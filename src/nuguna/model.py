@@ -17,6 +17,8 @@ from transformers.pytorch_utils import Conv1D
 from .data.encode import end_token_ids
 from .engine.adapter import block_linear_names
 from .engine.linear import LoraLinear
+from .engine.quantized import keep_layout, problem
+from .engine.training import switch_checkpointing
 from .errors import EnvironmentFault, ModelError
 from .message import say
 from .tokenizer import load_tokenizer
@@ -41,6 +43,7 @@ def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "non
     model = _from_pretrained(folder, options)
     if quantization == "none":
         model = model.to(device)
+    keep_layout(model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     vocabulary = model.get_input_embeddings().weight.shape[0]
@@ -80,17 +83,24 @@ def _without_dropout(config: Any) -> None:
                 setattr(part, name, 0.0)
 
 
-def _quantization_config(quantization: str, dtype: str) -> Any:
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError as error:
-        raise EnvironmentFault(
-            say("4-bit and 8-bit models need the package bitsandbytes, which is not installed."),
-            fix=say("Install it (.venv/bin/pip install bitsandbytes) or go without: QUANTIZATION=none ./run.sh"),
-        ) from error
+def require_quantization(kind: str, device: str) -> None:
+    """Raise `EnvironmentFault` where weights of this kind cannot be used; found out by trying, before anything is downloaded."""
+    if kind == "none" or (why := problem(kind, device)) is None:
+        return
+    raise EnvironmentFault(
+        say("Weights of {kind} cannot be used on this machine.", kind=kind),
+        seen=why,
+        fix=say(
+            "Install or renew the package (.venv/bin/pip install -U bitsandbytes), go without it (QUANTIZATION=none ./run.sh), or"
+            " take a smaller model."
+        ),
+    )
+
+
+def _quantization_config(kind: str, dtype: str) -> Any:
     from transformers import BitsAndBytesConfig
 
-    if quantization == "8bit":
+    if kind == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=getattr(torch, dtype)
@@ -107,12 +117,11 @@ def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float,
         r=lora_r, lora_alpha=lora_alpha, lora_dropout=0.0, bias="none", target_modules=_shortest(names), task_type="CAUSAL_LM"
     )
     config.fan_in_fan_out = _uses_conv1d(base, names)
-    if not getattr(base, "is_quantized", False):
-        # peft's way to bring one's own layer; it is not saved
-        config._register_custom_module({nn.Linear: LoraLinear, Conv1D: partial(LoraLinear, is_target_conv_1d_layer=True)})
+    # peft's way to bring one's own layer, for quantized ones too; it is not saved
+    config._register_custom_module({nn.Linear: LoraLinear, Conv1D: partial(LoraLinear, is_target_conv_1d_layer=True)})
     torch.manual_seed(seed)
     if gradient_checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        switch_checkpointing(base, is_on=True)
         base.enable_input_require_grads()
     model = get_peft_model(base, config, autocast_adapter_dtype=True)
     model.peft_config["default"].base_model_name_or_path = base_name

@@ -74,7 +74,9 @@ def run(
 
     tell(Stage(say("Training")))
     tuned = attach(loaded, base, plan)
-    trained, losses = train_adapter(tuned, parts, plan, folder, mark, tell)
+    trained, losses = train_adapter(
+        tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
+    )
 
     tell(Stage(say("Measuring the trained model on the same questions")))
     save(tuned, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .checks import (
     check_reload,
     probe_logits,
 )
+from .data.batch import micro_batch_tokens
 from .data.cache import Chosen, choose_or_recall
 from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs
 from .data.conversation import Conversation, Turn
@@ -28,6 +29,7 @@ from .data.dataset import Dataset, describe, fingerprint
 from .data.encode import Encoded
 from .data.template import is_date_fixed, with_thinking
 from .engine.forward import Shortcuts, find_shortcuts
+from .engine.loss import CHUNK_BYTES
 from .errors import DataError, SettingError
 from .evaluate import Measured, measure, stop_chance
 from .events import Downloading, Note, Stepped, Tell
@@ -35,9 +37,19 @@ from .hardware import Hardware
 from .hardware_probe import memory_in_use
 from .hub import candidates, fetch, free_cache_bytes
 from .intake import write_bad_rows
+from .limits import Limits
 from .message import Message, say
-from .model import Loaded, attach_adapter, base_fingerprint, load_base, release, reload_adapter, save_adapter
-from .plan import Plan, make_plan
+from .model import (
+    Loaded,
+    attach_adapter,
+    base_fingerprint,
+    load_base,
+    release,
+    reload_adapter,
+    require_quantization,
+    save_adapter,
+)
+from .plan import Choice, Plan, make_plan
 from .report.outcome import Report, Sample
 from .runfolder import BAD_ROWS, METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
 from .settings import Request
@@ -113,6 +125,7 @@ def _what_matters(plan: Plan) -> dict[str, Any]:
 
 def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
     """The base model's folder, downloaded if need be, and the model loaded from it."""
+    require_quantization(plan.quantization.value, plan.device.value)
     if base.folder is None:
         tell(Note(say("{model} is downloaded once: {size}.", model=base.id, size=format_bytes(base.download_bytes))))
     place = fetch(base, free_disk_bytes=free_cache_bytes(), on_progress=lambda done, total: tell(Downloading(done, total)))
@@ -199,12 +212,23 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
     """Loss and answers on the held-out parts."""
     size = plan.micro_batch_size.value
 
+    def on_less(count: int) -> None:
+        tell(Note(say("Memory was short while measuring: it goes on with less at once, and the numbers stay the same.")))
+
     def one(conversations: tuple[Conversation, ...], encoded: tuple[Encoded, ...], num_answers: int) -> Measured:
-        return measure(loaded, conversations, encoded, num_answers=num_answers, batch_size=size, shortcuts=parts.shortcuts)
+        return measure(
+            loaded,
+            conversations,
+            encoded,
+            num_answers=num_answers,
+            batch_size=size,
+            shortcuts=parts.shortcuts,
+            on_less=on_less,
+        )
 
     main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
     unseen = one(parts.unseen, parts.unseen_encoded, UNSEEN_ANSWERS) if parts.unseen else None
-    return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, parts.shortcuts))
+    return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, parts.shortcuts, on_less))
 
 
 def unseen_metrics(before: MeasuredAll, after: MeasuredAll) -> dict[str, dict[str, float]] | None:
@@ -229,9 +253,12 @@ def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
 
 
 def train_adapter(
-    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell
+    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell, on_less: Callable[[Plan], None]
 ) -> tuple[Trained, list[tuple[int, float]]]:
-    """Train, with one line a step in metrics.jsonl. Returns the totals and the loss curve."""
+    """Train, with one line a step in metrics.jsonl. Returns the totals and the loss curve.
+
+    Where memory is short, `on_less` receives the plan with what it allows.
+    """
     recipe = Recipe(
         max_steps=plan.max_steps.value,
         batch_size=plan.batch_size.value,
@@ -256,6 +283,10 @@ def train_adapter(
             file.write(json.dumps(line) + "\n")
         tell(Stepped(step))
 
+    def on_shortage(limits: Limits, step: int) -> None:
+        tell(Note(_less(limits, step)))
+        on_less(_with_limits(plan, limits, micro_batch_tokens(parts.train, 1), step))
+
     if not find_checkpoint(folder, mark):
         path.unlink(missing_ok=True)
     trained = train(
@@ -269,12 +300,32 @@ def train_adapter(
         on_resume=on_resume,
         on_stopping=lambda: tell(Note(say("This step is finished first, then it stops. Ctrl-C once more stops at once."))),
         memory_bytes=lambda: memory_in_use(plan.device.value),
+        on_shortage=on_shortage,
     )
     for text in path.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         if line["loss"] is not None:
             losses.append((line["step"], line["loss"]))
     return trained, losses
+
+
+def _less(limits: Limits, step: int) -> Message:
+    if limits.chunk_bytes < CHUNK_BYTES:
+        how = say("with fewer logits at once")
+    elif limits.checkpointing:
+        how = say("computing activations twice")
+    else:
+        how = say("with {count} tokens at once", count=f"{limits.most_tokens:,}")
+    return say("Memory ran out at step {step}; the step is done again {how}. The result stays the same.", step=step, how=how)
+
+
+def _with_limits(plan: Plan, limits: Limits, longest: int, step: int) -> Plan:
+    """The plan with what memory turned out to allow; `longest`: tokens of the longest example."""
+    reason = say("memory ran out at step {step} with more; the result stays the same", step=step)
+    micro = Choice(max(1, limits.most_tokens // longest), reason, "hardware")
+    if not limits.checkpointing:
+        return replace(plan, micro_batch_size=micro)
+    return replace(plan, micro_batch_size=micro, gradient_checkpointing=Choice(True, reason, "hardware"))
 
 
 def _keep_lines(path: Path, last_step: int) -> None:

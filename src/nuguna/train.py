@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from .engine.forward import Shortcuts
 from .engine.loss import loss_sum
 from .engine.training import training_form
 from .errors import DivergedError, Interrupted
+from .limits import Limits
 from .message import say
+from .shortage import attempt, no_memory, watched
 
 MOST_BAD_STEPS = 3  # non-finite steps in a row before the run ends
 # float16 has no number below 6e-8, where many gradients of a mean over hundreds of tokens lie. Times 1,024 they are about as
@@ -95,44 +97,122 @@ def train(
     on_resume: Callable[[int], None],
     on_stopping: Callable[[], None],
     memory_bytes: Callable[[], int],
+    on_shortage: Callable[[Limits, int], None] = lambda limits, step: None,
 ) -> Trained:
     """Train the adapter in place. Goes on from this plan's newest checkpoint in `folder`, if there is one.
 
     The loss of an optimizer step is the sum over its trained tokens divided by their number, whatever the micro-batch size.
-    Raises `DivergedError` after three non-finite steps in a row. Ctrl-C and SIGTERM call `on_stopping`, let the step end, leave a
+    When memory runs out, the step is done again in smaller micro-batches, which changes speed and nothing else: `on_shortage` is
+    told the new limits and the step. Raises `OutOfMemoryError` when nothing smaller is left, and `DivergedError` after three
+    non-finite steps in a row. Ctrl-C and SIGTERM call `on_stopping`, let the step end, leave a
     checkpoint and raise `Interrupted`; a second one ends at once, with the last checkpoint that was written.
     """
-    accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
-    parameters = adapter_parameters(model)
-    optimizer = _make_optimizer(parameters, recipe)
-    progress = _resume(folder, mark, parameters, optimizer, on_resume)
-    for parameter in parameters.values():
+    loop = _Loop(model, examples, recipe, shortcuts, folder, mark, _Watch(recipe, on_step, memory_bytes))
+    if loop.progress.step:
+        on_resume(loop.progress.step)
+    for parameter in loop.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     model.train()
-    most_tokens = micro_batch_tokens(examples, recipe.micro_batch_size)
-    watch = _Watch(recipe, on_step, memory_bytes)
-    # An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that it never runs dry.
-    num_ahead = NUM_AHEAD[accelerator.device.type]
-    with _stop_requests(on_stopping) as is_stop_asked, training_form(model, shortcuts, most_tokens):
-        while progress.step < recipe.max_steps:
-            began = time.perf_counter()
-            chosen = [examples[i] for i in step_indices(len(examples), recipe.batch_size, recipe.seed, progress.step)]
-            batches = list(micro_batches(chosen, most_tokens, accelerator.device, packed=shortcuts.packed))
-            outcome = _optimizer_step(accelerator, model, parameters, optimizer, batches, progress.step, recipe, shortcuts)
-            tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
-            progress = Progress(progress.step + 1, progress.tokens + tokens, progress.seconds + seconds)
-            watch.queue.append(_Queued(progress, outcome, tokens, seconds))
-            is_due = progress.step % recipe.checkpoint_every == 0 and progress.step < recipe.max_steps
-            is_last = progress.step == recipe.max_steps
-            watch.read(0 if is_due or is_last or is_stop_asked() else num_ahead)
-            if (is_due and not watch.bad_in_a_row) or is_stop_asked():
-                _require_finite(parameters)
-                watch.read(0)
-                save_checkpoint(folder, mark, progress, parameters, optimizer)
-            if is_stop_asked():
-                raise _stopped(progress.step, recipe.max_steps)
-    _require_finite(parameters)
-    return Trained(progress.step, progress.tokens, progress.seconds, watch.peak_bytes, watch.skipped, watch.loss)
+    with _stop_requests(on_stopping) as is_stop_asked:
+        while loop.progress.step < recipe.max_steps:
+            loop.run(is_stop_asked)
+            if loop.progress.step < recipe.max_steps:
+                on_shortage(loop.take_less(), loop.progress.step + 1)
+    return loop.finish()
+
+
+class _Loop:
+    """Where the training stands, and the steps that move it on."""
+
+    def __init__(
+        self,
+        model: Any,
+        examples: Sequence[Encoded],
+        recipe: Recipe,
+        shortcuts: Shortcuts,
+        folder: Path,
+        mark: str,
+        watch: _Watch,
+    ) -> None:
+        self.model, self.examples, self.recipe, self.shortcuts = model, examples, recipe, shortcuts
+        self.folder, self.mark, self.watch = folder, mark, watch
+        self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
+        self.parameters = adapter_parameters(model)
+        self.optimizer = _make_optimizer(self.parameters, recipe)
+        checkpoint = find_checkpoint(folder, mark)
+        self.progress = load_checkpoint(checkpoint, self.parameters, self.optimizer) if checkpoint else Progress(0, 0, 0.0)
+        self.longest = micro_batch_tokens(examples, 1)
+        most_tokens = micro_batch_tokens(examples, recipe.micro_batch_size)
+        self.limits = Limits(**self.progress.limits) if self.progress.limits else Limits(most_tokens)
+        # An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that it never runs
+        # dry.
+        self.num_ahead = NUM_AHEAD[self.accelerator.device.type]
+
+    def run(self, is_stop_asked: Callable[[], bool]) -> None:
+        """Step until the training is over, or memory runs out."""
+        with (
+            self.limits.kept(self.model),
+            training_form(self.model, self.shortcuts, self.limits.most_tokens),
+            watched(self.model),
+        ):
+            while self.progress.step < self.recipe.max_steps and self._step(is_stop_asked):
+                pass
+
+    def _step(self, is_stop_asked: Callable[[], bool]) -> bool:
+        """One optimizer step and what follows from it; False when memory ran out, and then nothing has changed."""
+        recipe, began = self.recipe, time.perf_counter()
+        step = self.progress.step
+        chosen = [self.examples[i] for i in step_indices(len(self.examples), recipe.batch_size, recipe.seed, step)]
+        outcome = attempt(lambda: self._compute(chosen, step))
+        if outcome is None:
+            return False
+        tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
+        done = self.progress
+        self.progress = replace(done, step=done.step + 1, tokens=done.tokens + tokens, seconds=done.seconds + seconds)
+        self.watch.queue.append(_Queued(self.progress, outcome, tokens, seconds))
+        is_last = self.progress.step == recipe.max_steps
+        is_due = self.progress.step % recipe.checkpoint_every == 0 and not is_last
+        self.watch.read(0 if is_due or is_last or is_stop_asked() else self.num_ahead)
+        if (is_due and not self.watch.bad_in_a_row) or is_stop_asked():
+            self.keep()
+        if is_stop_asked():
+            raise _stopped(self.progress.step, recipe.max_steps)
+        return True
+
+    def _compute(self, chosen: Sequence[Encoded], step: int) -> _Outcome:
+        device = self.accelerator.device
+        batches = list(micro_batches(chosen, self.limits.most_tokens, device, packed=self.shortcuts.packed))
+        parts = (self.accelerator, self.model, self.parameters, self.optimizer)
+        return _optimizer_step(*parts, batches, step, self.recipe, self.shortcuts, self.limits.chunk_bytes)
+
+    def keep(self) -> None:
+        """Write a checkpoint."""
+        _require_finite(self.parameters)
+        self.watch.read(0)
+        save_checkpoint(self.folder, self.mark, self.progress, self.parameters, self.optimizer)
+
+    def take_less(self) -> Limits:
+        """Forget the half of a step that did not fit, and hold less at once from now on. Raises `OutOfMemoryError`."""
+        self.optimizer.zero_grad(set_to_none=False)
+        self.watch.read(0)
+        less = self.limits.less(self.longest, can_checkpoint=self.model.supports_gradient_checkpointing)
+        if less is None:
+            self.keep()
+            raise no_memory(
+                say("Even one example of {length} tokens does not fit into memory.", length=f"{self.longest:,}"),
+                say(
+                    "Training reached step {step}; it is kept, and the same command goes on from there.", step=self.progress.step
+                ),
+            )
+        self.limits = less
+        self.progress = replace(self.progress, limits=vars(less))
+        return less
+
+    def finish(self) -> Trained:
+        """The whole in numbers."""
+        _require_finite(self.parameters)
+        watch, progress = self.watch, self.progress
+        return Trained(progress.step, progress.tokens, progress.seconds, watch.peak_bytes, watch.skipped, watch.loss)
 
 
 @dataclass(frozen=True)
@@ -177,22 +257,6 @@ class _Watch:
             self.skipped += value is None
             if self.bad_in_a_row >= MOST_BAD_STEPS:
                 raise _diverged(self._recipe, step.progress.step)
-
-
-def _resume(
-    folder: Path,
-    mark: str,
-    parameters: dict[str, torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    on_resume: Callable[[int], None],
-) -> Progress:
-    """Where to go on: after this plan's newest checkpoint, or at the start."""
-    checkpoint = find_checkpoint(folder, mark)
-    if checkpoint is None:
-        return Progress(step=0, tokens=0, seconds=0.0)
-    progress = load_checkpoint(checkpoint, parameters, optimizer)
-    on_resume(progress.step)
-    return progress
 
 
 def _told(progress: Progress, recipe: Recipe, loss: float | None, tokens: int, seconds: float, memory_bytes: int) -> Step:
@@ -254,13 +318,14 @@ def _optimizer_step(
     step: int,
     recipe: Recipe,
     shortcuts: Shortcuts,
+    chunk_bytes: int,
 ) -> _Outcome:
     """One step over all micro-batches. A step that is not finite changes nothing; that is decided where it is computed."""
     num_trained = max(1, sum(len(batch.trained) for batch in batches))
     total = torch.zeros((), device=accelerator.device)
     scale = LOSS_SCALE if next(model.parameters()).dtype == torch.float16 else 1.0
     for batch in batches:
-        loss = loss_sum(model, batch, shortcuts)
+        loss = loss_sum(model, batch, shortcuts, chunk_bytes)
         accelerator.backward(loss * (scale / num_trained))
         total += loss.detach()
     if scale != 1.0:

@@ -21,6 +21,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from transformers.pytorch_utils import Conv1D
 
 from .norm import recipe_of
+from .quantized import Quantized, Weight, dense, is_quantized
 
 
 class LoraLinear(Linear):  # type: ignore[misc]
@@ -40,7 +41,7 @@ class LoraLinear(Linear):  # type: ignore[misc]
         return lora_outputs(x, [self.matrices])[0]
 
     def find_matrices(self) -> Matrices | None:
-        """What a training step computes with; None for whatever goes beyond plain LoRA on an unquantized layer."""
+        """What a training step computes with; None for whatever goes beyond plain LoRA."""
         name = self.active_adapters[0] if len(self.active_adapters) == 1 else ""
         base = self.base_layer
         is_plain = (
@@ -50,19 +51,19 @@ class LoraLinear(Linear):  # type: ignore[misc]
             and not self.merged
             and isinstance(self.lora_dropout[name], nn.Identity)
             and not self.lora_bias[name]
-            and type(base) in (nn.Linear, Conv1D)
+            and (type(base) in (nn.Linear, Conv1D) or is_quantized(base))
             and not base.weight.requires_grad
         )
         if not is_plain:
             return None
-        weight = base.weight.t() if isinstance(base, Conv1D) else base.weight
+        weight: Weight = base.weight.t() if isinstance(base, Conv1D) else Quantized(base) if is_quantized(base) else base.weight
         return Matrices(weight, base.bias, self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name])
 
 
 class Matrices(NamedTuple):
     """weight (outputs, inputs) and bias frozen, a (rank, inputs) and b (outputs, rank) trained, in float32."""
 
-    weight: Tensor
+    weight: Weight
     bias: Tensor | None
     a: Tensor
     b: Tensor
@@ -160,7 +161,7 @@ class Kept:
             self.recipe = replace(self.recipe, x=nothing, inverse=nothing)
 
 
-Frozen = Sequence[tuple[Tensor, "Tensor | None", float]]  # weight, bias and scale of each layer
+Frozen = Sequence[tuple[Weight, "Tensor | None", float]]  # weight, bias and scale of each layer
 
 
 class _LoraProducts(torch.autograd.Function):
@@ -199,7 +200,8 @@ def forward_products(
     outputs = []
     narrows = torch.split(inner, [b.shape[1] for b in ups], dim=1)
     for (weight, bias, scale), up, narrow, y in zip(frozen, ups, narrows, places or [None] * len(ups), strict=True):
-        product = torch.mm(x, weight.t(), out=y) if bias is None else torch.addmm(bias, x, weight.t(), out=y)
+        matrix = dense(weight, x.dtype).t()
+        product = torch.mm(x, matrix, out=y) if bias is None else torch.addmm(bias, x, matrix, out=y)
         outputs.append(product.addmm_(narrow, up.t(), alpha=scale))
     return outputs, inner
 
@@ -230,7 +232,8 @@ def backward_products(
             db *= scale
         dbs.append(db)
         if needs_dx:
-            dx = dy @ weight if dx is None else dx.addmm_(dy, weight)
+            matrix = dense(weight, dy.dtype)
+            dx = dy @ matrix if dx is None else dx.addmm_(dy, matrix)
     if dx is not None:
         dx.addmm_(d_inner, downs)
     # the other way round, (ranks, tokens) times x, takes twice as long (docs/log.md)

@@ -21,32 +21,34 @@ CHUNK_BYTES = 64 * 2**20
 SOFTMAX_BYTES = {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}
 
 
-def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts) -> Tensor:
+def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
     """Sum of the cross-entropies of all trained tokens of a micro-batch, a float32 scalar."""
     output = head(model)
     if not shortcuts.split_head or type(output) is not nn.Linear or output.weight.requires_grad:
         logits, labels = target_logits(model, batch, shortcuts)
         return cross_entropy(logits.float(), labels, reduction="sum")
     hidden, labels = target_hidden(model, batch, shortcuts)
-    return chunked_loss(hidden, output.weight, output.bias, labels)
+    return chunked_loss(hidden, output.weight, output.bias, labels, chunk_bytes)
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
     """Cross-entropy, summed, of the frozen head's logits: hidden (tokens, width), weight (vocabulary, width), labels (tokens,).
 
     The gradient is made in the same pass that makes the logits, and written over them: two matrix products in all, nothing
     computed again, and no more than a chunk of logits in memory (Liger Kernel, arXiv 2410.10989, section 3.2; a frozen head needs
     no third product).
     """
-    return _ChunkedLoss.apply(hidden, weight, bias, labels)  # type: ignore[no-untyped-call, no-any-return]
+    return _ChunkedLoss.apply(hidden, weight, bias, labels, chunk_bytes)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, chunk_bytes: int
+    ) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
         gradient = torch.empty_like(hidden) if needs_gradient else None
-        rows = _rows(CHUNK_BYTES, hidden.dtype.itemsize, hidden, weight)
+        rows = _rows(chunk_bytes, hidden.dtype.itemsize, hidden, weight)
         # used again by every chunk, so that no more than one of each is ever there
         all_logits = torch.empty(rows, weight.shape[0], dtype=hidden.dtype, device=hidden.device)
         at_once = min(rows, _rows(SOFTMAX_BYTES[hidden.device.type], 4, hidden, weight))
@@ -66,9 +68,9 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * d_total.to(gradient.dtype), None, None, None
+        return gradient * d_total.to(gradient.dtype), None, None, None, None
 
 
 def _rows(num_bytes: int, itemsize: int, hidden: Tensor, weight: Tensor) -> int:

@@ -42,6 +42,13 @@ def training_form(model: Any, shortcuts: Shortcuts, most_tokens: int = 0) -> Ite
             yield
 
 
+def switch_checkpointing(model: Any, *, is_on: bool) -> None:
+    """Whether blocks compute their activations again in the backward pass instead of keeping them (arXiv 1604.06174)."""
+    name = f"checkpointing_{'enable' if is_on else 'disable'}"
+    switch = getattr(model, f"activation_{name}", None) or getattr(model, f"gradient_{name}")  # the older name ends with 6.0
+    switch(*([{"use_reentrant": False}] if is_on else []))
+
+
 @torch.no_grad()
 def _probe(model: Any, shortcuts: Shortcuts) -> Tensor:
     """What the head would read for two short documents, at a few places."""
@@ -108,7 +115,7 @@ def _ours_like(module: nn.Module, pool: Pool) -> Callable[[Any], nn.Module] | No
 
 def _agree(module: nn.Module, ours: nn.Module, width: int) -> bool:
     """Compare the outputs for random numbers, those that a training step would compute."""
-    parameter = next(module.parameters())
+    parameter = next(p for p in module.parameters() if p.is_floating_point())  # quantized weights are bytes
     x = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(parameter.device, parameter.dtype)
     with torch.enable_grad():
         expected, found = module(x).detach().float(), ours(x).detach().float()

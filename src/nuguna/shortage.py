@@ -1,0 +1,149 @@
+"""Memory that runs out: seen before the system ends the program, recognised when it happens, freed, and the work cut smaller.
+
+On a CPU nothing fails when memory is short: Linux hands out what it does not have and kills the program later. So what is left is
+read on the way, and an error of our own comes first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import torch
+
+from .engine.adapter import find_blocks
+from .errors import OutOfMemoryError
+from .hardware_probe import Machine, container_memory_left, container_memory_limit, this_machine
+from .message import Message, say
+
+T = TypeVar("T")
+
+EVERY_SECONDS = 0.01  # how often it is read what is left
+SPARE_BYTES = 64 * 2**20  # what has to be left, and a hundredth of all there is
+SPARE_SHARE = 0.01
+# How torch's allocators, its matrix libraries and C++ say it (torch 2.13: c10/core/impl/alloc_cpu.cpp, MPSAllocator.mm, cuBLAS)
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "failed to allocate",
+    "could not allocate",
+    "alloc_failed",
+    "bad_alloc",
+    "cannot allocate memory",
+)
+
+
+class ShortageError(MemoryError):
+    """Little memory is left, and the system would soon end the program."""
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
+
+
+def attempt(work: Callable[[], T]) -> T | None:
+    """What `work` gives; None when memory ran out. Then all that it held is let go."""
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    free()
+    return None
+
+
+def in_smaller_pieces(work: Callable[[int], T], size: int, *, least: int = 1, on_less: Callable[[int], None]) -> T:
+    """What `work` gives for a size, never None; where memory runs out, all is done again for half the size, down to `least`.
+
+    Raises `OutOfMemoryError` when even that does not fit. `work` must change nothing that a second try would find.
+    """
+    while (found := attempt(partial(work, size))) is None:
+        if size <= least:
+            raise no_memory(say("Even the smallest piece of work does not fit into memory."))
+        size = max(least, size // 2)
+        on_less(size)
+    return found
+
+
+def free() -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+    if platform.libc_ver()[0] == "glibc":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@contextmanager
+def watched(model: Any) -> Iterator[None]:
+    """Within, each block of a model on a CPU begins with a look at what is left; too little raises `ShortageError`."""
+    if next(model.parameters()).device.type != "cpu":  # there the allocator itself says it in time
+        yield
+        return
+    watch = _Watch()
+    _, blocks = find_blocks(model)
+    hooks = [block.register_forward_pre_hook(lambda block, given: watch.look()) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Watch:
+    """Looks at what is left, not more often than it can change much."""
+
+    def __init__(self) -> None:
+        self._next_look = 0.0
+        limits = (psutil.virtual_memory().total, container_memory_limit(_machine()))
+        self._spare = SPARE_BYTES + int(SPARE_SHARE * min(limit for limit in limits if limit is not None))
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + EVERY_SECONDS
+        if memory_left() < self._spare:
+            raise ShortageError
+
+
+def memory_left() -> int:
+    """Bytes of RAM that this process may still take, in its container too. Swap does not count: it is slower than waiting."""
+    left = container_memory_left(_machine())
+    available = int(psutil.virtual_memory().available)
+    return available if left is None else min(available, left)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> Machine:
+    return this_machine(Path.cwd())
+
+
+def no_memory(what: Message, seen: Message | None = None) -> OutOfMemoryError:
+    """Nothing smaller is left to try."""
+    return OutOfMemoryError(
+        what,
+        seen=seen,
+        fix=say(
+            "Close other programs, or take less at once: {command}",
+            command="BATCH_SIZE=1 MAX_STEPS=50 MAX_SEQ_LENGTH=128 OUTPUT_DIR=./quick_test ./run.sh",
+        ),
+    )
