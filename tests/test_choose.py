@@ -301,3 +301,33 @@ def test_a_question_a_little_too_long_loses_a_little_of_its_beginning(tokenizer:
     assert "\n11번째 줄은 이렇게 씁니다." in tokenizer.decode(cut.ids)  # its line breaks are still there
     blankless = Conversation((Turn("user", "가나다라마바사아자차카타파하" * 20), Turn("assistant", "네.")), "f", 1)
     assert encode_pairs(tokenizer, [blankless], 100, ENDS, 1)[0][1].num_trained > 0
+
+
+def test_the_beginning_of_a_measured_conversation_is_not_trained_either(tokenizer: Any, tmp_path: Path) -> None:
+    said = [{"role": role, "content": f"{i}번 {role} {n}"} for i in range(40) for n in range(3) for role in ("user", "assistant")]
+    rows = [{"messages": said[6 * i : 6 * i + stop]} for i in range(40) for stop in (2, 4, 6)]
+    path = tmp_path / "grow.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    found = choose_or_recall(tokenizer, load_dataset(str(path)), Rules(10, 10_000, 128, 3), ENDS, tmp_path / "tokens")
+    trained = {part for text in answers(tokenizer, found.train) for part in text.split("<|im_end|>")}
+    measured = [turn.content for c, _ in found.drawn.heldout for turn in c.turns if turn.role == "assistant"]
+    assert len(measured) > 10 and not [answer for answer in measured if answer in trained]
+
+
+def test_the_same_question_is_not_trained_even_where_all_are_alike(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    form = "다음 물건의 이름을 영어로 옮기고 뜻을 한 문장으로 설명해 주세요. 물건: {}"
+    names = [f"물건{i}" for i in range(60)]
+    for part, chosen_names, reply in (("train", names, "a"), ("test", names[:10], "b")):
+        lines = "".join(f"{form.format(name)}\t{reply}\n" for name in chosen_names)
+        (tmp_path / "set" / f"{part}.tsv").write_text(f"question\tanswer\n{lines}", encoding="utf-8")
+    found = choose_or_recall(tokenizer, load_dataset(str(tmp_path / "set")), Rules(8, 10_000, 128, 1), ENDS, tmp_path / "tokens")
+    assert len(found.drawn.heldout) == 8 and found.drawn.counts.num_alike >= 8
+
+
+def test_what_is_asked_above_a_long_text_is_kept(tokenizer: Any) -> None:
+    question = "이 글에서 병의 이름은 무엇인가요?\n\n" + "환자는 기침이 심하고 숨이 찼다. " * 60
+    conversation = Conversation((Turn("user", question), Turn("assistant", "천식.")), "f", 1)
+    ((_, example),) = encode_pairs(tokenizer, [conversation], 128, ENDS, 1)
+    text = tokenizer.decode(example.ids)
+    assert example.cut and "병의 이름은 무엇인가요?" in text and len(example.ids) > 110

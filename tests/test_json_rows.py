@@ -34,6 +34,11 @@ def questions(document: Any) -> list[str]:
         ({"licenses": [{"id": 1, "name": "CC0"}], "rows": pairs("a", "b")}, ["a?", "b?", "Message"]),
         ({"languages": ["en"], "rows": pairs("a", "b")}, ["a?", "b?"]),
         ({"rows": [], "more": pairs("a")}, ["a?"]),
+        ({"easy": pairs("a"), "hard": ["TODO", *pairs("b")]}, ["a?", "BadRow", "b?"]),
+        ({"train": [None, *pairs("a")]}, ["BadRow", "a?"]),
+        ({"question": "a?", "answer": "b", "tags": ["c", "d"]}, ["a?"]),
+        ({"question": "a?", "answer": "b", "sources": [{"url": "c"}]}, ["a?"]),
+        ({"columns": ["question", "answer"], "index": [0, 1], "data": [["a?", "b"], ["c?", "d"]]}, ["a?", "c?"]),
     ],
 )
 def test_every_list_of_rows_in_an_object_is_read(document: Any, expected: list[str]) -> None:
@@ -80,3 +85,39 @@ def test_the_reason_is_given_in_the_readers_language(text: str) -> None:
     assert isinstance(bad, BadRow) and isinstance(bad.problem, Message)
     said = translator("ko")(bad.problem)
     assert not any(word in said for word in ("Expecting", "Unterminated", "Invalid", "delimiter", "valid JSON")), said
+
+
+@pytest.mark.parametrize(
+    ("document", "num_train", "num_heldout"),
+    [
+        ({"version": "1.0", "train": pairs("a", "b"), "test": pairs("c")}, 2, 1),
+        ({"data": pairs("a", "b"), "test": pairs("c")}, 2, 1),
+        ({"학습": pairs("a", "b"), "테스트": pairs("c")}, 2, 1),
+        ({"test_results": pairs("a"), "symptoms": pairs("b")}, 2, 0),
+    ],
+)
+def test_wherever_a_part_for_measuring_stands_it_is_not_trained(
+    document: Any, num_train: int, num_heldout: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    found = read_all(str(path))
+    assert (len(found.train), len(found.heldout)) == (num_train, num_heldout)
+
+
+def test_one_broken_row_does_not_let_the_part_for_measuring_be_trained(tmp_path: Path) -> None:
+    rows = [json.dumps(row) for row in pairs(*map(str, range(200)))]
+    rows[50] = rows[50].replace('", "answer"', '" "answer"')
+    path = tmp_path / "set.json"
+    path.write_text('{"train": [\n' + ",\n".join(rows) + '\n], "test": [\n' + json.dumps(pairs("x")[0]) + "\n]}")
+    found = read_all(str(path))
+    assert (len(found.train), len(found.heldout), found.num_bad, found.bad_rows[0].line) == (199, 1, 1, 52)
+
+
+def test_objects_over_several_lines_one_after_the_other_are_rows() -> None:
+    text = "\n".join(json.dumps(row, indent=2) for row in pairs("a", "b", "c"))
+    assert [(item.values["question"], item.line) for item in parse_json(text, "f") if isinstance(item, Row)] == [
+        ("a?", 1),
+        ("b?", 5),
+        ("c?", 9),
+    ]

@@ -240,6 +240,8 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         ("타임스탬프,증상이 무엇인가요?", False),  # of a form that people filled in
         ("0,1", False),  # as pandas names columns
         ("question (required),answer", False),
+        ("궁금한 점을 자세히 적어 주세요.,답변을 적어 주세요.", False),
+        ("What is your question?,How should we answer?", False),
     ],
 )
 def test_a_first_line_that_is_an_example_is_not_lost(first: str, is_row: bool, tmp_path: Path) -> None:
@@ -248,3 +250,26 @@ def test_a_first_line_that_is_an_example_is_not_lost(first: str, is_row: bool, t
     rows, _ = rows_of(path)
     assert len(rows) == (2 if is_row else 1) and ("column 1" in rows[0].values) == is_row
     assert any("reads like an example" in str(note) for note in open_table(path).notes) == is_row
+
+
+@pytest.mark.parametrize(
+    ("name", "is_apart"),
+    [
+        *((name, True) for name in ("test.csv", "my_test.csv", "test-00000-of-00002.csv", "validation/a.csv", "dev_small.csv")),
+        *((name, True) for name in ("검증.csv", "테스트_데이터.csv")),
+        *((name, False) for name in ("sat_test_prep.csv", "covid-test-faq.csv", "latest.csv", "고객평가모음.csv")),
+        ("test_results.csv", False),
+    ],
+)
+def test_a_name_says_that_a_file_is_kept_for_measuring_or_only_seems_to(name: str, is_apart: bool, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for file in (name, "rows.csv"):
+        written(tmp_path, file, "question,answer\na,b\n")
+    assert len(open_dataset(str(tmp_path)).heldout) == is_apart
+
+
+def test_a_title_above_a_sheet_is_no_header() -> None:
+    cells = [["2024년 고객 문의 목록", "", ""], ["", "", ""], ["번호", "질문", "답변"], ["1", "뭐예요?", "약이에요."]]
+    rows, title = table_rows.without_title(cells)
+    (row,) = table_rows.parse_cells(rows, "f.xlsx")
+    assert title == "2024년 고객 문의 목록" and isinstance(row, Row) and row.values["답변"] == "약이에요." and row.line == 4

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from nuguna.data.conversation import Conversation, Turn, as_message
-from nuguna.data.rows import BadRow, Row, Table
+from nuguna.data.rows import BadRow, Row, Table, shown
 from nuguna.data.shape import UnclearColumnsError, find_shape
 from nuguna.data.turns import to_conversation
 from nuguna.errors import DataError
+from nuguna.settings import split_columns
 
 
 def table(*rows: Mapping[str, Any]) -> Table:
@@ -217,3 +219,46 @@ def test_calls_are_understood_in_all_ways_that_people_write_them() -> None:
 def test_columns_that_are_not_used_are_named() -> None:
     shape = find_shape(table({"question": "a", "answer": 2, "choices": ["x", "y"], "subject": "z", "terms": ["t"]}))
     assert "choices, subject" in str(shape.notes[-1]) and not find_shape(table({"question": "a", "answer": "b"})).notes
+
+
+def test_of_two_answers_the_one_to_be_learned_stays_whole() -> None:
+    good, bad = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad", "weight": "0"}
+    for turns in ([good, bad], [bad, good]):
+        (found,) = made({"messages": [{"role": "user", "content": "a"}, *turns]})
+        assert said(found) == ["user a", "assistant good"]
+
+
+def test_a_call_as_a_turn_is_a_call_whatever_names_its_role() -> None:
+    call = {"role": "tool_call", "content": '{"name": "clock", "arguments": {}}'}
+    result, answer = {"role": "tool_response", "content": "noon"}, {"role": "assistant", "content": "It is noon."}
+    (found,) = made({"messages": [{"role": "user", "content": "Time?"}, call, result, answer]})
+    assert isinstance(found, Conversation) and json.loads(found.turns[1].tool_calls)[0]["function"]["name"] == "clock"
+
+
+def test_naming_the_two_columns_keeps_what_belongs_to_them() -> None:
+    (found,) = made({"instruction": "번역하세요", "input": "간", "output": "liver"}, wish=["instruction", "output"])
+    assert said(found) == ["user 번역하세요\n\n간", "assistant liver"]
+
+
+def test_columns_whose_names_hold_a_comma_can_be_named() -> None:
+    rows = {"질문, 고객": "고혈압이 뭐예요?", "말, 상담": "혈압이 높은 병이에요.", "순": "1"}
+    with pytest.raises(UnclearColumnsError) as caught:
+        made(rows)
+    (setting,) = shlex.split(str(caught.value.fix).partition("DATA_COLUMNS=")[2].partition(" (")[0])
+    assert split_columns(setting) == ["질문, 고객", "말, 상담"]
+
+
+@pytest.mark.parametrize("columns", [("FAQ 질문", "FAQ 답변"), ("고객 질문", "상담 답변"), ("Question", "Answers")])
+def test_names_with_a_word_before_them_are_likely(columns: tuple[str, str]) -> None:
+    shape = find_shape(table(dict.fromkeys(columns, "x")))
+    assert (shape.question, shape.answer, shape.is_certain) == (*columns, False)
+
+
+def test_private_data_is_masked_before_it_is_cut() -> None:
+    row = {"question": "환자 이름과 연락처를 알려 주세요. 지금 바로 전화하려고 합니다 010-1234-5678 로 할게요", "answer": None}
+    (found,) = made({"question": "a", "answer": "b"}, row)[1:]
+    assert isinstance(found, BadRow)
+    assert "1234-56" not in shown(row["question"]) and "minsu" not in shown("x" * 40 + " minsu.kim@naver.com")
+    with pytest.raises(UnclearColumnsError) as caught:
+        made({"010-1234-5670": "x", "minsu0@naver.com": "y"})
+    assert "1234-5670" not in str(caught.value) and "minsu0" not in str(caught.value)

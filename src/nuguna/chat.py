@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import demo_model, describe_folder
-from .data.conversation import Turn
+from .data.conversation import Turn, answer_turn
 from .errors import ModelError
 from .generate import Answer, answer
 from .hub import cached_folder
@@ -47,7 +47,7 @@ class Session:
                 on_text=on_text,
                 stop=stop,
             )[0]
-        self.turns = [*asked, Turn("assistant", made.text)] if made.text else asked[:-1]
+        self.turns = [*asked, answer_turn(made.text)] if made.text else asked[:-1]
         return made
 
     def reset(self) -> None:

@@ -18,7 +18,7 @@ from .errors import DataError, ModelError
 from .hub import candidates
 from .message import Message, say
 from .runfolder import read_json
-from .settings import SETTINGS, Request
+from .settings import SETTINGS, Request, split_columns
 from .tokenizer import load_tokenizer, silence_libraries
 
 _DEFAULT_LENGTH = next(setting.default for setting in SETTINGS if setting.name == "max_seq_length")
@@ -29,7 +29,7 @@ def inspect_data(request: Request, on_rows: Callable[[int], None] = lambda count
     silence_libraries()
     began = time.perf_counter()
     columns = request.data_columns
-    dataset = read_all(request.data or DEMO, columns.split(",") if columns else (), on_rows)
+    dataset = read_all(request.data or DEMO, split_columns(columns) if columns else (), on_rows)
     base = _base(request.model)
     assert base.folder is not None
     tokenizer = load_tokenizer(base.folder)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from .data.dataset import DEMO, BadRowsError, Dataset, load_dataset
-from .data.private import masked
 from .data.rows import BadRow
 from .errors import EnvironmentFault
 from .runfolder import BAD_ROWS, is_finished, is_ours, make_folder, write_text
-from .settings import SETTINGS, Request
+from .settings import SETTINGS, Request, split_columns
 
 DEFAULT_FOLDER = next(setting.default for setting in SETTINGS if setting.name == "output_dir")
 
@@ -25,7 +23,7 @@ def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: N
     """
     source, columns = request.data or DEMO, request.data_columns
     try:
-        return load_dataset(source, columns.split(",") if columns else (), on_rows)
+        return load_dataset(source, split_columns(columns) if columns else (), on_rows)
     except BadRowsError as error:
         folder = Path(request.output_dir or DEFAULT_FOLDER).expanduser()
         if is_ours(folder) and not is_finished(folder):  # an earlier result stays as it is
@@ -37,13 +35,9 @@ def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: N
 
 
 def write_bad_rows(folder: Path, bad_rows: Sequence[BadRow]) -> None:
-    """All rows that were left out because they are broken, one JSON object a line; no file when there is none.
-
-    Private data in them is masked: people send such lists around.
-    """
+    """All rows that were left out because they are broken, one JSON object a line; no file when there is none."""
     path = folder / BAD_ROWS
     if bad_rows:
-        rows = (replace(row, value=masked(row.value)).to_json() for row in bad_rows)
-        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_text(path, "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in bad_rows))
     else:
         path.unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -31,10 +33,22 @@ def _text(value: Any) -> str:
 
 def _columns(value: Any) -> str:
     """One or two names; nothing is nothing said."""
-    names = [name.strip() for name in _text(value).split(",")] if value else []
+    names = [name.strip() for name in split_columns(_text(value))] if value else []
     if len(names) > 2 or not all(names):
         raise ValueError
-    return ",".join(names)
+    return join_columns(names)
+
+
+def split_columns(text: str) -> list[str]:
+    """Names of columns as they are written in a setting: with commas between them, those that hold one in double quotes."""
+    return next(csv.reader([text], skipinitialspace=True), [])
+
+
+def join_columns(names: Sequence[str]) -> str:
+    """The other way round."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _whole(value: Any) -> int:

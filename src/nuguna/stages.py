@@ -113,7 +113,7 @@ def prepare_folder(plan: Plan, dataset: Dataset, tell: Tell) -> tuple[Path, str]
     elif moved := move_aside(folder):
         tell(Note(say("The earlier result was kept: {folder} is now {moved}.", folder=folder, moved=moved)))
     make_folder(folder)
-    write_bad_rows(folder, dataset.bad_rows)
+    write_bad_rows(folder, (*dataset.bad_rows, *dataset.heldout_bad_rows))
     return folder, mark
 
 

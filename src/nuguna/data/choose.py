@@ -71,18 +71,21 @@ class Drawn:
 class _Measured:
     """What is only measured: its questions, and what is nearly the same, are not to be trained."""
 
-    def __init__(self, heldout: Sequence[Pair], alike: Alike | None) -> None:
-        self._keys = {question_key(conversation) for conversation, _ in heldout}
+    def __init__(self, heldout: Sequence[Pair], alike: Alike | None, *, knows_questions: bool) -> None:
+        """Unless it `knows_questions`, training asks what is measured, for there are few questions; only answers differ."""
+        self._keys = {question_key(conversation) for conversation, _ in heldout} if knows_questions else set()
         self._contents = {content_key(conversation) for conversation, _ in heldout}
+        # the answers of its earlier rounds count in what is measured
+        self._beginnings = {content_key(part) for conversation, _ in heldout for part in beginnings(conversation)}
         self._alike = alike
 
     def asks(self, conversation: Conversation) -> bool:
         """Whether a conversation asks what is measured."""
         if any(content_key(part) in self._contents for part in beginnings(conversation)):
             return True  # the same, or the same and more
-        return self._alike is not None and (
-            question_key(conversation) in self._keys or self._alike.finds(question_of(conversation))
-        )
+        if content_key(conversation) in self._beginnings or question_key(conversation) in self._keys:
+            return True
+        return self._alike is not None and self._alike.finds(question_of(conversation))
 
 
 class Encoding:
@@ -150,8 +153,9 @@ def choose(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[in
             heldout, rest = _set_apart(apart, dataset, rules.num_heldout, order, each)
             notes.append(say("There are few different questions, so training and measuring share them; only the answers differ."))
     training = Encoding(tokenizer, rules.max_length, end_ids)
-    alike = None if _is_shared(dataset, order, rest) else _alike(dataset, heldout, rest, notes)
-    measured = _Measured(heldout, alike)
+    is_shared = _is_shared(dataset, order, rest)
+    alike = None if is_shared else _alike(dataset, heldout, rest, notes)
+    measured = _Measured(heldout, alike, knows_questions=not is_shared)
     found = training.usable((dataset.train[row] for row in rest.tolist()), measured)
     first: Pair | None = None
     for pair in islice(found, rules.num_train):

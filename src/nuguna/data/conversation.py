@@ -53,6 +53,14 @@ class Conversation:
         return self.turns[-1].content
 
 
+def answer_turn(content: str, calls: str = "") -> Turn:
+    """An answer; what stands before </think> is its reasoning. The <think> itself may have stood in the prompt."""
+    thought, mark, answer = content.partition("</think>")
+    if mark and answer.strip() and "<think>" not in thought.removeprefix("<think>"):
+        return Turn("assistant", answer.strip(), thought.removeprefix("<think>").strip(), calls)
+    return Turn("assistant", content, "", calls)
+
+
 def as_message(turn: Turn) -> dict[str, Any]:
     """The turn as chat templates and the hub's libraries write it."""
     message: dict[str, Any] = {"role": turn.role, "content": turn.content}

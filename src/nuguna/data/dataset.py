@@ -72,6 +72,7 @@ class Dataset:
     bad_rows: tuple[BadRow, ...]
     num_rows: int  # of the tables for training, good and bad
     num_bad: int
+    heldout_bad_rows: tuple[BadRow, ...]  # of the part for measuring
     num_unwanted: int  # rows that are sound and not to be trained, such as answers labelled bad
     question_keys: array[int]
     content_keys: array[int]
@@ -142,6 +143,7 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
         bad_rows=tuple(train.bad_rows),
         num_rows=train.num_rows,
         num_bad=train.num_bad,
+        heldout_bad_rows=tuple(heldout.bad_rows),
         num_unwanted=train.num_unwanted,
         question_keys=train.question_keys,
         content_keys=train.content_keys,

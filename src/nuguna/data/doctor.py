@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..message import Message, say
 from .choose import MOST_LEFT_OUT, Counts, Encoding
 from .conversation import Conversation
 from .dataset import MOST_BAD, Dataset
-from .encode import shown_parts
+from .encode import Encoded, shown_parts
 from .mojibake import has_replacement, mend_mojibake
 from .private import find_private, mask, masked
 from .reading import without_collection
@@ -118,7 +118,8 @@ class Diagnosis:
             "num_usable": len(data.train),
             "num_left_out": data.num_bad,
             "num_unwanted": data.num_unwanted,
-            "bad_rows": [{**row.to_json(), "value": masked(row.value)} for row in data.bad_rows],
+            "bad_rows": [row.to_json() for row in data.bad_rows],
+            "heldout_bad_rows": [row.to_json() for row in data.heldout_bad_rows],
             "num_turns": self.num_turns,
             "languages": dict(self.languages.most_common()),
             "num_trained_tokens": lengths.num_trained,
@@ -218,7 +219,7 @@ class _Look:
         for turn in conversation.turns:
             kinds.update(_in_text(turn.content))
         if ends_abruptly(conversation.answer):
-            kinds["abrupt_answer"] = _seen(f"… {conversation.answer[-40:]}")
+            kinds["abrupt_answer"] = _seen(f"… {masked(conversation.answer[-400:])[-40:]}")
         if conversation.changes:
             kinds["turns_put_in_order"] = _together(conversation.changes)
         for kind, sample in kinds.items():
@@ -252,7 +253,7 @@ def _in_text(text: str) -> Iterator[tuple[str, Message | None]]:
     if has_replacement(text):
         yield "lost_characters", None
     if (mended := mend_mojibake(text)) is not None:
-        yield "mojibake", _seen(f"{text[:20]} → {mended[:20]}")
+        yield "mojibake", _seen(f"{masked(text[:400])[:20]} → {masked(mended[:400])[:20]}")
 
 
 def _repetitions(dataset: Dataset) -> Iterator[Finding]:
@@ -275,7 +276,7 @@ def _is_repeated(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
 
 def _of_rows(dataset: Dataset, kind: str, what: Message, rows: NDArray[np.int64]) -> Finding:
     shown = [dataset.train[row] for row in rows[:NUM_LINES].tolist()]
-    sample = _seen(question_of(shown[0])[:60]) if shown else None
+    sample = _seen(masked(question_of(shown[0])[:400])[:60]) if shown else None
     return Finding(kind, what, len(rows), [(conversation.file, conversation.line) for conversation in shown], sample)
 
 
@@ -301,16 +302,27 @@ def _measure(tokenizer: Any, conversations: Sequence[Conversation], max_length: 
 def _examples(
     tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
 ) -> tuple[Example, ...]:
-    """The first, the middle and the last that fit."""
+    """The first, the middle and the last that fit; of those that lose something, one at most."""
     rows = dict.fromkeys([0, len(conversations) // 2, len(conversations) - 1, *range(min(50, len(conversations)))])
     encoding = Encoding(tokenizer, max_length, end_ids)
     found: list[Example] = []
+    has_cut = False
     for row in rows:
         if not 0 <= row < len(conversations) or len(found) == NUM_EXAMPLES:
             continue
-        for conversation, _ in islice((pair for pair in encoding.usable([conversations[row]]) if not pair[1].cut), 1):
-            found.append(_example(shown_parts(tokenizer, conversation, end_ids)))
+        for conversation, example in islice(encoding.usable([conversations[row]]), 1):
+            if not example.cut:
+                found.append(_example(shown_parts(tokenizer, conversation, end_ids)))
+            elif not has_cut:
+                has_cut = True
+                found.append(_example(_decoded(tokenizer, example)))
     return tuple(found)
+
+
+def _decoded(tokenizer: Any, example: Encoded) -> list[tuple[str, bool]]:
+    """The text of an example that was cut, in pieces that are trained or not."""
+    groups = groupby(zip(example.ids, example.trained, strict=True), key=lambda pair: pair[1])
+    return [(str(tokenizer.decode([token for token, _ in group])), is_trained) for is_trained, group in groups]
 
 
 def _example(parts: Sequence[tuple[str, bool]]) -> Example:

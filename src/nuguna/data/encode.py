@@ -22,6 +22,7 @@ from .conversation import TEXT, Conversation, Turn, as_message
 from .template import fitting_turns, shows_tools
 
 _BLANK = re.compile(r"\s+")
+MOST_HEAD_CHARS = 300  # of a first paragraph that is kept
 _NEAR = 40  # characters after which the next word would cost more than half a word says
 _MARK = "\u2060nuguna\u2060"  # stands in no text
 Part = tuple[str, bool]  # a piece of the rendered text, and whether it is the assistant's
@@ -124,7 +125,7 @@ def _shortened(
 ) -> Encoded | None:
     """What `make` gives for the turns with as little as possible left out of what was said first; None if that does not help.
 
-    The last answer is always whole, and of the last question an eighth at least: its end says what is asked.
+    The last answer is always whole, and of the last question an eighth at least: a first paragraph that is short, and the end.
     """
     starts = [i for i, turn in enumerate(turns) if turn.role == "user"]
     if not starts:
@@ -138,12 +139,16 @@ def _shortened(
             return made
     question, *rest = turns[starts[-1] :]
     least = len(question.content) // 8
+    first, blank, _ = question.content.partition("\n\n")  # what is asked about a long text stands above it, or below
+    head = first + blank if blank and len(first) <= MOST_HEAD_CHARS else ""
+    rest_of_question = question.content[len(head) :]
     made = make((question, *rest))
     while len(made.ids) > max_length:
-        words = _without_beginning(tokenizer, question.content, len(made.ids) - max_length)
-        if len(words) <= least:
+        words = _without_beginning(tokenizer, rest_of_question, len(made.ids) - max_length)
+        if len(head) + len(words) <= least:
             return None
-        question = replace(question, content=words)
+        rest_of_question = words
+        question = replace(question, content=head + words)
         made = make((question, *rest))
     return made
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..message import say
 from .json_list import as_row, check_text, decode_at, entries, gap, json_problem, line_at, load_json
+from .names import ANSWERS, QUESTIONS, TURNS, plain
 from .rows import BadRow, Item, Row, shown
 from .text import MOST_LINE_BYTES
 
-_TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog")  # lists that belong to one row
 _LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
+_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$')  # of what follows
 Wanted = Callable[[str], bool]  # whether the list of this name is to be read
 
 
@@ -54,22 +55,43 @@ def parse_json(text: str, file: str, wanted: Wanted = lambda name: True) -> Iter
         document, end = decode_at(text, start)
         check_text(document, text, start, end)
     except (ValueError, RecursionError) as error:
-        yield from _rows_of_broken(text, start, file, error)
+        yield from _rows_of_broken(text, start, file, error, wanted)
         return
     if text[end:].strip():
-        yield from parse_jsonl(text.split("\n"), file)  # several objects, one a line
+        yield from _several(text, start, file)
     elif not isinstance(document, dict):
         yield as_row(document, file, line_at(text, start))
     else:
         yield from _rows_of_object(text, start, document, file, wanted)
 
 
+def _several(text: str, start: int, file: str) -> Iterator[Row | BadRow]:
+    """Objects one after the other: one a line, or each over several lines."""
+    if text[start:].partition("\n")[0].rstrip().endswith("}"):
+        yield from parse_jsonl(text.split("\n"), file)
+        return
+    line, counted, place = line_at(text, start), start, start
+    while place < len(text):
+        line, counted = line + text.count("\n", counted, place), place
+        try:
+            value, after = decode_at(text, place)
+            check_text(value, text, place, after)
+        except (ValueError, RecursionError) as error:
+            fix = say("Correct this entry, or delete it.")
+            yield BadRow(file, line, json_problem(error), fix, value=shown(text[place : place + 200]))
+            place = text.find("\n{", place) + 1 or len(text)
+        else:
+            yield as_row(value, file, line)
+            place = gap(text, after)
+
+
 def list_names(text: str) -> tuple[str, ...]:
-    """The names of the lists in which the rows of an object stand; () if there are none, or the text is broken."""
+    """The names of the lists in which the rows of an object stand; () if there are none."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return ()
+        start = len(text) - len(text.lstrip("\ufeff \t\r\n"))
+        return tuple(name for name, rows in _lists_of_broken(text, start, "") if sum(1 for _ in rows))
     while isinstance(document, dict):
         if lists := _lists(document):
             return tuple(lists)
@@ -77,22 +99,35 @@ def list_names(text: str) -> tuple[str, ...]:
     return ()
 
 
-def _rows_of_broken(text: str, start: int, file: str, error: Exception) -> Iterator[Row | BadRow]:
+def _rows_of_broken(text: str, start: int, file: str, error: Exception, wanted: Wanted) -> Iterator[Row | BadRow]:
     """An object that cannot be read as a whole: its lists of rows as far as they go, or a file of one object a line."""
     if text[start:].partition("\n")[0].rstrip().endswith("}"):
         yield from parse_jsonl(text.split("\n"), file)
         return
-    place, has_rows = start, False
-    while (found := _LIST_OF_OBJECTS.search(text, place)) and not _is_part_of_row(text, start, found.start()):
+    has_rows = False
+    for name, rows in _lists_of_broken(text, start, file):
         has_rows = True
-        place = yield from entries(text, found.start(), file, is_inner=True, is_whole=False)
+        yield from (row for row in rows if wanted(name))
     if not has_rows:
         fix = say("The file must be one JSON list of objects.")
         yield BadRow(file, getattr(error, "lineno", 1), json_problem(error), fix, value=shown(text[start : start + 200]))
 
 
-def _is_part_of_row(text: str, start: int, place: int) -> bool:
-    return re.search(rf'"({"|".join(_TURNS)})"\s*:\s*$', text[max(start, place - 200) : place]) is not None
+def _lists_of_broken(text: str, start: int, file: str) -> Iterator[tuple[str, Iterator[Row | BadRow]]]:
+    """(name, entries) of each list of objects; the entries must be read before the next list is asked for."""
+    place = start
+
+    def read(begin: int) -> Iterator[Row | BadRow]:
+        nonlocal place
+        place = yield from entries(text, begin, file, is_inner=True, is_whole=False)
+
+    while found := _LIST_OF_OBJECTS.search(text, place):
+        named = _NAME.search(text[max(start, found.start() - 200) : found.start()])
+        name = named[1] if named else ""
+        if name in TURNS:
+            return
+        place = found.end()
+        yield name, read(found.start())
 
 
 def _rows_of_object(text: str, start: int, document: dict[str, Any], file: str, wanted: Wanted) -> Iterator[Item]:
@@ -110,9 +145,11 @@ def _rows_of_object(text: str, start: int, document: dict[str, Any], file: str, 
 
 
 def _lists(document: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The lists that may hold rows; none if the object is itself a row, with a list of turns."""
+    """The lists that may hold rows; none if the object is itself a row."""
     found = {name: value for name, value in document.items() if isinstance(value, list) and value}
-    return {} if found.keys() & set(_TURNS) else found
+    words = {plain(name) for name, value in document.items() if isinstance(value, str)}
+    is_row = found.keys() & set(TURNS) or (words & set(QUESTIONS) and words & set(ANSWERS))
+    return {} if is_row else found
 
 
 def _holder(document: Mapping[str, Any]) -> str:
@@ -135,19 +172,33 @@ def _columns(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _rows_of_lists(text: str, start: int, lists: Mapping[str, list[Any]], file: str, wanted: Wanted) -> Iterator[Item]:
-    objects = {name: value for name, value in lists.items() if isinstance(value[0], dict)}
+    firsts = {name: next((entry for entry in value if isinstance(entry, dict)), None) for name, value in lists.items()}
+    objects = {name: first for name, first in firsts.items() if first is not None}
+    if table := _split_table(lists):
+        yield from (Row(row, file, line_at(text, start)) for row in table)
+        return
     if not objects and len(lists) > 1 and len({len(value) for value in lists.values()}) == 1:
         line = line_at(text, start)
         yield from (Row(dict(zip(lists, row, strict=True)), file, line) for row in zip(*lists.values(), strict=True))
         return
-    known = max(objects.values(), key=len)[0].keys() if objects else ()
+    known = objects[max(objects, key=lambda name: len(lists[name]))].keys() if objects else ()
     # {"easy": […], "hard": […]}, where hard ones may have a column more; a list with other columns is no data
-    read = [name for name, value in objects.items() if 2 * len(known & value[0].keys()) >= len(known)] or list(lists)
+    read = [name for name, value in objects.items() if 2 * len(known & value.keys()) >= len(known)] or list(lists)
     places = _places(text, start)
     for name in filter(wanted, read):
         yield from entries(text, places[name], file, is_inner=True)
     if others := [name for name in filter(wanted, objects) if name not in read]:
         yield say("In {file} the lists with other columns are not read: {names}", file=file, names=", ".join(others))
+
+
+def _split_table(lists: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Rows of {"columns": ["question", "answer"], "data": [[…], […]]}, another way of pandas; none for anything else."""
+    names, rows = lists.get("columns", []), lists.get("data", [])
+    if not names or not all(isinstance(name, str) for name in names):
+        return []
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return []
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _places(text: str, start: int) -> dict[str, int]:

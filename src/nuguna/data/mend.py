@@ -110,7 +110,7 @@ def _write_changes(dataset: Dataset, parts: Sequence[_Part], path: Path, transla
 
 
 def _changes(dataset: Dataset, parts: Sequence[_Part]) -> Iterator[Message]:
-    for row in dataset.bad_rows:
+    for row in (*dataset.bad_rows, *dataset.heldout_bad_rows):
         yield say("{row} → left out", row=described(row))
     if (unnamed := dataset.num_bad - len(dataset.bad_rows)) > 0:
         yield say("… and {count} more broken rows → left out", count=f"{unnamed:,}")

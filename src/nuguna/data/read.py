@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..message import Message, say
 from .hub_dataset import fetch_dataset, is_hub_name
 from .json_rows import list_names, parse_json, parse_jsonl
-from .rows import BadRow, Item, Row, Table, stamp_of
+from .rows import BadRow, Item, Row, Table, shown, stamp_of
 from .table_rows import (
     Dialect,
     find_dialect,
@@ -29,6 +29,7 @@ from .table_rows import (
     parse_cells,
     parse_delimited,
     parse_parquet,
+    without_title,
 )
 from .text import CHUNK_BYTES, TextFile, cannot_open, compression, damaged, open_text, open_unpacked
 
@@ -51,9 +52,9 @@ PACKED = (".gz", ".zst")
 _MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "xlsx"), (b"\xd0\xcf\x11\xe0", "xlsx"))  # whatever the name says
 _NO_DATA = re.compile(r"(readme|licen[cs]e|changelog|notice|contributing|citation)\b", re.IGNORECASE)
 # a part of a name by which people keep rows for measuring
-_HELDOUT = re.compile(r"(?<![a-z])(validation|valid|val|dev|eval|test)(?![a-z])", re.IGNORECASE)
-# an object that begins with a list called like a part, itself or within another: {"train": [
-_SPLITS = re.compile(r'[\ufeff\s]*\{\s*("[^"]*"\s*:\s*\{\s*)?"(train|val|dev|eval|test)\w*"\s*:\s*\[', re.IGNORECASE)
+_HELDOUT = frozenset("validation valid val dev eval evaluation test testing heldout 테스트 검증 평가 평가용 검증용".split())
+_SAYS_NOTHING = frozenset("data dataset set split part of small large full final clean v1 v2 데이터 데이터셋 셋".split())
+_WORD = re.compile(r"[a-z]+|[가-힣]+", re.IGNORECASE)
 _LIST = re.compile(r"\[\s*[{\]]")
 _TEXT_CHARS = 1000  # of plain text in one row: about what a model reads at once
 
@@ -135,7 +136,7 @@ def _open_folder(folder: Path) -> Tables:
             seen=say("Files that can be read end in: {kinds}.", kinds=", ".join(FORMATS)),
             fix=say("Put a file there, or name another folder."),
         )
-    heldout = [path for path in chosen if _HELDOUT.search(str(path.relative_to(folder)))]
+    heldout = [path for path in chosen if _is_kept_apart(path.relative_to(folder))]
     train = [path for path in chosen if path not in heldout]
     if not train:
         train, heldout = heldout, []
@@ -173,6 +174,21 @@ def _files_in(folder: Path) -> tuple[list[Path], list[Path]]:
                 if real not in files or not path.is_symlink():
                     files[real] = path
     return sorted(files.values()), unread
+
+
+def is_for_measuring(name: str) -> bool:
+    """Whether a name of a file, folder or list says that it is kept for measuring: with its last word, or with its first and
+    nothing else that says anything ("test-00000-of-00002", but not "test_results" or "covid-test-faq").
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    while len(words) > 1 and words[-1] in _SAYS_NOTHING:
+        words.pop()
+    return bool(words) and words[-1] in _HELDOUT
+
+
+def _is_kept_apart(path: Path) -> bool:
+    stem = path.name.partition(".")[0]
+    return any(map(is_for_measuring, (*path.parent.parts, stem)))
 
 
 def _few(paths: list[Path]) -> str:
@@ -224,6 +240,12 @@ def _binary_table(path: Path, name: str, kind: str) -> Table:
         open_parquet(path)
         return Table(name, kind, "", digest, size, partial(parse_parquet, path, name))
     _, cells, notes = first_filled_sheet(path)
+    cells, title = without_title(cells)
+    if title:
+        notes = (
+            *notes,
+            say("In {file} what stands above the names of the columns is a title: {text}", file=name, text=shown(title)),
+        )
     first = next((row for row in cells if any(str(cell).strip() for cell in row)), [])
     has_header = not is_example([str(cell) for cell in first])
     notes = notes if has_header else (*notes, _no_header(name))
@@ -279,10 +301,10 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
 
 def _parts_for_measuring(file: TextFile, start: str) -> frozenset[str]:
     """Names of lists in an object that are kept for measuring, beside others to train: {"train": […], "test": […]}."""
-    if not _SPLITS.match(start):
+    if not start.lstrip("\ufeff \t\r\n").startswith("{"):
         return frozenset()
     names = list_names(file.text())
-    found = frozenset(name for name in names if _HELDOUT.search(name))
+    found = frozenset(filter(is_for_measuring, names))
     return found if len(found) < len(names) else frozenset()
 
 

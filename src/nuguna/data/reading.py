@@ -25,6 +25,7 @@ from safetensors.numpy import save_file
 from ..message import Message, say
 from .conversation import Conversation
 from .folders import OwnedFile, keep_small, rows_folder
+from .names import KNOWN, plain
 from .rows import BadRow, Row, Table
 from .shape import NUM_LOOKED_AT, Shape, extended, find_shape
 from .shelf import Shelf, ShelfWriter
@@ -103,7 +104,7 @@ class Reading:
         if not is_late:
             return shape
         longer = extended(shape, row)
-        unused = [name for name in new if name not in longer.columns]
+        unused = [name for name in new if name not in longer.columns and plain(str(name)) not in KNOWN]
         if unused and len(self.said) < MOST_SAID:
             place = {"file": row.file, "line": row.line, "names": ", ".join(map(str, unused))}
             self.said.append(say("From line {line} of {file} on there are other columns, which are not used: {names}", **place))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..message import Message, say
+from .private import masked
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ NO_TEXT = re.compile("[\ud800-\udfff]")  # halves of a character, and bytes that
 
 
 def shown(value: object) -> str:
-    """The beginning of a value on one line, as a message shows it."""
+    """The beginning of a value on one line, as a message shows it, with private data masked before it is cut."""
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(NO_TEXT.sub("�", written[: 4 * MOST_SHOWN]).split())
+    text = " ".join(masked(NO_TEXT.sub("�", written[: 4 * MOST_SHOWN])).split())
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
 
 

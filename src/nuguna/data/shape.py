@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -9,73 +10,27 @@ from typing import Any
 
 from ..errors import DataError
 from ..message import Message, say
+from ..settings import join_columns
 from .json_list import load_json
+from .names import (
+    ANSWERS,
+    CONTEXTS,
+    KNOWN,
+    PAIRS,
+    QUESTIONS,
+    ROLE_KEYS,
+    SYSTEMS,
+    TEXTS,
+    TOOLS,
+    TURNS,
+    plain,
+)
+from .private import masked
 from .rows import Row, Table, shown
 from .templated import find_template
 
 NUM_LOOKED_AT = 100  # rows from which the shape is found
-# column names, in small letters without blanks, by which people call the two halves of an example; most explicit first
-PAIRS = (
-    *(
-        ("question", "answer"),
-        ("prompt", "completion"),
-        ("prompt", "response"),
-        ("instruction", "output"),
-        ("instruction", "response"),
-    ),
-    *(
-        ("input", "output"),
-        ("q", "a"),
-        ("query", "response"),
-        ("query", "answer"),
-        ("question", "response"),
-        ("user", "assistant"),
-    ),
-    *(("질문", "답변"), ("질문", "답"), ("질문", "응답"), ("질문", "대답"), ("질의", "응답"), ("질의", "답변"), ("문의", "답변")),
-    *(("지시", "출력"), ("지시문", "출력"), ("지시", "응답"), ("명령어", "응답"), ("명령", "응답"), ("입력", "출력")),
-    *(("문제", "정답"), ("문제", "답"), ("문제", "풀이"), ("사용자", "챗봇"), ("사용자", "상담사"), ("고객", "상담사")),
-)
-QUESTIONS = (
-    "question",
-    "prompt",
-    "instruction",
-    "query",
-    "질문",
-    "질의",
-    "문의",
-    "지시",
-    "지시문",
-    "명령어",
-    "문제",
-    "user",
-    "human",
-    "input",
-    "입력",
-)
-ANSWERS = (
-    "answer",
-    "completion",
-    "response",
-    "output",
-    "답변",
-    "응답",
-    "정답",
-    "대답",
-    "답",
-    "출력",
-    "reply",
-    "assistant",
-    "bot",
-    "chatbot",
-)
-CONTEXTS = ("input", "context", "passage", "입력", "지문", "본문", "맥락")  # what a question refers to: it goes below it
-SYSTEMS = ("system", "systemprompt", "시스템")
-TOOLS = ("tools", "functions")
-_KNOWN = ("terms", "lang", "rejected")  # read with every example, or named by what is said of the shape
 MOST_NAMED = 8
-TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "대화")
-TEXTS = ("text", "content", "document", "텍스트", "본문", "내용", "글", "문장")
-ROLE_KEYS, CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
 
 
 class UnclearColumnsError(DataError):
@@ -83,12 +38,13 @@ class UnclearColumnsError(DataError):
 
     def __init__(self, table: Table, columns: Mapping[str, str]) -> None:
         self.columns = dict(columns)
-        names = list(columns)
-        pair = ",".join(names[:2]) if len(names) > 1 else "question,answer"
+        # the two with most to say, in the order of the file
+        wordy = sorted(columns, key=lambda name: len(columns[name]), reverse=True)[:2]
+        pair = shlex.quote(join_columns([name for name in columns if name in wordy]))
         super().__init__(
             say("In {file} it is not clear what is the question and what is the answer.", file=table.name),
-            seen=say("Its columns are: {names}", names=", ".join(sorted(names)) or "-"),
-            fix=say("Name the two, for example: DATA_COLUMNS={pair} (or one column of plain text)", pair=pair),
+            seen=say("Its columns are: {names}", names=masked(", ".join(sorted(columns))) or "-"),
+            fix=say("Name the two, for example: DATA_COLUMNS={pair} (or one column of plain text)", pair=masked(pair)),
         )
 
 
@@ -132,12 +88,11 @@ def find_shape(table: Table, wish: Sequence[str] = ()) -> Shape:
     rows = [item for item in islice(table.items(), NUM_LOOKED_AT) if isinstance(item, Row)]
     columns = {name: None for row in rows for name in row.values if name is not None}
     if wish:
-        return _wished(table, rows, list(columns), wish)
-    by_name = {_plain(name): name for name in reversed(columns)}
+        return _told(table.name, columns, _wished(table, rows, list(columns), wish))
+    by_name = {plain(name): name for name in reversed(columns)}
     for find in (_turns, _preference, _pair, _likely_pair, _text):
         if shape := find(rows, by_name):
-            unused = [name for name in columns if name not in shape.columns and _plain(name) not in _KNOWN]
-            return replace(shape, notes=(*shape.notes, _not_used(table.name, unused))) if unused else shape
+            return _told(table.name, columns, shape)
     raise UnclearColumnsError(table, {name: shown(_first(rows, name)) for name in columns})
 
 
@@ -145,21 +100,20 @@ def extended(shape: Shape, row: Row) -> Shape:
     """The shape with the columns of a row further down that belong to an example but never are its question or answer."""
     if shape.kind not in ("messages", "pairs"):
         return shape
-    by_name = {_plain(name): name for name in row.values if name is not None and name not in shape.columns}
+    by_name = {plain(name): name for name in row.values if name is not None and name not in shape.columns}
     found = replace(shape, system=shape.system or _named(by_name, SYSTEMS), tools=shape.tools or _named(by_name, TOOLS))
     if shape.kind == "messages":
         return found
     return replace(found, context=shape.context or _context([row], by_name), history=shape.history or by_name.get("history", ""))
 
 
-def _not_used(file: str, names: Sequence[str]) -> Message:
+def _told(file: str, columns: Iterable[str], shape: Shape) -> Shape:
+    """The shape with a note on the columns that are not used."""
+    names = [masked(str(name)) for name in columns if name not in shape.columns and plain(name) not in KNOWN]
+    if not names:
+        return shape
     listed = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
-    return say("Columns of {file} that are not used: {names}", file=file, names=listed)
-
-
-def _plain(name: str) -> str:
-    """A column's name without what people write differently."""
-    return "".join(char for char in name.lower() if char.isalnum())
+    return replace(shape, notes=(*shape.notes, say("Columns of {file} that are not used: {names}", file=file, names=listed)))
 
 
 def _first(rows: Iterable[Row], name: str) -> Any:
@@ -177,8 +131,8 @@ def _wished(table: Table, rows: Sequence[Row], columns: Sequence[str], wish: Seq
             )
     if len(wish) == 1:
         return _of_text(rows, wish[0])
-    rest = {_plain(name): name for name in columns if name not in wish}
-    return Shape("pairs", wish[0], wish[1], system=_named(rest, SYSTEMS))
+    rest = {plain(name): name for name in columns if name not in wish}
+    return _with_rest(Shape("pairs", wish[0], wish[1]), rows, rest)
 
 
 def _named(by_name: Mapping[str, str], names: Iterable[str], *others: str) -> str:
@@ -199,7 +153,7 @@ def turns_of(value: Any) -> list[Any] | None:
 
 def _turns(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
     name = _named(by_name, TURNS)
-    if not name or turns_of(_first(rows, name)) is None and _plain(name) not in TURNS[:2]:
+    if not name or turns_of(_first(rows, name)) is None and plain(name) not in TURNS[:2]:
         return None
     return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, TOOLS))
 
@@ -230,8 +184,13 @@ def _pair(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
 
 
 def _likely_pair(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
-    """One column called like a question and one like an answer, which are no customary pair."""
+    """One column called like a question and one like an answer, which are no customary pair, alone or with a word before it."""
     questions, answers = ([by_name[name] for name in names if name in by_name] for names in (QUESTIONS, ANSWERS))
+    if not questions or not answers:
+        questions, answers = (
+            [column for name, column in by_name.items() if name.removesuffix("s").endswith(names)]
+            for names in (QUESTIONS, ANSWERS)
+        )
     if len(questions) == len(answers) == 1 and questions != answers:
         return _with_rest(Shape("pairs", questions[0], answers[0], is_certain=False), rows, by_name)
     return None
@@ -241,7 +200,7 @@ def _with_rest(shape: Shape, rows: Sequence[Row], by_name: Mapping[str, str]) ->
     """The shape with what else belongs to an example: system prompt, context, earlier turns."""
     context = _context(rows, by_name, shape.question, shape.answer)
     notes: tuple[Message, ...] = ()
-    if context and _plain(context) not in ("input", "입력"):
+    if context and plain(context) not in ("input", "입력"):
         notes = (say("The column {context} is put below the question.", context=context),)
     history = by_name.get("history", "")
     parts = (shape.kind, shape.question, shape.answer, context, _named(by_name, SYSTEMS, shape.question), history)
@@ -256,7 +215,7 @@ def _context(rows: Sequence[Row], by_name: Mapping[str, str], *others: str) -> s
 def _text(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
     name = _named(by_name, TEXTS)
     words = [column for column in by_name.values() if isinstance(_first(rows, column), str) and _first(rows, column)]
-    if name not in words or (len(words) > 1 and _plain(name) != "text"):
+    if name not in words or (len(words) > 1 and plain(name) != "text"):
         return None
     return _of_text(rows, name)
 

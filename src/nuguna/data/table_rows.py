@@ -19,7 +19,9 @@ from .text import ESCAPED, compression, damaged, whole
 DELIMITERS = (",", ";", "\t", "|")
 MOST_FIELD_CHARS = 10_000_000  # a CSV field longer than this is a missing quote, not a text
 MOST_NAME_CHARS = 60
-_SENTENCE = re.compile(r"\S\s+\S.*(?:[.?!。…]|[가-힣](?:다|요|죠|까))[\"')”’]*$", re.DOTALL)
+_CLOSING = "\"')”’ "
+_ENDS = (".", "?", "!", "。", "…", "다", "요", "죠", "까")
+_ASKING = ("?", "주세요", "주세요.", "하세요", "하세요.", "시오", "시오.", "까요", "나요", "가요")
 MOST_LINES = 5_000  # of one row; more is a missing quote too
 _SAID = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?$", re.IGNORECASE)  # how Excel names the delimiter in a first line
 
@@ -62,9 +64,16 @@ def find_dialect(start: str, suffix: str) -> Dialect:
 def is_example(fields: list[str]) -> bool:
     """Whether a first line is a row rather than names of columns: all of it are sentences and numbers."""
     filled = [field.strip() for field in fields if field.strip()]
-    sentences = [field for field in filled if _SENTENCE.search(field) or (len(field) > MOST_NAME_CHARS and " " in field)]
+    sentences = [field for field in filled if _is_sentence(field)]
     numbers = [field for field in filled if field.isdecimal() and field not in sentences]
-    return len(filled) > 1 and bool(sentences) and len(sentences) + len(numbers) == len(filled)
+    # a form that people filled in asks in each of its columns
+    says_something = any(not field.rstrip(_CLOSING).endswith(_ASKING) for field in sentences)
+    return len(filled) > 1 and says_something and len(sentences) + len(numbers) == len(filled)
+
+
+def _is_sentence(field: str) -> bool:
+    has_words = len(field.split(maxsplit=1)) > 1
+    return has_words and (len(field) > MOST_NAME_CHARS or field.rstrip(_CLOSING).endswith(_ENDS))
 
 
 def _best(start: str, *delimiters: str) -> Dialect:
@@ -244,6 +253,16 @@ def first_filled_sheet(path: Path) -> tuple[str, list[list[Any]], tuple[Message,
             ),
         )
     return *filled[0], notes
+
+
+def without_title(cells: list[list[Any]]) -> tuple[list[list[Any]], str]:
+    """(the rows, with what stands alone above the names of the columns emptied; that text): people put titles above tables."""
+    filled = [(place, [str(cell).strip() for cell in row if str(cell).strip()]) for place, row in enumerate(cells[:5])]
+    filled = [(place, texts) for place, texts in filled if texts]
+    if len(filled) < 2 or len(filled[0][1]) != 1 or len(filled[1][1]) < 2:
+        return cells, ""
+    place, (title,) = filled[0]
+    return [[] if i == place else row for i, row in enumerate(cells)], title
 
 
 def parse_cells(cells: list[list[Any]], file: str, *, has_header: bool = True) -> Iterator[Row | BadRow]:

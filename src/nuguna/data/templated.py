@@ -14,6 +14,7 @@ from functools import partial
 
 from ..message import Message, say
 from .conversation import ROLES, Turn
+from .private import masked
 
 _BEGIN_TOKENS = ("<s>", "<bos>", "<|begin_of_text|>")
 _END_TOKENS = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
@@ -118,7 +119,7 @@ def _skip(text: str, place: int) -> int:
 
 
 def _outside(text: str, place: int) -> Message:
-    excerpt = " ".join(text[place : place + _EXCERPT_CHARS].split())
+    excerpt = " ".join(masked(text[place : place + 8 * _EXCERPT_CHARS])[:_EXCERPT_CHARS].split())
     return say("there is text outside of the turns: {excerpt}", excerpt=excerpt)
 
 

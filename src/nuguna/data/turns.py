@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..message import Message, say
-from .conversation import ROLES, TEXT, Conversation, Turn
+from .conversation import ROLES, TEXT, Conversation, Turn, answer_turn
 from .json_list import load_json
+from .names import CONTENT_KEYS, ROLE_KEYS
 from .rows import NO_TEXT, BadRow, Row, kind_of, shown
-from .shape import CONTENT_KEYS, ROLE_KEYS, Shape, turns_of
+from .shape import Shape, turns_of
 from .templated import parse_turns
 
 ROLE_NAMES = {
@@ -90,7 +91,7 @@ def _pairs(row: Row, shape: Shape) -> list[Turn]:
         turns.append(Turn("user", f"{question}\n\n{context}" if context else question))
     if (replied := turns_of(row.values.get(shape.answer))) is not None:
         return turns + _from_list(replied, shape.answer)
-    return [*turns, _assistant(_cell(row, shape.answer))]
+    return [*turns, answer_turn(_cell(row, shape.answer))]
 
 
 def _history(value: Any) -> list[Turn]:
@@ -183,13 +184,13 @@ def _turn(turn: Mapping[str, Any], column: str) -> Turn:
     calls = _as_json(turn.get("tool_calls"), "tool_calls")
     if not calls and isinstance(turn.get("function_call"), dict):  # OpenAI's older way
         calls = _as_json([{"type": "function", "function": turn["function_call"]}], "function_call")
-    if turn.get("from") in _CALLS:
+    if content and any(turn.get(key) in _CALLS for key in ROLE_KEYS):
         content, calls = "", _as_json([_call(content, column)], "tool_calls")
     if not content and not calls:
         raise _Unusable(say("a turn of the {role} is empty", role=role), say("Fill it in or delete the row."), column, turn)
     reasoning = next((turn[key] for key in ("reasoning_content", "reasoning", "thinking") if isinstance(turn.get(key), str)), "")
     if role == "assistant" and not reasoning:
-        made = _assistant(content, calls)
+        made = answer_turn(content, calls)
     else:
         made = Turn(role, content, reasoning.strip(), calls, _word(turn, "name"), _word(turn, "tool_call_id"))
     return replace(made, is_trained=False) if role == "assistant" and _is_only_read(turn) else made
@@ -201,15 +202,10 @@ def _word(turn: Mapping[str, Any], key: str) -> str:
 
 def _is_only_read(turn: Mapping[str, Any]) -> bool:
     """Whether a turn says of itself that it is not to be learned: OpenAI's weight, ms-swift's loss, Axolotl's train(ing)."""
-    return any(turn.get(key) in (0, False) for key in ("weight", "loss", "train", "training") if turn.get(key) is not None)
-
-
-def _assistant(content: str, calls: str = "") -> Turn:
-    """An answer; what it begins with between <think> and </think> is its reasoning."""
-    thought, mark, answer = content.partition("</think>")
-    if mark and thought.startswith("<think>") and answer.strip():
-        return Turn("assistant", answer.strip(), thought.removeprefix("<think>").strip(), calls)
-    return Turn("assistant", content, "", calls)
+    said = (turn.get(key) for key in ("weight", "loss", "train", "training"))
+    return any(
+        str(value).strip().lower() in ("0", "0.0", "false") for value in said if isinstance(value, (bool, int, float, str))
+    )
 
 
 def _content(value: Any, role: str, column: str) -> str:
@@ -287,9 +283,12 @@ def _in_order(turns: list[Turn], changes: list[Message]) -> list[Turn]:
             made[-1] = Turn("user", f"{last.content}\n\n{turn.content}")
             changes.append(say("questions in a row were joined"))
         elif last is not None and turn.role == last.role == "assistant" and not (turn.tool_calls or last.tool_calls):
-            is_trained = last.is_trained and turn.is_trained
+            if last.is_trained != turn.is_trained:  # two answers, of which one is to be learned
+                made[-1] = last if last.is_trained else turn
+                changes.append(say("of two answers the one that is not to be learned was left out"))
+                continue
             thought = last.reasoning or turn.reasoning
-            made[-1] = Turn("assistant", f"{last.content}\n\n{turn.content}", thought, is_trained=is_trained)
+            made[-1] = replace(last, content=f"{last.content}\n\n{turn.content}", reasoning=thought)
             changes.append(say("answers in a row were joined"))
         else:
             made.append(turn)

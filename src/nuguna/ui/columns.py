@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from ..data.dataset import UnclearColumnsError
+from ..data.private import masked
 from ..message import say
+from ..settings import join_columns
 from .screen import Screen
 
 
@@ -19,7 +22,7 @@ def ask_columns(error: UnclearColumnsError, screen: Screen) -> str | None:
     names = list(error.columns)
     screen.line(screen.t(error.what), style="bold")
     for number, name in enumerate(names, 1):
-        screen.line(f"  {number}. {name}: {error.columns[name]}")
+        screen.line(f"  {number}. {masked(name)}: {error.columns[name]}")
     question = _choice(screen, say("Number of the column with the questions (0: it is plain text, Enter: stop): "), len(names), 0)
     if question is None:
         return None
@@ -27,8 +30,8 @@ def ask_columns(error: UnclearColumnsError, screen: Screen) -> str | None:
     answer = _choice(screen, prompt, len(names), 1)
     if answer is None or answer == question:
         return None
-    chosen = names[answer - 1] if question == 0 else f"{names[question - 1]},{names[answer - 1]}"
-    screen.line(screen.t(say("Next time without asking: DATA_COLUMNS={columns}", columns=chosen)))
+    chosen = join_columns([names[answer - 1]] if question == 0 else [names[question - 1], names[answer - 1]])
+    screen.line(screen.t(say("Next time without asking: DATA_COLUMNS={columns}", columns=shlex.quote(chosen))))
     return chosen
 
 

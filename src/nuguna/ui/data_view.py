@@ -161,7 +161,7 @@ def _verdict(found: Diagnosis, screen: Screen, request: Request) -> None:
     if found.reason is not None:
         refused = say("Not ready: {reason}", reason=found.reason)
         screen.line(f"{screen.mark('✗', 'x')} {screen.t(refused)}", style="bold red")
-        if found.dataset.train:
+        if found.dataset.num_bad and found.dataset.train:
             command = f"nuguna data {source} --fix clean.jsonl"
             screen.line("  " + screen.t(say("Write a copy without them: {command}", command=command)))
         return

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..chat import Session, open_session
+from ..errors import NugunaError
 from ..message import say
 from .screen import Screen
 
@@ -39,7 +40,12 @@ def talk(folder: Path, use_base: bool, system: str | None, screen: Screen) -> No
 def _answer(session: Session, question: str, screen: Screen) -> None:
     sys.stdout.write(screen.t(say("Model: ")))
     with _interruptible() as stopped:
-        session.ask(question, on_text=_show, stop=lambda: bool(stopped))
+        try:
+            session.ask(question, on_text=_show, stop=lambda: bool(stopped))
+        except NugunaError as error:  # the talk so far is still there
+            _show("\n")
+            screen.error(error)
+            return
     _show("\n")
     if stopped:
         screen.line(screen.t(say("(stopped)")))
