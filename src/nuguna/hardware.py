@@ -47,6 +47,8 @@ class Hardware:
     dtype: str  # one of DTYPES
     dtype_reason: Message
     problems: tuple[Problem, ...] = ()
+    # In matrix products of `dtype`, measured: of the GPU, or of all cores together. None: not measured (files of older versions).
+    gemm_flops_per_second: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """The document of `nuguna check --json`."""
@@ -73,6 +75,7 @@ class Hardware:
             dtype=_word(document, "dtype", DTYPES, file),
             dtype_reason=Message(_text(document, "dtype_reason", file)),
             problems=_problems_from_json(document, file),
+            gemm_flops_per_second=_rate(document, file),
         )
 
 
@@ -98,17 +101,19 @@ def detect(folder: Path, machine: Machine | None = None) -> Hardware:
         device, name, memory = "cpu", _chip(machine), ram
         dtype, reason = _cpu_dtype(machine)
     limits = (machine.total_memory_bytes, container_memory_limit(machine))
+    num_cores = _num_cores(machine)
     return Hardware(
         device=device,
         name=name,
         num_devices=max(1, len(gpus)),
         memory_bytes=memory,
         system_memory_bytes=min(limit for limit in limits if limit is not None),
-        num_cores=_num_cores(machine),
+        num_cores=num_cores,
         free_disk_bytes=machine.free_disk_bytes,
         dtype=dtype,
         dtype_reason=reason,
         problems=tuple(find_problems(machine, machine.torch, memory)),
+        gemm_flops_per_second=_gemm_rate(machine, device, dtype, num_cores),
     )
 
 
@@ -204,6 +209,18 @@ def _cpu_dtype(machine: Machine) -> tuple[str, Message]:
     )
 
 
+def _gemm_rate(machine: Machine, device: str, dtype: str, num_cores: int) -> float | None:
+    """Operations a second, to three digits: more would only be the weather of the moment.
+
+    On a CPU one core is measured and counted as often as there are cores, so that a program that is busy for a moment does not
+    make another machine, and with it another plan, of this one.
+    """
+    rate = machine.product_rate(device, dtype)
+    if rate is None:
+        return None
+    return float(f"{rate * (num_cores if device == 'cpu' else 1):.3g}")
+
+
 def _claims_bfloat16(machine: Machine) -> bool:
     if machine.system == "Darwin":
         return machine.run_command(("sysctl", "-n", "hw.optional.arm.FEAT_BF16")) == "1"
@@ -267,6 +284,16 @@ def _count(document: dict[str, object], key: str, smallest: int, file: Path) -> 
     if not isinstance(value, int) or isinstance(value, bool) or value < smallest:  # JSON's true is an int to Python
         raise _wrong(document, key, say("a whole number of at least {smallest}", smallest=smallest), file)
     return value
+
+
+def _rate(document: dict[str, object], file: Path) -> float | None:
+    """The measured rate, which files of older versions do not have."""
+    value = document.get("gemm_flops_per_second")
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e24:
+        raise _wrong(document, "gemm_flops_per_second", say("a number above 0"), file)
+    return float(value)
 
 
 def _problems_from_json(document: dict[str, object], file: Path) -> tuple[Problem, ...]:
