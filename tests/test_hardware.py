@@ -238,11 +238,13 @@ def test_the_rate_is_that_of_all_cores_of_a_cpu_or_of_the_gpu_and_asked_for_the_
         asked.append((device, dtype))
         return 1.2345e11
 
-    assert look(pc(speedup=2.0, product_rate=rate)).gemm_flops_per_second == 9.88e11  # eight cores, three digits
-    assert look(pc(torch=with_gpus(H100), product_rate=rate)).gemm_flops_per_second == 1.23e11
-    assert look(mac("Apple M1", product_rate=rate)).gemm_flops_per_second == 1.23e11
-    assert asked == [("cpu", "bfloat16"), ("cuda", "bfloat16"), ("mps", "float16")]
-    assert look(pc(torch=with_gpus(H100))).gemm_flops_per_second is None  # it could not be measured
+    on_cpu = look(pc(speedup=2.0, product_rate=rate)).gemm_flops_per_second
+    assert on_cpu == {"bfloat16": 9.88e11, "float32": 9.88e11}  # eight cores, three digits
+    assert look(pc(torch=with_gpus(T4), product_rate=rate)).gemm_flops_per_second == {"float32": 1.23e11}
+    assert look(mac("Apple M1", product_rate=rate)).gemm_flops_per_second == {"float16": 1.23e11, "float32": 1.23e11}
+    assert asked[:3] == [("cpu", "bfloat16"), ("cpu", "float32"), ("cuda", "float32")]
+    assert asked[3:] == [("mps", "float16"), ("mps", "float32")]
+    assert look(pc(torch=with_gpus(H100))).gemm_flops_per_second == {}  # it could not be measured
 
 
 def test_what_other_programs_hold_is_not_free_and_swap_never_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -465,11 +467,9 @@ def test_keys_of_later_versions_are_let_through(tmp_path: Path) -> None:
 def test_a_file_of_an_older_version_has_no_measured_rate(tmp_path: Path) -> None:
     file = tmp_path / "machine.json"
     document = look(pc(speedup=1.0)).to_json()
-    assert document.pop(RATE) is not None
+    assert document.pop(RATE)
     file.write_text(json.dumps(document))
-    assert read_hardware(file).gemm_flops_per_second is None
-    file.write_text(json.dumps(document | {RATE: None}))
-    assert read_hardware(file).gemm_flops_per_second is None
+    assert read_hardware(file).gemm_flops_per_second == {}
 
 
 def refused(file: Path) -> str:
@@ -512,12 +512,13 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("problems", ["slow"], "list"),
         ("problems", [{"what": "slow"}], '"fix"'),
         ("problems", [{"what": "slow", "fix": 3}], '"fix"'),
-        (RATE, 0, "above 0"),
-        (RATE, -1.5, "above 0"),
-        (RATE, "fast", "above 0"),
-        (RATE, True, "above 0"),
-        (RATE, float("nan"), "above 0"),
-        (RATE, 10**30, "above 0"),
+        (RATE, {"float32": 0}, "above 0"),
+        (RATE, {"float32": "fast"}, "above 0"),
+        (RATE, {"float32": True}, "above 0"),
+        (RATE, {"float32": float("nan")}, "above 0"),
+        (RATE, {"float32": 10**30}, "above 0"),
+        (RATE, {"int3": 1e12}, "float16"),
+        (RATE, 1e12, "above 0"),
     ],
 )
 def test_a_wrong_value_is_quoted_beside_what_is_right(tmp_path: Path, key: str, value: object, words: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
@@ -47,13 +48,14 @@ class Hardware:
     dtype: str  # one of DTYPES
     dtype_reason: Message
     problems: tuple[Problem, ...] = ()
-    # In matrix products of `dtype`, measured: of the GPU, or of all cores together. None: not measured (files of older versions).
-    gemm_flops_per_second: float | None = None
+    # Measured in matrix products, by dtype: of one GPU, or of all cores together. Empty: not measured (files of older versions).
+    gemm_flops_per_second: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The document of `nuguna check --json`."""
         problems = [{"what": str(problem.what), "fix": str(problem.fix)} for problem in self.problems]
-        return {**vars(self), "dtype_reason": str(self.dtype_reason), "problems": problems}
+        rates = dict(self.gemm_flops_per_second)
+        return {**vars(self), "dtype_reason": str(self.dtype_reason), "problems": problems, "gemm_flops_per_second": rates}
 
     @classmethod
     def from_json(cls, document: object, *, file: Path) -> Hardware:
@@ -75,7 +77,7 @@ class Hardware:
             dtype=_word(document, "dtype", DTYPES, file),
             dtype_reason=Message(_text(document, "dtype_reason", file)),
             problems=_problems_from_json(document, file),
-            gemm_flops_per_second=_rate(document, file),
+            gemm_flops_per_second=_rates_from_json(document, file),
         )
 
 
@@ -113,7 +115,7 @@ def detect(folder: Path, machine: Machine | None = None) -> Hardware:
         dtype=dtype,
         dtype_reason=reason,
         problems=tuple(find_problems(machine, machine.torch, memory)),
-        gemm_flops_per_second=_gemm_rate(machine, device, dtype, num_cores),
+        gemm_flops_per_second=_gemm_rates(machine, device, dtype, num_cores),
     )
 
 
@@ -209,16 +211,15 @@ def _cpu_dtype(machine: Machine) -> tuple[str, Message]:
     )
 
 
-def _gemm_rate(machine: Machine, device: str, dtype: str, num_cores: int) -> float | None:
-    """Operations a second, to three digits: more would only be the weather of the moment.
+def _gemm_rates(machine: Machine, device: str, dtype: str, num_cores: int) -> dict[str, float]:
+    """Operations a second in the chosen number format and in float32, which small models are trained in.
 
-    On a CPU one core is measured and counted as often as there are cores, so that a program that is busy for a moment does not
-    make another machine, and with it another plan, of this one.
+    To three digits: more would only be the weather of the moment. On a CPU one core is measured and counted as often as there are
+    cores, so that a program that is busy for a moment does not make another machine, and with it another plan, of this one.
     """
-    rate = machine.product_rate(device, dtype)
-    if rate is None:
-        return None
-    return float(f"{rate * (num_cores if device == 'cpu' else 1):.3g}")
+    rates = {name: machine.product_rate(device, name) for name in dict.fromkeys((dtype, "float32"))}
+    times = num_cores if device == "cpu" else 1
+    return {name: float(f"{rate * times:.3g}") for name, rate in rates.items() if rate is not None}
 
 
 def _claims_bfloat16(machine: Machine) -> bool:
@@ -286,14 +287,17 @@ def _count(document: dict[str, object], key: str, smallest: int, file: Path) -> 
     return value
 
 
-def _rate(document: dict[str, object], file: Path) -> float | None:
-    """The measured rate, which files of older versions do not have."""
-    value = document.get("gemm_flops_per_second")
-    if value is None:
-        return None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e24:
-        raise _wrong(document, "gemm_flops_per_second", say("a number above 0"), file)
-    return float(value)
+def _rates_from_json(document: dict[str, object], file: Path) -> dict[str, float]:
+    """The measured rates, which files of older versions do not have."""
+    value = document.get("gemm_flops_per_second", {})
+    if not isinstance(value, dict) or not all(name in DTYPES and _is_rate(rate) for name, rate in value.items()):
+        expected = say("a number above 0 for each of {known}", known=", ".join(DTYPES))
+        raise _wrong(document, "gemm_flops_per_second", expected, file)
+    return {name: float(rate) for name, rate in value.items()}
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e24
 
 
 def _problems_from_json(document: dict[str, object], file: Path) -> tuple[Problem, ...]:

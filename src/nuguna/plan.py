@@ -270,7 +270,7 @@ def _without_gpu(hardware: Hardware) -> Hardware:
     """The same machine when the plan file says device = "cpu": nothing was measured there, and float32 works everywhere."""
     reason = say("found on this machine")
     memory = hardware.system_memory_bytes
-    return replace(hardware, device="cpu", memory_bytes=memory, dtype="float32", dtype_reason=reason, gemm_flops_per_second=None)
+    return replace(hardware, device="cpu", memory_bytes=memory, dtype="float32", dtype_reason=reason, gemm_flops_per_second={})
 
 
 def _choose_rate(base: BaseModel, batch_size: int) -> Choice[float]:

@@ -23,46 +23,40 @@ LEAST_ANSWER_TOKENS, MOST_ANSWER_TOKENS = 32, 256  # bounds of evaluate.py
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What one kind of device needs besides its matrix products."""
+    """What one kind of device makes of the measured rate, and what it needs besides.
 
-    product_share: float  # of the measured rate that products reach within a training step
-    width_seconds: float  # for each token, layer and unit of the hidden size: norms, activations, softmax, optimizer; x cores
-    layer_seconds: float  # for each layer and micro-batch, however few tokens it has: calls, kernel launches, reading weights
-    decode_seconds: float  # for each layer and token of an answer, the same
+    On the CPU: the demo model and the 135M shape, in processor time on one thread (AMD EPYC of family 25, 97 GFLOP/s a core in
+    float32 and 215 in bfloat16), and in whole runs on two (docs/log.md).
+    """
+
+    training_share: float  # of the rate of products that the operations of a training step reach
+    micro_batch_tokens: int  # as many tokens more as a micro-batch costs, however few it has: calls, reading weights
+    launch_seconds: float  # for each layer and micro-batch: a GPU's kernels are launched one after the other
+    answer_share: float  # of the rate of products that a token of 16 answers reaches
+    layer_seconds: float  # for each layer and such token: calls and launches
     start_seconds: float  # importing the libraries, reading the data, writing the report
 
 
 PACES = {
-    "cpu": Pace(
-        product_share=1.0,
-        width_seconds=4.4e-8,
-        layer_seconds=7e-3,
-        decode_seconds=6e-4,
-        start_seconds=10.0,
+    ("cpu", "float32"): Pace(
+        training_share=0.75, micro_batch_tokens=50, launch_seconds=0, answer_share=0.8, layer_seconds=1.3e-3, start_seconds=9
+    ),
+    ("cpu", "bfloat16"): Pace(
+        training_share=0.6, micro_batch_tokens=80, launch_seconds=0, answer_share=0.25, layer_seconds=1.3e-3, start_seconds=9
     ),
     # Assumed: half of the product rate (NeMo's published LoRA of an 8B model: 402 of about 700 TFLOP/s, on an H100), and launches
     # of about 10 microseconds.
-    "mps": Pace(
-        product_share=0.5,
-        width_seconds=0.0,
-        layer_seconds=3e-3,
-        decode_seconds=1.2e-3,
-        start_seconds=15.0,
+    ("mps", ""): Pace(
+        training_share=0.5, micro_batch_tokens=0, launch_seconds=3e-3, answer_share=0.5, layer_seconds=1.2e-3, start_seconds=15
     ),
-    "cuda": Pace(
-        product_share=0.5,
-        width_seconds=0.0,
-        layer_seconds=2e-3,
-        decode_seconds=1e-3,
-        start_seconds=15.0,
+    ("cuda", ""): Pace(
+        training_share=0.5, micro_batch_tokens=0, launch_seconds=2e-3, answer_share=0.5, layer_seconds=1e-3, start_seconds=15
     ),
 }
-CORE_BYTES_PER_SECOND = 5e9
-CHECKPOINTED = 1.3  # times what is no product, when blocks are computed again: forward is a third of a step
+CORE_BYTES_PER_SECOND = 5e9  # at which weights are read for each token of an answer (assumed; nothing waited for it here)
 DEQUANTIZED = 1.3  # times the products over quantized weights, which are unpacked each time (assumed; 1.13 under peft on a CPU)
-# Loading, hashing and reloading the weights: seconds a byte.
-LOAD_SECONDS_PER_BYTE = 2e-9
-ADAPTED = 1.6  # times a decoding step with the adapter beside each matrix
+LOAD_SECONDS_PER_BYTE = 1.5e-9  # loading and hashing the weights; 0.19 and 0.24 s for 269 MB that the system had in memory
+ADAPTED = 1.3  # times a token of an answer with the adapter beside each matrix: 1.36 (demo), 1.14 (135M)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +96,7 @@ class TimeEstimate:
 
 def predict(base: BaseModel, hardware: Hardware, work: Work) -> TimeEstimate:
     """The time of a whole run, from the start of the program to the proof."""
-    pace = PACES[hardware.device]
+    pace = _pace(hardware, work.dtype)
     loading = base.num_parameters * DTYPE_BYTES[work.dtype] * LOAD_SECONDS_PER_BYTE
     measured = [_measuring_seconds(base, hardware, work, factor) for factor in (1.0, ADAPTED)]
     return TimeEstimate(
@@ -116,48 +110,54 @@ def predict(base: BaseModel, hardware: Hardware, work: Work) -> TimeEstimate:
     )
 
 
-def product_rate(hardware: Hardware) -> float:
-    """Operations a second: as measured, or what is usual for such a device."""
-    if hardware.gemm_flops_per_second is not None:
-        return hardware.gemm_flops_per_second
-    return ASSUMED_RATES[hardware.device] * (hardware.num_cores if hardware.device == "cpu" else 1)
+def product_rate(hardware: Hardware, dtype: str) -> float:
+    """Operations a second: as measured, in the other half precision if only that was, or what is usual for such a device."""
+    measured = hardware.gemm_flops_per_second
+    found = measured.get(dtype)
+    if found is None and dtype != "float32":
+        found = measured.get("bfloat16", measured.get("float16"))
+    return found or ASSUMED_RATES[hardware.device] * (hardware.num_cores if hardware.device == "cpu" else 1)
 
 
-def _bytes_per_second(hardware: Hardware) -> float:
-    """How fast weights are read from memory, which is what each token of an answer waits for. Assumed but for the CPU."""
+def _pace(hardware: Hardware, dtype: str) -> Pace:
+    if hardware.device != "cpu":
+        return PACES[hardware.device, ""]
+    return PACES["cpu", "float32" if dtype == "float32" else "bfloat16"]
+
+
+def _bytes_per_second(hardware: Hardware, dtype: str) -> float:
+    """How fast weights are read from memory, which is what each token of an answer of a large model waits for. Assumed."""
     if hardware.device == "cpu":
         return CORE_BYTES_PER_SECOND * hardware.num_cores
     if hardware.device == "mps":  # Apple's datasheets: 2.6 TFLOP/s and 68 GB/s for M1, 18 and 546 for M4 Max
-        return product_rate(hardware) / 35
+        return product_rate(hardware, dtype) / 35
     return 4e11  # a common card; an RTX 3060 has 360 GB/s, an H200 4,800
 
 
 def _step_seconds(base: BaseModel, hardware: Hardware, work: Work) -> float:
     """One optimizer step. Micro-batches are filled by tokens, as many as its number of longest examples have (data/batch.py)."""
-    tokens = work.batch_size * work.mean_tokens
+    tokens, pace = work.batch_size * work.mean_tokens, _pace(hardware, work.dtype)
     num_micro = max(1, math.ceil(tokens / (work.micro_batch_size * work.longest_tokens)))
-    again = CHECKPOINTED if work.gradient_checkpointing else 1.0
     flops = step_flops(
         base,
-        round(tokens),
+        round(tokens + num_micro * pace.micro_batch_tokens),
         work.lora_r,
         max_seq_length=round(work.mean_tokens),
         gradient_checkpointing=work.gradient_checkpointing,
     )
-    pace, shape = PACES[hardware.device], base.shape
-    products = flops / (product_rate(hardware) * pace.product_share) * (1 if work.quantization == "none" else DEQUANTIZED)
-    rest = tokens * shape.num_layers * shape.hidden_size * pace.width_seconds / hardware.num_cores
-    return products + again * (rest + num_micro * shape.num_layers * pace.layer_seconds)
+    slower = 1.0 if work.quantization == "none" else DEQUANTIZED
+    launches = num_micro * base.shape.num_layers * pace.launch_seconds
+    return launches + slower * flops / (product_rate(hardware, work.dtype) * pace.training_share)
 
 
 def _measuring_seconds(base: BaseModel, hardware: Hardware, work: Work, factor: float) -> float:
     """Answers to the held-out questions, many at once, token by token; and twice their loss, which is a third of a step."""
-    pace, at_once = PACES[hardware.device], max(ANSWERS_AT_ONCE, work.micro_batch_size)
+    pace, at_once = _pace(hardware, work.dtype), max(ANSWERS_AT_ONCE, work.micro_batch_size)
     num_unseen = min(MOST_UNSEEN, work.num_unseen)
     num_turns = math.ceil(work.num_heldout / at_once) + math.ceil(num_unseen / at_once)
     num_tokens = min(MOST_ANSWER_TOKENS, max(LEAST_ANSWER_TOKENS, work.long_tokens))
-    weights = base.num_parameters * DTYPE_BYTES[work.dtype]
-    products = 2 * base.num_parameters * at_once / (product_rate(hardware) * pace.product_share)
-    token_seconds = base.shape.num_layers * pace.decode_seconds + max(weights / _bytes_per_second(hardware), products)
+    reading = base.num_parameters * DTYPE_BYTES[work.dtype] / _bytes_per_second(hardware, work.dtype)
+    products = 2 * base.num_parameters * at_once / (product_rate(hardware, work.dtype) * pace.answer_share)
+    token_seconds = base.shape.num_layers * pace.layer_seconds + max(reading, products)
     read = (2 * work.num_heldout + work.num_unseen) / work.batch_size
     return factor * num_turns * num_tokens * token_seconds + read * _step_seconds(base, hardware, work) / 3

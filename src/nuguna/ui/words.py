@@ -104,8 +104,8 @@ def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
 
 
 def _rate_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
-    rate = hardware.gemm_flops_per_second
-    return [] if rate is None else [(t(say("matrix products")), f"{rate / 1e9:,.0f} GFLOP/s")]
+    rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in hardware.gemm_flops_per_second.items())
+    return [(t(say("matrix products")), rates)] if rates else []
 
 
 def step_line(step: Step, left_seconds: float) -> Message:
