@@ -329,9 +329,9 @@ def server(num_cores: int) -> Hardware:
 
 def test_the_measured_rate_decides_how_long_it_takes_and_which_model_is_sensible() -> None:
     base = known("Qwen/Qwen3-0.6B")
-    rates = [machine(memory=16, gemm_flops_per_second={"float32": rate}) for rate in (1e11, 2e11)]
+    rates = [machine(memory=16, gemm_flops_per_second={"float32": rate}) for rate in (8e11, 16e11)]
     slow_time, fast_time = (plan(Request(model=base.id), hardware, FACTS, base).time.parts for hardware in rates)
-    assert slow_time["training"] == pytest.approx(2 * fast_time["training"])
+    assert 1.4 * fast_time["training"] < slow_time["training"] < 2 * fast_time["training"]  # not all of it is products
     assert fast_time["measuring_after"] < slow_time["measuring_after"] < 2 * fast_time["measuring_after"]
     models = (*load_catalog(), demo_model())
     fast, slow = (plan(Request(), server(n), FACTS, *models) for n in (64, 1))

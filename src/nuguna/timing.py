@@ -23,37 +23,55 @@ LEAST_ANSWER_TOKENS, MOST_ANSWER_TOKENS = 32, 256  # bounds of evaluate.py
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What one kind of device makes of the measured rate, and what it needs besides.
+    """What one kind of device makes of the measured rate, and what it needs besides, in seconds.
 
-    On the CPU: the demo model and the 135M shape, in processor time on one thread (AMD EPYC of family 25, 97 GFLOP/s a core in
-    float32 and 215 in bfloat16), and in whole runs on two (docs/log.md).
+    Of the CPU: fitted to the demo model, the 135M shape and Qwen3-0.6B on two machines (docs/log.md), with a core of about
+    1e11 FLOP/s in float32; on one that is slower, what is no product is taken to be slower by as much.
     """
 
-    training_share: float  # of the rate of products that the operations of a training step reach
-    micro_batch_tokens: int  # as many tokens more as a micro-batch costs, however few it has: calls, reading weights
-    launch_seconds: float  # for each layer and micro-batch: a GPU's kernels are launched one after the other
-    answer_share: float  # of the rate of products that a token of 16 answers reaches
-    layer_seconds: float  # for each layer and such token: calls and launches
+    product_share: float  # of the measured rate that the products of a training step reach
+    width_seconds: float  # for each token, layer and unit of width: norms, activations, softmax; more cores hardly help
+    layer_seconds: float  # for each layer and micro-batch, however few tokens it has: calls, launches
+    answer_share: float  # of the rate of products that a token of 16 answers reaches in float32
+    half_answer_share: float  # the same in bfloat16 or float16
+    answer_layer_seconds: float  # for each layer and such token: calls, launches
     start_seconds: float  # importing the libraries, reading the data, writing the report
 
 
 PACES = {
-    ("cpu", "float32"): Pace(
-        training_share=0.75, micro_batch_tokens=50, launch_seconds=0, answer_share=0.8, layer_seconds=1.3e-3, start_seconds=9
-    ),
-    ("cpu", "bfloat16"): Pace(
-        training_share=0.6, micro_batch_tokens=80, launch_seconds=0, answer_share=0.25, layer_seconds=1.3e-3, start_seconds=9
+    "cpu": Pace(
+        product_share=1.0,
+        width_seconds=4.5e-8,
+        layer_seconds=3e-3,
+        answer_share=0.8,
+        half_answer_share=0.25,
+        answer_layer_seconds=1.3e-3,
+        start_seconds=6.0,
     ),
     # Assumed: half of the product rate (NeMo's published LoRA of an 8B model: 402 of about 700 TFLOP/s, on an H100), and launches
     # of about 10 microseconds.
-    ("mps", ""): Pace(
-        training_share=0.5, micro_batch_tokens=0, launch_seconds=3e-3, answer_share=0.5, layer_seconds=1.2e-3, start_seconds=15
+    "mps": Pace(
+        product_share=0.5,
+        width_seconds=0.0,
+        layer_seconds=3e-3,
+        answer_share=0.5,
+        half_answer_share=0.5,
+        answer_layer_seconds=1.2e-3,
+        start_seconds=15.0,
     ),
-    ("cuda", ""): Pace(
-        training_share=0.5, micro_batch_tokens=0, launch_seconds=2e-3, answer_share=0.5, layer_seconds=1e-3, start_seconds=15
+    "cuda": Pace(
+        product_share=0.5,
+        width_seconds=0.0,
+        layer_seconds=2e-3,
+        answer_share=0.5,
+        half_answer_share=0.5,
+        answer_layer_seconds=1e-3,
+        start_seconds=15.0,
     ),
 }
+REFERENCE_CORE_RATE = 1e11  # FLOP/s in float32 of the cores that the constants of the CPU were measured on
 CORE_BYTES_PER_SECOND = 5e9  # at which weights are read for each token of an answer (assumed; nothing waited for it here)
+CHECKPOINTED = 1.3  # times what is no product, when blocks are computed again: forward is about a third of a step
 DEQUANTIZED = 1.3  # times the products over quantized weights, which are unpacked each time (assumed; 1.13 under peft on a CPU)
 LOAD_SECONDS_PER_BYTE = 1.5e-9  # loading and hashing the weights; 0.19 and 0.24 s for 269 MB that the system had in memory
 ADAPTED = 1.3  # times a token of an answer with the adapter beside each matrix: 1.36 (demo), 1.14 (135M)
@@ -96,15 +114,14 @@ class TimeEstimate:
 
 def predict(base: BaseModel, hardware: Hardware, work: Work) -> TimeEstimate:
     """The time of a whole run, from the start of the program to the proof."""
-    pace = _pace(hardware, work.dtype)
     loading = base.num_parameters * DTYPE_BYTES[work.dtype] * LOAD_SECONDS_PER_BYTE
-    measured = [_measuring_seconds(base, hardware, work, factor) for factor in (1.0, ADAPTED)]
+    before, after = (_measuring_seconds(base, hardware, work, factor) for factor in (1.0, ADAPTED))
     return TimeEstimate(
         {
-            "loading": pace.start_seconds + loading,
-            "measuring_before": measured[0],
+            "loading": PACES[hardware.device].start_seconds * _slowness(hardware) + loading,
+            "measuring_before": before,
             "training": work.max_steps * _step_seconds(base, hardware, work),
-            "measuring_after": measured[1],
+            "measuring_after": after,
             "proving": loading,
         }
     )
@@ -119,10 +136,11 @@ def product_rate(hardware: Hardware, dtype: str) -> float:
     return found or ASSUMED_RATES[hardware.device] * (hardware.num_cores if hardware.device == "cpu" else 1)
 
 
-def _pace(hardware: Hardware, dtype: str) -> Pace:
+def _slowness(hardware: Hardware) -> float:
+    """How much longer than on the measured CPU everything takes that is no product; beside a GPU the CPU is not known."""
     if hardware.device != "cpu":
-        return PACES[hardware.device, ""]
-    return PACES["cpu", "float32" if dtype == "float32" else "bfloat16"]
+        return 1.0
+    return max(1.0, REFERENCE_CORE_RATE * hardware.num_cores / product_rate(hardware, "float32"))
 
 
 def _bytes_per_second(hardware: Hardware, dtype: str) -> float:
@@ -136,28 +154,30 @@ def _bytes_per_second(hardware: Hardware, dtype: str) -> float:
 
 def _step_seconds(base: BaseModel, hardware: Hardware, work: Work) -> float:
     """One optimizer step. Micro-batches are filled by tokens, as many as its number of longest examples have (data/batch.py)."""
-    tokens, pace = work.batch_size * work.mean_tokens, _pace(hardware, work.dtype)
-    num_micro = max(1, math.ceil(tokens / (work.micro_batch_size * work.longest_tokens)))
+    tokens, pace, shape = work.batch_size * work.mean_tokens, PACES[hardware.device], base.shape
     flops = step_flops(
         base,
-        round(tokens + num_micro * pace.micro_batch_tokens),
+        round(tokens),
         work.lora_r,
         max_seq_length=round(work.mean_tokens),
         gradient_checkpointing=work.gradient_checkpointing,
     )
-    slower = 1.0 if work.quantization == "none" else DEQUANTIZED
-    launches = num_micro * base.shape.num_layers * pace.launch_seconds
-    return launches + slower * flops / (product_rate(hardware, work.dtype) * pace.training_share)
+    products = flops / (product_rate(hardware, work.dtype) * pace.product_share)
+    num_micro = max(1, math.ceil(tokens / (work.micro_batch_size * work.longest_tokens)))
+    rest = shape.num_layers * (tokens * shape.hidden_size * pace.width_seconds + num_micro * pace.layer_seconds)
+    again = CHECKPOINTED if work.gradient_checkpointing else 1.0
+    return (1.0 if work.quantization == "none" else DEQUANTIZED) * products + again * rest * _slowness(hardware)
 
 
 def _measuring_seconds(base: BaseModel, hardware: Hardware, work: Work, factor: float) -> float:
     """Answers to the held-out questions, many at once, token by token; and twice their loss, which is a third of a step."""
-    pace, at_once = _pace(hardware, work.dtype), max(ANSWERS_AT_ONCE, work.micro_batch_size)
+    pace, at_once = PACES[hardware.device], max(ANSWERS_AT_ONCE, work.micro_batch_size)
     num_unseen = min(MOST_UNSEEN, work.num_unseen)
     num_turns = math.ceil(work.num_heldout / at_once) + math.ceil(num_unseen / at_once)
     num_tokens = min(MOST_ANSWER_TOKENS, max(LEAST_ANSWER_TOKENS, work.long_tokens))
+    share = pace.answer_share if work.dtype == "float32" else pace.half_answer_share
+    products = 2 * base.num_parameters * at_once / (product_rate(hardware, work.dtype) * share)
     reading = base.num_parameters * DTYPE_BYTES[work.dtype] / _bytes_per_second(hardware, work.dtype)
-    products = 2 * base.num_parameters * at_once / (product_rate(hardware, work.dtype) * pace.answer_share)
-    token_seconds = base.shape.num_layers * pace.layer_seconds + max(reading, products)
+    token_seconds = base.shape.num_layers * pace.answer_layer_seconds * _slowness(hardware) + max(reading, products)
     read = (2 * work.num_heldout + work.num_unseen) / work.batch_size
     return factor * num_turns * num_tokens * token_seconds + read * _step_seconds(base, hardware, work) / 3
