@@ -119,6 +119,7 @@ def test_a_run_that_goes_on_counts_its_own_steps() -> None:
     left = remaining()
     left.after(step(51, 500.0))
     assert left.after(step(61, 520.0)) == pytest.approx(2.0 * 39 + 40)
+    assert left.correction(step(80, 2000.0)) is None  # the prediction is of the whole
 
 
 def test_a_wrong_prediction_is_said_once_and_a_right_one_never() -> None:

@@ -26,7 +26,7 @@ from .message import say
 
 T = TypeVar("T")
 
-LONGEST_WAIT_SECONDS = 1.0  # for a measurement of 0.1 s, while other programs hold the processor
+LONGEST_WAIT_SECONDS = 0.5  # for a measurement of 0.05 s, while other programs hold the processor
 COMMAND_TIMEOUT_SECONDS = 10  # nvidia-smi needs 3 to 5 s to wake a driver that no program has open
 
 
@@ -257,7 +257,7 @@ def product_rate(device: str, dtype: str) -> float | None:
 
     A 128 x 1024 matrix by a square one on a CPU: one or two milliseconds, so that while other programs run some products pass
     between two of their turns (with 512 rows a busy machine was measured at half its rate). Two square ones on a GPU, large
-    enough to fill it. The best of about 0.1 s. None when not even these fit into the GPU's memory.
+    enough to fill it. The best of about 0.05 s. None when not even these fit into the GPU's memory.
     """
     if device == "cpu":
         return _on_one_thread(lambda: _rate_of(device, dtype, num_rows=128, width=1024))
@@ -267,7 +267,7 @@ def product_rate(device: str, dtype: str) -> float | None:
         return None
 
 
-def _rate_of(device: str, dtype: str, num_rows: int, width: int, budget_seconds: float = 0.1) -> float:
+def _rate_of(device: str, dtype: str, num_rows: int, width: int, budget_seconds: float = 0.05) -> float:
     import torch
 
     rows = torch.ones(num_rows, width, dtype=getattr(torch, dtype), device=device)

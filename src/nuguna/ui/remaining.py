@@ -41,9 +41,12 @@ class Remaining:
         return each * (step.max_steps - step.step) + closing
 
     def correction(self, step: Step) -> Message | None:
-        """Once, when enough steps were made: the corrected total, if it is far from the prediction."""
+        """Once, when enough steps were made: the corrected total, if it is far from the prediction.
+
+        Never for a run that goes on from a checkpoint: the prediction is of the whole.
+        """
         left = self.after(step)
-        if self._is_said or self._first is None or step.step - self._first.step < STEPS_TO_JUDGE:
+        if self._is_said or self._first is None or self._first.step > 1 or step.step - self._first.step < STEPS_TO_JUDGE:
             return None
         self._is_said = True
         total, predicted = self._now() - self._began + left, self._predicted.total_seconds
