@@ -15,6 +15,7 @@ from nuguna.auto import SENSIBLE_SECONDS
 from nuguna.catalog import BaseModel, demo_model, load_catalog
 from nuguna.data.read import DataFacts
 from nuguna.errors import SettingError
+from nuguna.example_tokens import long_tokens, mean_tokens
 from nuguna.hardware import Hardware
 from nuguna.language import translator
 from nuguna.message import say
@@ -45,10 +46,26 @@ def machine(device: str = "cpu", memory: float = 8, dtype: str = "float32", **va
 LAPTOP, SMALL, M1 = machine(), machine(memory=2, num_cores=2), machine("mps", 5.5, "float16")
 T4, H100 = machine("cuda", 15), machine("cuda", 79, "bfloat16")
 FACTS = DataFacts(
-    source="pairs.csv", num_examples=500, num_heldout=0, mean_chars=300.0, max_chars=2000, long_chars=600, has_korean=True
+    source="pairs.csv",
+    num_examples=500,
+    num_heldout=0,
+    mean_chars=300.0,
+    max_chars=2000,
+    quantile_chars=(100, 200, 300, 500, 700),
+    has_korean=True,
 )
-DEMO_FACTS = replace(FACTS, source="demo", num_examples=4088, num_heldout=2044, mean_chars=110.0, max_chars=283, long_chars=200)
-LONG_FACTS = replace(FACTS, source="long.csv", mean_chars=1300.0, max_chars=30_000, long_chars=3000, has_korean=False)
+DEMO_FACTS = replace(
+    FACTS,
+    source="demo",
+    num_examples=4088,
+    num_heldout=2044,
+    mean_chars=110.0,
+    max_chars=283,
+    quantile_chars=(60, 110, 160, 240),
+)
+LONG_FACTS = replace(
+    FACTS, source="long.csv", mean_chars=1300.0, max_chars=30_000, quantile_chars=(200, 800, 2000, 4000), has_korean=False
+)
 
 
 def known(name: str) -> BaseModel:
@@ -128,7 +145,7 @@ def test_the_demo_model_learns_other_data_than_its_own_in_small_batches() -> Non
 
 
 def test_long_examples_mean_fewer_steps_of_the_demo_model() -> None:
-    long = replace(FACTS, source="long.csv", mean_chars=3000.0, max_chars=20_000, long_chars=9000, has_korean=False)
+    long = replace(LONG_FACTS, mean_chars=3000.0, max_chars=20_000, quantile_chars=(2000, 4000, 14_000))
     assert 50 <= plan(facts=long).max_steps.value < demo_model().max_steps
     assert plan(facts=long).max_steps.source == "data"
     assert plan(Request(max_steps=400), LAPTOP, long).max_steps.value == 400
@@ -306,18 +323,24 @@ def test_long_examples_get_a_longer_window_where_memory_and_time_allow_it() -> N
     request = Request(model=base.id)
     roomy = plan(request, H100, LONG_FACTS, base)
     assert roomy.max_seq_length.value == 896 and "95 of 100" in str(roomy.max_seq_length.reason)  # 3000 / 4 + 24, rounded up
-    assert plan(request, H100, replace(LONG_FACTS, long_chars=30_000), base).max_seq_length.value == 2048
-    tight = next(
-        made
-        for memory in range(20, 80)
-        if (made := plan(request, machine("cuda", memory / 10, "bfloat16"), replace(LONG_FACTS, long_chars=8000), base)).fits
-    )
+    assert plan(request, H100, replace(LONG_FACTS, quantile_chars=(30_000,) * 2), base).max_seq_length.value == 2048
+    longer = replace(LONG_FACTS, quantile_chars=(1000, 8000, 8000))
+    sizes = (machine("cuda", memory / 10, "bfloat16") for memory in range(20, 80))
+    tight = next(made for hardware in sizes if (made := plan(request, hardware, longer, base)).fits)
     assert tight.max_seq_length.value < 2024 and "not fit" in str(tight.max_seq_length.reason)
     slow = machine(memory=64, gemm_flops_per_second={"float32": 1e11})
     assert plan(request, slow, LONG_FACTS, base).max_seq_length.value == 512
     assert plan(Request(model=base.id, max_seq_length=300), H100, LONG_FACTS, base).max_seq_length.value == 300
     assert plan(Request(), LAPTOP, LONG_FACTS).max_seq_length.value == demo_model().context_tokens
     assert plan(facts=FACTS).max_seq_length.value == 512
+
+
+def test_what_is_too_long_for_the_window_is_not_trained_and_takes_no_time() -> None:
+    base = known("Qwen/Qwen3-0.6B")
+    assert mean_tokens(base, LONG_FACTS, 4096) == 1300 / 4 + 16  # all are trained: the mean itself
+    assert mean_tokens(base, LONG_FACTS, 600) == (200 + 800 + 2000) / 3 / 4 + 16
+    assert mean_tokens(base, LONG_FACTS, 60) == 60  # every one is cut
+    assert long_tokens(base, LONG_FACTS) == 3000 // 4 + 24
 
 
 # Time

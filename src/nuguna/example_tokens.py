@@ -25,10 +25,15 @@ def longest_tokens(base: BaseModel, facts: DataFacts) -> int:
 
 
 def long_tokens(base: BaseModel, facts: DataFacts) -> int:
-    """As many tokens as 95 of 100 examples have at most."""
-    return int(facts.long_chars / chars_per_token(base, facts)) + TEMPLATE_TOKENS
+    """As many tokens as 95 of 100 examples have at most: what stands between the last two twentieths."""
+    long_chars = sum(facts.quantile_chars[-2:]) / 2
+    return int(long_chars / chars_per_token(base, facts)) + TEMPLATE_TOKENS
 
 
 def mean_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
-    """Tokens of a middling example, when none may have more than `length`."""
-    return min(facts.mean_chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS, length)
+    """Tokens of a middling example that is trained, when none may have more than `length`: most that are longer are left out."""
+    tokens = [chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS for chars in facts.quantile_chars]
+    fitting = [number for number in tokens if number <= length]
+    if len(fitting) == len(tokens):
+        return min(facts.mean_chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS, length)
+    return sum(fitting) / len(fitting) if fitting else length

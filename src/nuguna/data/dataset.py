@@ -73,7 +73,7 @@ class Dataset:
     content_keys: array[int]
     num_chars: int
     max_chars: int
-    long_chars: int  # 95 of 100 conversations have at most so many characters
+    quantile_chars: tuple[int, ...]  # characters of conversations: the middle of each twentieth, from the shortest on
     has_korean: bool
     has_reasoning: bool
     num_changed: int
@@ -140,7 +140,7 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
         content_keys=train.content_keys,
         num_chars=train.num_chars,
         max_chars=train.max_chars,
-        long_chars=train.long_chars(),
+        quantile_chars=tuple(train.quantile_chars((number + 0.5) / 20) for number in range(20)),
         has_korean=train.has_korean,
         has_reasoning=train.has_reasoning,
         num_changed=train.num_changed,
@@ -163,7 +163,7 @@ def describe(dataset: Dataset) -> DataFacts:
         num_heldout=len(dataset.heldout),
         mean_chars=dataset.num_chars / max(1, len(dataset.train)),
         max_chars=dataset.max_chars,
-        long_chars=dataset.long_chars,
+        quantile_chars=dataset.quantile_chars,
         has_korean=dataset.has_korean,
         num_unseen=len(dataset.unseen),
     )

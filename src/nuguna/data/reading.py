@@ -123,13 +123,13 @@ class Reading:
             self.has_korean = any("가" <= char <= "힣" for turn in conversation.turns for char in turn.content)
         self.has_reasoning = self.has_reasoning or any(turn.reasoning for turn in conversation.turns)
 
-    def long_chars(self) -> int:
-        """As many characters as 95 of 100 conversations have at most, up to 9 % more."""
-        left = 0.95 * sum(self.length_counts)
+    def quantile_chars(self, share: float) -> int:
+        """As many characters as this share of the conversations has at most, within 5 %."""
+        left = share * sum(self.length_counts)
         for step, count in enumerate(self.length_counts):
             left -= count
             if left <= 0:
-                return min(self.max_chars, math.ceil(2 ** (step / STEPS_A_DOUBLING)))
+                return min(self.max_chars, math.ceil(2 ** ((step - 0.5) / STEPS_A_DOUBLING)))
         return self.max_chars
 
     def notes(self) -> list[Message]:
