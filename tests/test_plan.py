@@ -15,7 +15,7 @@ from nuguna.auto import SENSIBLE_SECONDS
 from nuguna.catalog import BaseModel, demo_model, load_catalog
 from nuguna.data.read import DataFacts
 from nuguna.errors import SettingError
-from nuguna.example_tokens import long_tokens, mean_tokens
+from nuguna.example_tokens import long_tokens, mean_tokens, seen_tokens
 from nuguna.hardware import Hardware
 from nuguna.language import translator
 from nuguna.message import say
@@ -340,6 +340,7 @@ def test_what_is_too_long_for_the_window_is_not_trained_and_takes_no_time() -> N
     assert mean_tokens(base, LONG_FACTS, 4096) == 1300 / 4 + 16  # all are trained: the mean itself
     assert mean_tokens(base, LONG_FACTS, 600) == (200 + 800 + 2000) / 3 / 4 + 16
     assert mean_tokens(base, LONG_FACTS, 60) == 60  # every one is cut
+    assert seen_tokens(base, LONG_FACTS, 60) == 60 and seen_tokens(base, LONG_FACTS, 4096) > mean_tokens(base, LONG_FACTS, 4096)
     assert long_tokens(base, LONG_FACTS) == 3000 // 4 + 24
 
 

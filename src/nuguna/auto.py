@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .catalog import BaseModel, load_catalog
 from .data.read import DataFacts
-from .example_tokens import long_tokens, mean_tokens
+from .example_tokens import long_tokens, mean_tokens, seen_tokens
 from .fit import USUAL_LENGTH, Fit, fit_for
 from .hardware import Hardware
 from .message import Message, say
@@ -129,6 +129,7 @@ def first_run_seconds(fit: Fit, facts: DataFacts, quantization: str, checkpointi
         batch_size=FIRST_BATCH,
         micro_batch_size=1,
         mean_tokens=mean_tokens(fit.base, facts, fit.length),
+        seen_tokens=seen_tokens(fit.base, facts, fit.length),
         longest_tokens=fit.length,
         long_tokens=min(fit.length, long_tokens(fit.base, facts)),
         lora_r=fit.lora_r,

@@ -32,8 +32,18 @@ def long_tokens(base: BaseModel, facts: DataFacts) -> int:
 
 def mean_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
     """Tokens of a middling example that is trained, when none may have more than `length`: most that are longer are left out."""
-    tokens = [chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS for chars in facts.quantile_chars]
-    fitting = [number for number in tokens if number <= length]
-    if len(fitting) == len(tokens):
+    fitting = _fitting(base, facts, length)
+    if len(fitting) == len(facts.quantile_chars):
         return min(facts.mean_chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS, length)
     return sum(fitting) / len(fitting) if fitting else length
+
+
+def seen_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
+    """Tokens of the example that a middling token stands in, which is longer than a middling example: what attention costs."""
+    fitting = _fitting(base, facts, length)
+    return sum(number**2 for number in fitting) / sum(fitting) if fitting else length
+
+
+def _fitting(base: BaseModel, facts: DataFacts, length: int) -> list[float]:
+    tokens = [chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS for chars in facts.quantile_chars]
+    return [number for number in tokens if number <= length]

@@ -20,7 +20,7 @@ from .auto import (
 )
 from .catalog import BaseModel
 from .data.read import DEMO, DataFacts
-from .example_tokens import long_tokens, mean_tokens
+from .example_tokens import long_tokens, mean_tokens, seen_tokens
 from .fit import Fit, choose_length, fit_for
 from .hardware import DTYPES, Hardware
 from .memory import MemoryEstimate
@@ -205,6 +205,7 @@ def _work(
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
         mean_tokens=mean_tokens(fit.base, facts, fit.length),
+        seen_tokens=seen_tokens(fit.base, facts, fit.length),
         longest_tokens=fit.length,
         long_tokens=min(fit.length, long_tokens(fit.base, facts)),
         lora_r=fit.lora_r,

@@ -30,6 +30,7 @@ class Pace:
     """
 
     product_share: float  # of the measured rate that the products of a training step reach
+    attention_cost: float  # times its operations: narrow products, and a softmax of as many numbers
     width_seconds: float  # for each token, layer and unit of width: norms, activations, softmax; more cores hardly help
     layer_seconds: float  # for each layer and micro-batch, however few tokens it has: calls, launches
     answer_share: float  # of the rate of products that a token of 16 answers reaches in float32
@@ -41,6 +42,7 @@ class Pace:
 PACES = {
     "cpu": Pace(
         product_share=1.0,
+        attention_cost=2.0,
         width_seconds=4.5e-8,
         layer_seconds=3e-3,
         answer_share=0.8,
@@ -52,6 +54,7 @@ PACES = {
     # of about 10 microseconds.
     "mps": Pace(
         product_share=0.5,
+        attention_cost=1.0,
         width_seconds=0.0,
         layer_seconds=3e-3,
         answer_share=0.5,
@@ -61,6 +64,7 @@ PACES = {
     ),
     "cuda": Pace(
         product_share=0.5,
+        attention_cost=1.0,
         width_seconds=0.0,
         layer_seconds=2e-3,
         answer_share=0.5,
@@ -85,6 +89,7 @@ class Work:
     batch_size: int
     micro_batch_size: int
     mean_tokens: float  # of an example, as it is cut
+    seen_tokens: float  # of the example that a middling token stands in
     longest_tokens: int  # of an example, as it is cut
     long_tokens: int  # of an example that only one of twenty exceeds
     lora_r: int
@@ -159,7 +164,7 @@ def _step_seconds(base: BaseModel, hardware: Hardware, work: Work) -> float:
         base,
         round(tokens),
         work.lora_r,
-        max_seq_length=round(work.mean_tokens),
+        max_seq_length=round(pace.attention_cost * work.seen_tokens),
         gradient_checkpointing=work.gradient_checkpointing,
     )
     products = flops / (product_rate(hardware, work.dtype) * pace.product_share)
