@@ -382,3 +382,15 @@ def test_korean_data_gets_a_model_that_knows_korean() -> None:
     made = plan(Request(), H100, FACTS, english, demo_model())
     assert made.model.value == "demo" and "Korean" in str(made.model.reason)
     assert plan(Request(), H100, LONG_FACTS, english, demo_model()).model.value == english.id
+
+
+def test_auto_leaves_room_to_spare_and_a_wish_may_use_all_that_is_free() -> None:
+    base = known("Qwen/Qwen3-0.6B")
+    needed = plan(Request(model=base.id, batch_size=1), H100, FACTS, base).memory.total_bytes
+    tight = machine("cuda", needed * 1.1 / GB, "bfloat16")
+    wished = plan(Request(model=base.id, batch_size=1, quantization="none"), tight, FACTS, base, gradient_checkpointing=False)
+    assert wished.fits and wished.memory.total_bytes == needed
+    asked = Request(quantization="none")
+    found = [plan(asked, machine("cuda", needed * share / GB, "bfloat16"), FACTS, base, demo_model()) for share in (0.8, 1.3)]
+    assert [made.model.value for made in found] == ["demo", base.id]
+    assert all(made.memory.total_bytes <= 0.851 * made.usable_bytes for made in found)
