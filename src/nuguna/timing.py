@@ -42,11 +42,11 @@ class Pace:
 PACES = {
     "cpu": Pace(
         product_share=1.0,
-        attention_cost=2.0,
+        attention_cost=2.5,
         width_seconds=4.5e-8,
         layer_seconds=3e-3,
         answer_share=0.8,
-        half_answer_share=0.25,
+        half_answer_share=0.16,
         answer_layer_seconds=1.3e-3,
         start_seconds=6.0,
     ),
