@@ -14,6 +14,7 @@ import pytest
 from nuguna.language import translator
 from nuguna.message import say
 
+MACHINES = Path(__file__).parent / "machines"
 NUGUNA = [sys.executable, "-m", "nuguna"]
 
 
@@ -95,10 +96,34 @@ def test_plan_prints_json_alone_and_writes_the_file(tmp_path: Path) -> None:
     (tmp_path / "h100.json").write_text(json.dumps(machine))
     shown = nuguna(tmp_path, "plan", "--hardware", "h100.json", "--model", "demo", "--json")
     made = json.loads(shown.stdout)
-    assert set(made) == {"fits", "choices", "memory", "predicted_seconds"}
+    assert set(made) == {"fits", "choices", "memory", "predicted_seconds", "seconds", "larger", "remedies"}
+    assert made["predicted_seconds"] == pytest.approx(sum(made["seconds"].values()), abs=1)
     assert made["choices"]["device"] == {"value": "cuda", "reason": "found on this machine", "source": "hardware"}
     assert set(made["memory"]) == {"usable_bytes", "predicted_peak_bytes", "parts"}
     assert (tmp_path / "plan.toml").is_file()
+
+
+def test_a_wish_that_does_not_fit_is_refused_with_the_change_that_is_enough_before_anything_is_written(tmp_path: Path) -> None:
+    machine = json.loads((MACHINES / "raspberry-pi-5-4gb.json").read_text())
+    (tmp_path / "pi.json").write_text(json.dumps(machine))
+    words = ("plan", "--hardware", "pi.json", "--model", "demo", "--lora-r", "32768")
+    shown = nuguna(tmp_path, *words)
+    assert shown.returncode == 2 and "does not fit" in shown.stdout and "too much" in shown.stdout
+    assert "One change is enough: --lora-r" in shown.stdout and "needs" in shown.stdout and "Traceback" not in shown.stderr
+    as_json = nuguna(tmp_path, *words, "--json")
+    made = json.loads(as_json.stdout)
+    assert as_json.returncode == 2 and not made["fits"] and "One change is enough" in as_json.stderr
+    assert made["remedies"] and all(r["needed_bytes"] <= machine["memory_bytes"] for r in made["remedies"])
+    assert [path.name for path in tmp_path.iterdir()] == ["pi.json"]
+    trained = nuguna(tmp_path, "train", "--model", "demo", "--lora-r", "1000000")
+    assert trained.returncode == 2 and "One change is enough: --lora-r" in trained.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["pi.json"]
+
+
+def test_a_plan_for_another_machine_shows_its_memory_as_a_picture(tmp_path: Path) -> None:
+    shown = nuguna(tmp_path, "plan", "--hardware", str(MACHINES / "server-h200.json"), "--model", "demo")
+    assert shown.returncode == 0 and "█" in shown.stdout and "left" in shown.stdout and "138.5 GiB" in shown.stdout
+    assert "Larger, would fit too: " in shown.stdout and "Time: " in shown.stdout
 
 
 def test_a_plan_that_somebody_edited_is_kept(tmp_path: Path) -> None:

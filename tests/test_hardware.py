@@ -16,13 +16,14 @@ import pytest
 
 from nuguna.errors import EnvironmentFault, SettingError
 from nuguna.hardware import Hardware, detect, read_hardware
-from nuguna.hardware_probe import Gpu, Machine, ProductTimes, TorchFacts, covers, this_machine, time_products
+from nuguna.hardware_probe import Gpu, Machine, ProductTimes, TorchFacts, covers, product_rate, this_machine, time_products
 from nuguna.message import Message
 from nuguna.units import format_bytes, format_seconds
 
 GIB = 2**30
 KEYS = ["device", "name", "num_devices", "memory_bytes", "system_memory_bytes", "num_cores", "free_disk_bytes"]
 KEYS += ["dtype", "dtype_reason", "problems"]
+RATE = "gemm_flops_per_second"  # which files of older versions do not have
 
 CPU_TORCH = TorchFacts(cuda_build=None, gpus=(), mps_available=False, mps_memory_bytes=0)
 MPS_TORCH = replace(CPU_TORCH, mps_available=True, mps_memory_bytes=12 * GIB)
@@ -65,6 +66,7 @@ def pc(
         read_file={"/proc/cpuinfo": PLAIN_CPUINFO, **(files or {})}.get,
         run_command=run,
         time_products=products,
+        product_rate=lambda device, dtype: {"cpu": 1.2345e11, "mps": 3e12, "cuda": None}[device],
     )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
@@ -227,6 +229,43 @@ def test_only_cores_this_process_may_run_on_count() -> None:
     assert look(pc(files=files, speedup=1.0, allowed_cpus=frozenset({1, 5, 2}))).num_cores == 2
     assert look(pc(speedup=1.0, allowed_cpus=frozenset({1, 5, 2}))).num_cores == 3  # no topology to be read
     assert look(pc(speedup=1.0, allowed_cpus=None)).num_cores == 8
+
+
+def test_the_rate_is_that_of_all_cores_of_a_cpu_or_of_the_gpu_and_asked_for_the_chosen_format() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def rate(device: str, dtype: str) -> float:
+        asked.append((device, dtype))
+        return 1.2345e11
+
+    on_cpu = look(pc(speedup=2.0, product_rate=rate)).gemm_flops_per_second
+    assert on_cpu == {"bfloat16": 9.88e11, "float32": 9.88e11}  # eight cores, three digits
+    assert look(pc(torch=with_gpus(T4), product_rate=rate)).gemm_flops_per_second == {"float32": 1.23e11}
+    assert look(mac("Apple M1", product_rate=rate)).gemm_flops_per_second == {"float16": 1.23e11, "float32": 1.23e11}
+    assert asked[:3] == [("cpu", "bfloat16"), ("cpu", "float32"), ("cuda", "float32")]
+    assert asked[3:] == [("mps", "float16"), ("mps", "float32")]
+    assert look(pc(torch=with_gpus(H100))).gemm_flops_per_second == {}  # it could not be measured
+
+
+def test_what_other_programs_hold_is_not_free_and_swap_never_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import psutil
+
+    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    monkeypatch.setattr(psutil, "swap_memory", lambda: swap._replace(total=64 * GIB, free=64 * GIB))
+    seen = []
+    for available in (9 * GIB, 3 * GIB):  # another program takes 6 GiB between two looks
+        changed = memory._replace(total=16 * GIB, available=available, free=GIB)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda changed=changed: changed)
+        machine = replace(this_machine(tmp_path), address_space_left_bytes=None, read_file=lambda path: None, torch=CPU_TORCH)
+        hardware = detect(tmp_path, replace(machine, product_rate=lambda device, dtype: None))
+        seen.append((hardware.memory_bytes, hardware.system_memory_bytes))
+    assert seen == [(9 * GIB, 16 * GIB), (3 * GIB, 16 * GIB)]
+
+
+def test_swap_of_a_container_does_not_count() -> None:
+    group = "/sys/fs/cgroup/jobs/mine/memory"
+    files = V2 | {f"{group}.max": f"{4 * GIB}\n", f"{group}.swap.max": "max\n", f"{group}.current": f"{GIB}\n"}
+    assert look(pc(files=files | {f"{group}.swap.current": f"{8 * GIB}\n"}, speedup=1.0)).memory_bytes == 3 * GIB
 
 
 def test_address_space_limits_memory() -> None:
@@ -408,7 +447,7 @@ def test_missing_torch_is_a_fault_with_its_remedy() -> None:
 def test_json_has_exactly_the_promised_keys_and_survives_the_way_there_and_back(tmp_path: Path) -> None:
     hardware = look(pc(commands={SMI: "RTX {4090}, 580.1"}, speedup=1.0))
     document = hardware.to_json()
-    assert list(document) == KEYS
+    assert list(document) == [*KEYS, RATE]
     assert document["problems"] == [{"what": str(p.what), "fix": str(p.fix)} for p in hardware.problems]
     assert "{4090}" in json.dumps(document)  # braces in a name are not places to fill in
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
@@ -423,6 +462,14 @@ def test_keys_of_later_versions_are_let_through(tmp_path: Path) -> None:
     file = tmp_path / "machine.json"
     file.write_text(json.dumps(look(pc(speedup=1.0)).to_json() | {"power_watts": 65}))
     assert read_hardware(file).num_cores == 8
+
+
+def test_a_file_of_an_older_version_has_no_measured_rate(tmp_path: Path) -> None:
+    file = tmp_path / "machine.json"
+    document = look(pc(speedup=1.0)).to_json()
+    assert document.pop(RATE)
+    file.write_text(json.dumps(document))
+    assert read_hardware(file).gemm_flops_per_second == {}
 
 
 def refused(file: Path) -> str:
@@ -465,6 +512,13 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("problems", ["slow"], "list"),
         ("problems", [{"what": "slow"}], '"fix"'),
         ("problems", [{"what": "slow", "fix": 3}], '"fix"'),
+        (RATE, {"float32": 0}, "above 0"),
+        (RATE, {"float32": "fast"}, "above 0"),
+        (RATE, {"float32": True}, "above 0"),
+        (RATE, {"float32": float("nan")}, "above 0"),
+        (RATE, {"float32": 10**30}, "above 0"),
+        (RATE, {"int3": 1e12}, "float16"),
+        (RATE, 1e12, "above 0"),
     ],
 )
 def test_a_wrong_value_is_quoted_beside_what_is_right(tmp_path: Path, key: str, value: object, words: str) -> None:
@@ -535,6 +589,17 @@ def test_measuring_tells_the_precisions_apart_and_leaves_threads_as_they_were() 
     # Nothing computes thousands of times faster; two measurements agree well enough to decide the same.
     assert all(1e-3 < ratio < 1e2 for ratio in ratios)
     assert max(ratios) < 1.5 * min(ratios)
+
+
+def test_the_rate_of_products_is_measured_alike_and_leaves_threads_as_they_were() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    rates = [product_rate("cpu", "float32") or 0.0 for _ in range(3)]
+    assert torch.get_num_threads() == before
+    assert all(1e8 < rate < 1e13 for rate in rates)
+    assert max(rates) < 1.5 * min(rates)
+    assert product_rate("nowhere", "float32") is None  # torch knows no such device
 
 
 def test_questions_nobody_answers(tmp_path: Path) -> None:

@@ -29,11 +29,12 @@ def written(folder: Path, *more: str) -> str:
 
 def facts(dataset: Dataset) -> list[object]:
     rest = [dataset.shape, dataset.num_rows, dataset.num_bad, dataset.num_unwanted, dataset.num_chars, dataset.max_chars]
-    keys = [list(dataset.question_keys), list(dataset.content_keys)]
+    keys = [list(dataset.question_keys), list(dataset.content_keys), dataset.quantile_chars]
     words = [str(note) for note in dataset.notes], [(row.line, str(row.problem), str(row.fix)) for row in dataset.bad_rows]
     return [
         list(dataset.train),
         *rest,
+        dataset.quantile_chars,
         *keys,
         *words,
         dataset.has_korean,
@@ -107,6 +108,16 @@ def test_somebody_is_told_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     told: list[int] = []
     load_dataset(str(path), on_rows=told.append)
     assert told == [1000, 2000, 3000]
+
+
+def test_lengths_are_known_within_a_twentieth_without_keeping_them(tmp_path: Path) -> None:
+    lengths = [round(20 * 1.02**i) for i in range(300)]
+    rows = [{"question": "q" * 10, "answer": "a" * (length - 10)} for length in lengths]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    found = load_dataset(str(path)).quantile_chars
+    exact = [lengths[int(300 * (number + 0.5) / 20)] for number in range(20)]
+    assert found == pytest.approx(exact, rel=0.08) and list(found) == sorted(found)
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(

@@ -23,6 +23,7 @@ from .process import prepare
 from .settings import SETTINGS, Request, gather
 
 if TYPE_CHECKING:
+    from .plan import Plan
     from .report.outcome import Report
     from .ui.screen import Screen
 
@@ -118,23 +119,32 @@ def plan(
         from .hardware import detect, read_hardware
         from .intake import read_data
         from .planfile import keep_older, write_plan
+        from .remedy import misfit
 
         request, dataset = _asking(request, screen, as_json, lambda asked: (asked, read_data(asked, screen.reading)))
         machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
         from .stages import decide
 
         made, _ = decide(request, machine, dataset, edited)
+        _show_plan(made, screen, as_json)
+        if (error := misfit(made)) is not None:
+            screen.error(error)
+            raise typer.Exit(error.exit_code)
         place = Path("plan.toml")
         if kept := keep_older(made, place, translator(lang)):
             screen.line(screen.t(say("The earlier plan was kept: {file} is now {kept}.", file=place, kept=kept)))
         write_plan(made, place, translator(lang))
-        if as_json:
-            _print_json(made.to_json())
-        else:
-            screen.plan(made)
+        if not as_json:
             screen.line(
                 screen.t(say("Written to plan.toml. Train with it: {command}", command=f"{program()} train --plan plan.toml"))
             )
+
+
+def _show_plan(made: Plan, screen: Screen, as_json: bool) -> None:
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        screen.plan(made)
 
 
 @app.command(help=_t(say("Train: the main job, from the data to a proven result.")))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
@@ -47,11 +48,14 @@ class Hardware:
     dtype: str  # one of DTYPES
     dtype_reason: Message
     problems: tuple[Problem, ...] = ()
+    # Measured in matrix products, by dtype: of one GPU, or of all cores together. Empty: not measured (files of older versions).
+    gemm_flops_per_second: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The document of `nuguna check --json`."""
         problems = [{"what": str(problem.what), "fix": str(problem.fix)} for problem in self.problems]
-        return {**vars(self), "dtype_reason": str(self.dtype_reason), "problems": problems}
+        rates = dict(self.gemm_flops_per_second)
+        return {**vars(self), "dtype_reason": str(self.dtype_reason), "problems": problems, "gemm_flops_per_second": rates}
 
     @classmethod
     def from_json(cls, document: object, *, file: Path) -> Hardware:
@@ -73,6 +77,7 @@ class Hardware:
             dtype=_word(document, "dtype", DTYPES, file),
             dtype_reason=Message(_text(document, "dtype_reason", file)),
             problems=_problems_from_json(document, file),
+            gemm_flops_per_second=_rates_from_json(document, file),
         )
 
 
@@ -98,17 +103,19 @@ def detect(folder: Path, machine: Machine | None = None) -> Hardware:
         device, name, memory = "cpu", _chip(machine), ram
         dtype, reason = _cpu_dtype(machine)
     limits = (machine.total_memory_bytes, container_memory_limit(machine))
+    num_cores = _num_cores(machine)
     return Hardware(
         device=device,
         name=name,
         num_devices=max(1, len(gpus)),
         memory_bytes=memory,
         system_memory_bytes=min(limit for limit in limits if limit is not None),
-        num_cores=_num_cores(machine),
+        num_cores=num_cores,
         free_disk_bytes=machine.free_disk_bytes,
         dtype=dtype,
         dtype_reason=reason,
         problems=tuple(find_problems(machine, machine.torch, memory)),
+        gemm_flops_per_second=_gemm_rates(machine, device, dtype, num_cores),
     )
 
 
@@ -204,6 +211,17 @@ def _cpu_dtype(machine: Machine) -> tuple[str, Message]:
     )
 
 
+def _gemm_rates(machine: Machine, device: str, dtype: str, num_cores: int) -> dict[str, float]:
+    """Operations a second in the chosen number format and in float32, which small models are trained in.
+
+    To three digits: more would only be the weather of the moment. On a CPU one core is measured and counted as often as there are
+    cores, so that a program that is busy for a moment does not make another machine, and with it another plan, of this one.
+    """
+    rates = {name: machine.product_rate(device, name) for name in dict.fromkeys((dtype, "float32"))}
+    times = num_cores if device == "cpu" else 1
+    return {name: float(f"{rate * times:.3g}") for name, rate in rates.items() if rate is not None}
+
+
 def _claims_bfloat16(machine: Machine) -> bool:
     if machine.system == "Darwin":
         return machine.run_command(("sysctl", "-n", "hw.optional.arm.FEAT_BF16")) == "1"
@@ -267,6 +285,19 @@ def _count(document: dict[str, object], key: str, smallest: int, file: Path) -> 
     if not isinstance(value, int) or isinstance(value, bool) or value < smallest:  # JSON's true is an int to Python
         raise _wrong(document, key, say("a whole number of at least {smallest}", smallest=smallest), file)
     return value
+
+
+def _rates_from_json(document: dict[str, object], file: Path) -> dict[str, float]:
+    """The measured rates, which files of older versions do not have."""
+    value = document.get("gemm_flops_per_second", {})
+    if not isinstance(value, dict) or not all(name in DTYPES and _is_rate(rate) for name, rate in value.items()):
+        expected = say("a number above 0 for each of {known}", known=", ".join(DTYPES))
+        raise _wrong(document, "gemm_flops_per_second", expected, file)
+    return {name: float(rate) for name, rate in value.items()}
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e24
 
 
 def _problems_from_json(document: dict[str, object], file: Path) -> tuple[Problem, ...]:

@@ -17,12 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import psutil
 
 from .errors import EnvironmentFault
 from .message import say
 
+T = TypeVar("T")
+
+LONGEST_WAIT_SECONDS = 0.5  # for a measurement of 0.05 s, while other programs hold the processor
 COMMAND_TIMEOUT_SECONDS = 10  # nvidia-smi needs 3 to 5 s to wake a driver that no program has open
 
 
@@ -73,6 +77,7 @@ class Machine:
     read_file: Callable[[str], str | None]
     run_command: Callable[[Sequence[str]], str | None]
     time_products: Callable[[], ProductTimes]
+    product_rate: Callable[[str, str], float | None]  # of a device and a dtype, as `product_rate` below
 
 
 def this_machine(folder: Path) -> Machine:
@@ -104,6 +109,7 @@ def this_machine(folder: Path) -> Machine:
         read_file=_read_file,
         run_command=_run_command,
         time_products=time_products,
+        product_rate=product_rate,
     )
 
 
@@ -199,23 +205,32 @@ def time_products() -> ProductTimes:
     becomes 30, and the two precisions look alike (measured). A helper thread gets the limit, so the caller's threads keep theirs.
     About 0.2 s in all.
     """
+    return _on_one_thread(_time_both_precisions)
+
+
+def _on_one_thread(measure: Callable[[], T]) -> T:
+    """What `measure` gives in a thread in which torch computes on one core only."""
+
+    def limited() -> T:
+        import torch
+
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return measure()
+        finally:
+            torch.set_num_threads(num_threads)  # threads that are started later inherit it
+
     with ThreadPoolExecutor(max_workers=1) as helper:
-        return helper.submit(_time_products_on_one_thread).result()
+        return helper.submit(limited).result()
 
 
-def _time_products_on_one_thread() -> ProductTimes:
-    import torch
-
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # Where bfloat16 is emulated, one large product takes 0.15 s (AVX2, measured). A small one settles it sooner.
-        small = _time_products_of(num_rows=16, budget_seconds=0.05)
-        if small.bfloat16_seconds > 2 * small.float32_seconds:
-            return small
-        return _time_products_of(num_rows=128, budget_seconds=0.15)
-    finally:
-        torch.set_num_threads(num_threads)  # threads that are started later inherit it
+def _time_both_precisions() -> ProductTimes:
+    # Where bfloat16 is emulated, one large product takes 0.15 s (AVX2, measured). A small one settles it sooner.
+    small = _time_products_of(num_rows=16, budget_seconds=0.05)
+    if small.bfloat16_seconds > 2 * small.float32_seconds:
+        return small
+    return _time_products_of(num_rows=128, budget_seconds=0.15)
 
 
 def _time_products_of(*, num_rows: int, budget_seconds: float) -> ProductTimes:
@@ -235,6 +250,44 @@ def _time_products_of(*, num_rows: int, budget_seconds: float) -> ProductTimes:
                 best[dtype] = min(best[dtype], time.perf_counter() - start)
                 num_products += 1
     return ProductTimes(float32_seconds=best[torch.float32], bfloat16_seconds=best[torch.bfloat16])
+
+
+def product_rate(device: str, dtype: str) -> float | None:
+    """Floating point operations a second in matrix products of `dtype`: of one core on a CPU, of the whole GPU elsewhere.
+
+    A 128 x 1024 matrix by a square one on a CPU: one or two milliseconds, so that while other programs run some products pass
+    between two of their turns (with 512 rows a busy machine was measured at half its rate). Two square ones on a GPU, large
+    enough to fill it. The best of about 0.05 s. None when not even these fit into the GPU's memory.
+    """
+    if device == "cpu":
+        return _on_one_thread(lambda: _rate_of(device, dtype, num_rows=128, width=1024))
+    try:
+        return _rate_of(device, dtype, num_rows=4096, width=4096) if device == "cuda" else _rate_of(device, dtype, 2048, 2048)
+    except RuntimeError:  # torch's out of memory is one
+        return None
+
+
+def _rate_of(device: str, dtype: str, num_rows: int, width: int, budget_seconds: float = 0.05) -> float:
+    import torch
+
+    rows = torch.ones(num_rows, width, dtype=getattr(torch, dtype), device=device)
+    weight = torch.ones(width, width, dtype=rows.dtype, device=device)
+    finish = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device, lambda: None)
+    best, num_turns, begin, own = float("inf"), 0, time.perf_counter(), time.thread_time()
+    is_measured = False
+    while num_turns < 3 or not is_measured:  # three: the first one compiles kernels
+        start = time.perf_counter()
+        torch.nn.functional.linear(rows, weight)  # (num_rows, width)
+        finish()
+        now = time.perf_counter()
+        best, num_turns = min(best, now - start), num_turns + 1
+        # On a busy CPU the time counts in which this thread had its turn, as far as anybody would wait for that.
+        spent = time.thread_time() - own if device == "cpu" and now - begin < LONGEST_WAIT_SECONDS else now - begin
+        is_measured = spent >= budget_seconds
+    del rows, weight
+    if device == "cuda":
+        torch.cuda.empty_cache()  # what is free now is what the plan was told
+    return 2 * num_rows * width**2 / best
 
 
 # Containers. Linux limits a process by its control groups: every group from its own up to the mount point counts.

@@ -7,28 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from .auto import (
+    MOST_HELDOUT,
+    SENSIBLE_SECONDS,
+    Conditions,
+    Larger,
+    choose_dtype,
+    choose_model,
+    conditions_of,
+    first_run_seconds,
+    larger_models,
+)
 from .catalog import BaseModel
 from .data.read import DEMO, DataFacts
+from .example_tokens import long_tokens, mean_tokens, seen_tokens
+from .fit import Fit, choose_length, fit_for
 from .hardware import DTYPES, Hardware
-from .memory import MemoryEstimate, estimate, step_flops
+from .memory import MemoryEstimate
 from .message import Message, say
+from .remedy import Remedy, find_remedies
 from .settings import SETTINGS, Request
-from .units import format_bytes
+from .timing import TimeEstimate, Work, predict
 from .wishes import Choice as Choice  # part of Plan, so it is to be had here
 from .wishes import Wishes
 
-# A model this small runs as fast in float32 as in bfloat16 (matrix products are not what its step waits for), and exactly.
-SMALL_MODEL_PARAMETERS = 30_000_000
-# Tokens of one micro-batch beyond which a larger one no longer runs faster: the products already fill the processor.
-ENOUGH_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 16384}
-TYPICAL_TOKENS = 64  # an example of the medical set, as this module estimates it, rounded up
+TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
 LEAST_STEPS = 100
-# What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments, other programs).
-MEMORY_SHARE = 0.85
-# Measured training rates, FLOP/s, for a first guess of the time (a 2-core AVX512_BF16 server, the demo model;
-# Apple and NVIDIA from the public numbers gathered for the design: about 40 % of what the chip can do).
-FLOPS_PER_CORE = 4e10
-FLOPS = {"mps": 4e12, "cuda": 5e13}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,14 @@ class Plan:
     fits: bool
     usable_bytes: int
     memory: MemoryEstimate
-    predicted_seconds: float
+    time: TimeEstimate
+    larger: tuple[Larger, ...] = ()  # the next model of the catalogue that would fit too, and the next that would not
+    remedies: tuple[Remedy, ...] = ()  # for a plan that does not fit: changes that are each enough
+
+    @property
+    def predicted_seconds(self) -> float:
+        """Of the whole run, without a download."""
+        return self.time.total_seconds
 
     def choices(self) -> dict[str, Choice[Any]]:
         """All choices by name, in the order in which they are shown."""
@@ -74,7 +85,15 @@ class Plan:
             "predicted_peak_bytes": self.memory.total_bytes,
             "parts": dict(self.memory.parts),
         }
-        return {"fits": self.fits, "choices": choices, "memory": memory, "predicted_seconds": round(self.predicted_seconds, 1)}
+        return {
+            "fits": self.fits,
+            "choices": choices,
+            "memory": memory,
+            "predicted_seconds": round(self.predicted_seconds, 1),
+            "seconds": {name: round(seconds, 1) for name, seconds in self.time.parts.items()},
+            "larger": [model.to_json() for model in self.larger],
+            "remedies": [vars(remedy) for remedy in self.remedies],
+        }
 
 
 def make_plan(
@@ -90,25 +109,40 @@ def make_plan(
     `edited` are values from a plan file for what has no setting of its own (micro_batch_size, dtype, …).
     Raises `SettingError` for an edited value that cannot be used.
     """
-    wishes = Wishes(request, dict(edited or {}))
+    edited = dict(edited or {})
+    plan, base = _decide(request, hardware, facts, candidates, edited)
+    if plan.fits:
+        return plan
+
+    def again(request: Request, edited: Mapping[str, Any], base: BaseModel) -> Plan:
+        return _decide(request, hardware, facts, (base, *candidates), edited)[0]
+
+    return replace(plan, remedies=find_remedies(request, edited, base, hardware, again))
+
+
+def _decide(
+    request: Request, hardware: Hardware, facts: DataFacts, candidates: Sequence[BaseModel], edited: Mapping[str, Any]
+) -> tuple[Plan, BaseModel]:
+    """The plan as it follows from the wishes, whether it fits or not, and its model."""
+    wishes = Wishes(request, dict(edited))
     device, hardware = _choose_device(wishes, hardware)
-    base, model = _choose_model(wishes, hardware, candidates)
-    dtype = wishes.edited("dtype", DTYPES) or _choose_dtype(base, hardware)
+    conditions = conditions_of(wishes, hardware, facts, DTYPES)
+    base, model = choose_model(wishes, conditions, candidates)
+    dtype = wishes.edited("dtype", DTYPES) or choose_dtype(base, hardware)
+    quantization, length = _choose_weights_and_length(wishes, conditions, base)
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
-    length = wishes.get("max_seq_length") or _choose_length(base, facts)
-    length = _within_context(length, base)
-    max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * _mean_tokens(base, facts, length.value))
+    max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * mean_tokens(base, facts, length.value))
     lora_r = wishes.get("lora_r") or _default("lora_r", say("large enough to learn new facts, small beside the model"))
     lora_alpha = wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank"))
-    fit = _Fit(base, hardware, dtype.value, lora_r.value, min(length.value, _longest_tokens(base, facts)))
-    quantization = wishes.quantization() or fit.quantization()
+    fit = fit_for(base, hardware, facts, dtype=dtype.value, lora_r=lora_r.value, length=length.value)
     checkpointing = wishes.edited("gradient_checkpointing", (True, False)) or fit.checkpointing(quantization.value)
     micro = wishes.edited_whole("micro_batch_size", batch_size.value) or fit.micro_batch(
         batch_size.value, quantization.value, checkpointing.value
     )
     steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
-    tokens = steps * batch_size.value * _mean_tokens(base, facts, length.value)
-    return Plan(
+    heldout = wishes.edited_whole("heldout_examples", 1000) or _choose_heldout(facts)
+    work = _work(fit, facts, (steps, batch_size.value, micro.value), quantization.value, checkpointing.value, heldout.value)
+    made = Plan(
         model=model,
         data=wishes.get("data") or _default("data", say("the medical set that comes with the program")),
         data_columns=wishes.get("data_columns") or Choice("", say("found from the names of the columns"), "data"),
@@ -119,23 +153,67 @@ def make_plan(
         max_seq_length=length,
         learning_rate=wishes.get("learning_rate") or _choose_rate(base, batch_size.value),
         warmup_steps=_choose_warmup(wishes, steps),
-        weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0)
-        or Choice(0.0, say("none: the adapter starts at zero"), "default"),
-        max_grad_norm=wishes.edited_number("max_grad_norm", 1e-6, 1e6)
-        or Choice(1.0, say("one bad batch cannot throw the training off"), "default"),
+        weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0) or _no_decay(),
+        max_grad_norm=wishes.edited_number("max_grad_norm", 1e-6, 1e6) or _usual_norm(),
         lora_r=lora_r,
         lora_alpha=lora_alpha,
         quantization=quantization,
         device=device,
         dtype=dtype,
         gradient_checkpointing=checkpointing,
-        heldout_examples=wishes.edited_whole("heldout_examples", 1000) or _choose_heldout(facts),
+        heldout_examples=heldout,
         checkpoint_every=_choose_checkpoints(wishes, steps),
         seed=wishes.get("seed") or _default("seed", say("the same seed gives the same result")),
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
-        predicted_seconds=_predict_seconds(base, hardware, tokens, lora_r.value, checkpointing.value),
+        time=predict(base, hardware, work),
+        larger=larger_models(base, conditions),
+    )
+    return made, base
+
+
+def _no_decay() -> Choice[float]:
+    return Choice(0.0, say("none: the adapter starts at zero"), "default")
+
+
+def _usual_norm() -> Choice[float]:
+    return Choice(1.0, say("one bad batch cannot throw the training off"), "default")
+
+
+def _choose_weights_and_length(wishes: Wishes, conditions: Conditions, base: BaseModel) -> tuple[Choice[str], Choice[int]]:
+    """How the weights are stored, and how long an example may be: each bears on the other."""
+    usual, facts = conditions.fit(base), conditions.facts
+    quantization = wishes.quantization() or usual.quantization()
+
+    def is_quick(length: int) -> bool:
+        longer = replace(usual, length=length)
+        checkpointing = longer.checkpointing(quantization.value).value
+        return first_run_seconds(longer, facts, quantization.value, checkpointing) <= SENSIBLE_SECONDS
+
+    length = wishes.get("max_seq_length") or choose_length(usual, facts, quantization.value, is_quick)
+    return quantization, _within_context(length, base)
+
+
+def _work(
+    fit: Fit, facts: DataFacts, counts: tuple[int, int, int], quantization: str, checkpointing: bool, num_heldout: int
+) -> Work:
+    """What the run has to do; `counts`: steps, examples a step, examples at once."""
+    max_steps, batch_size, micro_batch_size = counts
+    return Work(
+        max_steps=max_steps,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        mean_tokens=mean_tokens(fit.base, facts, fit.length),
+        seen_tokens=seen_tokens(fit.base, facts, fit.length),
+        longest_tokens=fit.length,
+        long_tokens=min(fit.length, long_tokens(fit.base, facts)),
+        lora_r=fit.lora_r,
+        dtype=fit.dtype,
+        quantization=quantization,
+        gradient_checkpointing=checkpointing,
+        num_heldout=num_heldout,
+        num_unseen=min(num_heldout, facts.num_unseen),
     )
 
 
@@ -157,65 +235,6 @@ def _choose_checkpoints(wishes: Wishes, steps: int) -> Choice[int]:
     return wishes.edited_whole("checkpoint_every", steps) or Choice(
         max(1, min(100, steps // 4)), say("four times a run, at least every 100 steps"), "default"
     )
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """What fits into this machine's memory."""
-
-    base: BaseModel
-    hardware: Hardware
-    dtype: str
-    lora_r: int
-    length: int
-
-    @property
-    def usable_bytes(self) -> int:
-        return int(self.hardware.memory_bytes * MEMORY_SHARE)
-
-    def estimate(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> MemoryEstimate:
-        return estimate(
-            self.base,
-            lora_r=self.lora_r,
-            micro_batch_size=micro_batch_size,
-            max_seq_length=self.length,
-            dtype=self.dtype,
-            quantization=quantization,
-            gradient_checkpointing=checkpointing,
-            device=self.hardware.device,
-        )
-
-    def _fits(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> bool:
-        return self.estimate(micro_batch_size, quantization, checkpointing).total_bytes <= self.usable_bytes
-
-    def quantization(self) -> Choice[str]:
-        """Full precision when it fits; 4-bit weights only where bitsandbytes runs well (CUDA)."""
-        if self._fits(1, "none", True):
-            return Choice("none", say("the model fits without it, and learns best so"), "hardware")
-        if self.hardware.device == "cuda":
-            return Choice("4bit", say("in full precision it would not fit into {memory}", memory=self._memory()), "hardware")
-        return Choice("none", say("4-bit training needs an NVIDIA GPU"), "hardware")
-
-    def checkpointing(self, quantization: str) -> Choice[bool]:
-        """Recompute activations only when even one example does not fit without."""
-        if self._fits(1, quantization, False):
-            return Choice(False, say("activations fit into memory, so nothing is computed twice"), "hardware")
-        return Choice(True, say("saves memory: activations are computed twice"), "hardware")
-
-    def micro_batch(self, batch_size: int, quantization: str, checkpointing: bool) -> Choice[int]:
-        """The most examples at once that fit and still make it faster; it changes speed and memory, never the result."""
-        enough = max(1, ENOUGH_TOKENS[self.hardware.device] // self.length)
-        size = min(batch_size, enough)
-        while size > 1 and not self._fits(size, quantization, checkpointing):
-            size //= 2
-        if size == batch_size:
-            return Choice(size, say("the whole batch at once fits into {memory}", memory=self._memory()), "hardware")
-        if size == enough:
-            return Choice(size, say("enough to keep the processor busy; the result stays the same"), "hardware")
-        return Choice(size, say("more would not fit into {memory}; the result stays the same", memory=self._memory()), "hardware")
-
-    def _memory(self) -> str:
-        return format_bytes(self.hardware.memory_bytes)
 
 
 def _default(name: str, reason: Message) -> Choice[Any]:
@@ -248,43 +267,11 @@ def _choose_steps(base: BaseModel, tokens_per_step: float) -> Choice[int]:
     return Choice(max(LEAST_STEPS, affordable), reason, "data")
 
 
-def _choose_model(wishes: Wishes, hardware: Hardware, candidates: Sequence[BaseModel]) -> tuple[BaseModel, Choice[str]]:
-    wish = wishes.get("model")
-    if wish is not None and wish.value != "auto":
-        return candidates[0], wish
-    fitting = [c for c in candidates if c.quality > 0 and _comfortable(c, hardware)]
-    if fitting:
-        best = max(fitting, key=lambda c: c.quality)
-        return best, Choice(
-            best.id, say("the best model at hand that fits into {memory}", memory=format_bytes(hardware.memory_bytes)), "hardware"
-        )
-    demo = next(c for c in candidates if c.id == "demo")
-    if any(c.quality > 0 for c in candidates):
-        return demo, Choice("demo", say("every other model at hand is too large or too slow for this machine"), "hardware")
-    return demo, Choice("demo", say("no other model is on this machine and the model hub cannot be reached"), "hardware")
-
-
 def _without_gpu(hardware: Hardware) -> Hardware:
     """The same machine when the plan file says device = "cpu": nothing was measured there, and float32 works everywhere."""
     reason = say("found on this machine")
     memory = hardware.system_memory_bytes
-    return replace(hardware, device="cpu", memory_bytes=memory, dtype="float32", dtype_reason=reason)
-
-
-def _comfortable(base: BaseModel, hardware: Hardware) -> bool:
-    """Whether a first run on this machine fits and ends within about half an hour on a CPU."""
-    fit = _Fit(base, hardware, hardware.dtype, 32, 512)
-    quantization = fit.quantization().value
-    if fit.estimate(1, quantization, True).total_bytes > fit.usable_bytes:
-        return False
-    tokens = 100 * 4 * 256  # the default run: 100 steps of 4 examples of middling length
-    return _predict_seconds(base, hardware, tokens, 32, False) <= 1800
-
-
-def _choose_dtype(base: BaseModel, hardware: Hardware) -> Choice[str]:
-    if base.num_parameters < SMALL_MODEL_PARAMETERS:
-        return Choice("float32", say("the model is so small that full precision costs nothing"), "model")
-    return Choice(hardware.dtype, hardware.dtype_reason, "hardware")
+    return replace(hardware, device="cpu", memory_bytes=memory, dtype="float32", dtype_reason=reason, gemm_flops_per_second={})
 
 
 def _choose_rate(base: BaseModel, batch_size: int) -> Choice[float]:
@@ -305,14 +292,6 @@ def _choose_rate(base: BaseModel, batch_size: int) -> Choice[float]:
     return Choice(2e-4, say("usual for adapters on models of this size"), "model")
 
 
-def _choose_length(base: BaseModel, facts: DataFacts) -> Choice[int]:
-    default = _default("max_seq_length", say("long enough for most questions and answers"))
-    longest = _longest_tokens(base, facts)
-    if longest < default.value:
-        return Choice(default.value, say("longer than every example of the data"), "data")
-    return default
-
-
 def _within_context(length: Choice[int], base: BaseModel) -> Choice[int]:
     if length.value <= base.context_tokens:
         return length
@@ -322,34 +301,8 @@ def _within_context(length: Choice[int], base: BaseModel) -> Choice[int]:
     return Choice(base.context_tokens, reason, "model")
 
 
-def _chars_per_token(base: BaseModel, facts: DataFacts) -> float:
-    # Measured on the medical set and the two public sets in the tests: Korean 1.2 to 2.1, English 2.4 to 4.5, by vocabulary size.
-    small = base.shape.vocab_size < 16_000
-    if small and facts.source == DEMO:
-        return 3.2  # the demo model's own reading
-    if facts.has_korean:
-        return 1.5
-    return 2.2 if small else 4.0
-
-
-def _longest_tokens(base: BaseModel, facts: DataFacts) -> int:
-    return int(facts.max_chars / _chars_per_token(base, facts)) + 24  # the template's own tokens
-
-
-def _mean_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
-    return min(facts.mean_chars / _chars_per_token(base, facts) + 16, length)
-
-
 def _choose_heldout(facts: DataFacts) -> Choice[int]:
     if facts.num_heldout:
-        return Choice(min(64, facts.num_heldout), say("from the part that the dataset keeps for measuring"), "data")
-    share = max(1, min(64, facts.num_examples // 10))
+        return Choice(min(MOST_HELDOUT, facts.num_heldout), say("from the part that the dataset keeps for measuring"), "data")
+    share = max(1, min(MOST_HELDOUT, facts.num_examples // 10))
     return Choice(share, say("a tenth of the data, at most 64, is kept for measuring and not trained on"), "data")
-
-
-def _predict_seconds(base: BaseModel, hardware: Hardware, tokens: float, lora_r: int, checkpointing: bool) -> float:
-    rate = FLOPS.get(hardware.device, FLOPS_PER_CORE * hardware.num_cores)
-    if hardware.device == "cpu" and hardware.dtype != "bfloat16":
-        rate /= 2
-    flops = step_flops(base, int(tokens), lora_r, max_seq_length=512, gradient_checkpointing=checkpointing)
-    return flops / rate + 10  # loading, measuring and proving

@@ -16,6 +16,7 @@ from .language import Translate
 from .message import say
 from .model import base_fingerprint
 from .planfile import write_plan
+from .remedy import misfit
 from .report.outcome import Report
 from .report.write import write_report
 from .runfolder import PLAN
@@ -60,6 +61,8 @@ def run(
         tell(Note(note))
     plan, base = decide(request, hardware, dataset, edited)
     tell(Planned(plan, hardware))
+    if (error := misfit(plan)) is not None:
+        raise error
     folder, mark = prepare_folder(plan, dataset, tell)
     write_plan(plan, folder / PLAN, translate)
 

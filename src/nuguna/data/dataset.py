@@ -79,6 +79,7 @@ class Dataset:
     heldout_keys: array[int]  # content keys of `heldout`
     num_chars: int
     max_chars: int
+    quantile_chars: tuple[int, ...]  # characters of conversations: the middle of each twentieth, from the shortest on
     has_korean: bool  # in one conversation of twenty or more
     has_reasoning: bool  # in any
     system: str  # what the system says in every conversation, "" if that differs
@@ -150,6 +151,7 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
         heldout_keys=heldout.content_keys,
         num_chars=train.num_chars,
         max_chars=train.max_chars,
+        quantile_chars=tuple(train.quantile_chars((number + 0.5) / 20) for number in range(20)),
         has_korean=train.num_korean > 0 and train.num_korean >= LEAST_KOREAN * len(train.conversations),
         has_reasoning=train.num_reasoning > 0,
         system=next(iter(train.systems)) if len(train.systems) == 1 else "",
@@ -173,7 +175,9 @@ def describe(dataset: Dataset) -> DataFacts:
         num_heldout=len(dataset.heldout),
         mean_chars=dataset.num_chars / max(1, len(dataset.train)),
         max_chars=dataset.max_chars,
+        quantile_chars=dataset.quantile_chars,
         has_korean=dataset.has_korean,
+        num_unseen=len(dataset.unseen),
     )
 
 

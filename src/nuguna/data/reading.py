@@ -7,6 +7,7 @@ import gc
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ VERSION = 2  # raised whenever other conversations come of the same rows
 LEAST_REMEMBERED = 64_000_000  # bytes of tables that are worth remembering: some seconds of reading
 MOST_BYTES = 16 * 2**30  # of all remembered rows together; what was used longest ago is deleted
 SPARE = 1.5  # times the size of the tables must be free on the disk
+STEPS_A_DOUBLING = 8  # of the histogram of lengths: each step is 9 % wide
 _HANGUL = re.compile("[가-힣]")
 EVERY_SECONDS = 0.5  # so often somebody is told how far it is
 
@@ -64,6 +66,7 @@ class Reading:
         self.said: list[Message] = []  # on the way, such as of columns that begin further down
         self.bad_rows: list[BadRow] = []
         self.num_rows = self.num_bad = self.num_unwanted = self.num_chars = self.max_chars = self.num_changed = 0
+        self.length_counts = [0] * (40 * STEPS_A_DOUBLING)  # conversations by the logarithm of their characters
         self.num_korean = self.num_reasoning = 0
         self.systems: set[str] = set()  # what the system says in different conversations; two are enough to know that they differ
         self.question_keys, self.content_keys = array("Q"), array("Q")
@@ -125,11 +128,21 @@ class Reading:
         num_chars = sum(len(turn.content) for turn in conversation.turns)
         self.num_chars += num_chars
         self.max_chars = max(self.max_chars, num_chars)
+        self.length_counts[math.ceil(STEPS_A_DOUBLING * math.log2(max(1, num_chars)))] += 1
         self.num_changed += bool(conversation.changes)
         if len(self.systems) < 2:
             self.systems.add(conversation.system)
         self.num_korean += any(not turn.content.isascii() and _HANGUL.search(turn.content) for turn in conversation.turns)
         self.num_reasoning += any(turn.reasoning for turn in conversation.turns)
+
+    def quantile_chars(self, share: float) -> int:
+        """As many characters as this share of the conversations has at most, within 5 %."""
+        left = share * sum(self.length_counts)
+        for step, count in enumerate(self.length_counts):
+            left -= count
+            if left <= 0:
+                return min(self.max_chars, math.ceil(2 ** ((step - 0.5) / STEPS_A_DOUBLING)))
+        return self.max_chars
 
     def notes(self) -> list[Message]:
         """What was assumed, chosen and put in order."""
@@ -229,7 +242,7 @@ def _write_index(reading: Reading, starts: array[int], path: Path) -> None:
 
 
 _COUNTED = (
-    *("num_rows", "num_bad", "num_unwanted", "num_chars", "max_chars", "num_changed"),
+    *("num_rows", "num_bad", "num_unwanted", "num_chars", "max_chars", "length_counts", "num_changed"),
     *("num_korean", "num_reasoning"),
 )
 

@@ -20,6 +20,8 @@ from ..message import say
 from ..plan import Plan
 from ..units import format_bytes, format_seconds
 from .logfile import LogFile
+from .plan_view import larger_lines, memory_picture, time_line
+from .remaining import Remaining
 from .words import CHECK_NAMES, error_lines, hardware_rows, metric_rows, plan_rows, plan_summary, step_line
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_read = time.monotonic()
+        self._remaining: Remaining | None = None
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -97,7 +100,13 @@ class Screen:
         for row in plan_rows(plan, self.t):
             table.add_row(*(escape(cell) for cell in row))
         self.console.print(table)
-        self.line(self.t(plan_summary(plan)))
+        self.line("")
+        picture = Table(box=None, pad_edge=False, show_header=False)
+        for name, bar, size in memory_picture(plan, self.t, self.mark):
+            picture.add_row(name, Text(bar, no_wrap=True), Text(size, justify="right"))
+        self.console.print(picture)
+        for message in (plan_summary(plan), time_line(plan), *larger_lines(plan)):
+            self.line(self.t(message))
 
     def hardware(self, hardware: Hardware) -> None:
         """The machine as a table, and what is wrong with it."""
@@ -124,6 +133,7 @@ class Screen:
             self._log.close(keep=keep_log)
 
     def _planned(self, plan: Plan, hardware: Hardware) -> None:
+        self._remaining = Remaining(plan.time, plan.max_steps.value)
         shown = ("model", "data", "max_steps", "batch_size", "learning_rate", "device", "dtype", "output_dir")
         rows = dict(zip(plan.choices(), plan_rows(plan, self.t), strict=True))
         for name in shown:
@@ -134,7 +144,10 @@ class Screen:
             self.line(f"  {self.mark('⚠', '!')} {self.t(problem.what)} → {self.t(problem.fix)}", style="yellow")
 
     def _stepped(self, step: Step) -> None:
-        text = self.t(step_line(step))
+        left = self._remaining.after(step) if self._remaining else 0.0
+        if self._remaining and (correction := self._remaining.correction(step)):
+            self.line("  " + self.t(correction))
+        text = self.t(step_line(step, left))
         if self._log:
             self._log.write(text)
         if not self.console.is_terminal:

@@ -78,7 +78,7 @@ def plan_summary(plan: Plan) -> Message:
     """Memory and time in one sentence."""
     needed, usable = format_bytes(plan.memory.total_bytes), format_bytes(plan.usable_bytes)
     if not plan.fits:
-        return say("This will hardly fit: about {needed} is needed, {usable} is usable.", needed=needed, usable=usable)
+        return say("This does not fit: about {needed} is needed, {usable} is usable.", needed=needed, usable=usable)
     return say(
         "About {needed} of {usable} memory, roughly {time} (hours:minutes:seconds).",
         needed=needed,
@@ -99,23 +99,28 @@ def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
         (t(say("processor cores")), str(hardware.num_cores)),
         (t(say("free disk space")), format_bytes(hardware.free_disk_bytes)),
         (t(say("number format")), f"{hardware.dtype}: {t(hardware.dtype_reason)}"),
+        *_rate_rows(hardware, t),
     ]
 
 
-def step_line(step: Step) -> Message:
-    """One optimizer step as one line of text."""
+def _rate_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
+    rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in hardware.gemm_flops_per_second.items())
+    return [(t(say("matrix products")), rates)] if rates else []
+
+
+def step_line(step: Step, left_seconds: float) -> Message:
+    """One optimizer step as one line of text, with the time that is left of the whole run."""
     if step.loss is None:
         return say(
             "Training step {step}/{total} - skipped: the loss was not a finite number", step=step.step, total=step.max_steps
         )
-    left = step.elapsed_seconds / max(1, step.step) * (step.max_steps - step.step)
     return say(
         "Training step {step}/{total} - Loss: {loss} - {rate} tokens/s - {left} left",
         step=step.step,
         total=step.max_steps,
         loss=f"{step.loss:.3f}",
         rate=f"{step.tokens_per_second:,.0f}",
-        left=format_seconds(left),
+        left=format_seconds(left_seconds),
     )
 
 
