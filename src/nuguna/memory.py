@@ -16,11 +16,16 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # 8bit: one byte. 4bit: half a byte, and 0.127 bits for the scales of 64 weights each (double quantization, QLoRA,
 # arXiv 2305.14314, section 3).
 QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.5 + 0.127 / 8}
-# What is there before the first weight, on the device. A processor: the interpreter with its libraries (measured, docs/log.md). A
-# GPU: the driver's context and the workspaces of matrix products (assumed).
-BASE_BYTES = {"cuda": 1024 * 2**20, "mps": 768 * 2**20, "cpu": 400 * 2**20}
-# Share of what a step takes that the allocator cannot hand out again: free pieces lie between used ones (cuda, mps: assumed).
-FRAGMENTED = {"cuda": 0.05, "mps": 0.05, "cpu": 0.05}
+# What is there before the first weight, on the device. A processor: the interpreter with its libraries (346 MiB with torch 2.13
+# on Linux), the tokenizer, kernels made for products of each shape (measured together, docs/log.md). A GPU: the driver's context
+# and the workspaces of matrix products (assumed).
+BASE_BYTES = {"cuda": 1024 * 2**20, "mps": 768 * 2**20, "cpu": 425 * 2**20}
+# Share of what a step takes that a GPU's allocator cannot hand out again, since free pieces lie between used ones (assumed).
+FRAGMENTED = 0.05
+# The same on a processor, as a share of what comes and goes in the forward pass of all blocks: glibc never gives a freed piece to
+# the next request for as many aligned bytes while its neighbours are in use (malloc.c, _int_memalign looks for 96 bytes more).
+# Measured on the grid of docs/log.md, where it lay between 0.2 and 0.4.
+LOST = 0.31
 
 # The engine's own numbers, which stand in modules that need torch; tests/test_memory.py compares them.
 CHUNK_BYTES, SOFTMAX_BYTES = 64 * 2**20, {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}  # engine/loss.py
@@ -32,7 +37,7 @@ class MemoryEstimate:
     """What one training process needs on its device at the worst moment."""
 
     # weights; adapter: values, gradients and what is computed with; optimizer; activations: all that a step keeps and uses on its
-    # way, at its worst moment, but logits; overhead: the program and what is fragmented; loading: what it takes beyond all this
+    # way, at its worst moment, but logits; overhead: the program, and holes between pieces in use; loading: what it takes more
     parts: Mapping[str, int]
 
     @property
@@ -94,7 +99,8 @@ def estimate(
         "logits": logits,
     }
     taken = sum(parts.values()) - parts["weights"]
-    parts["overhead"] = BASE_BYTES[device] + int(FRAGMENTED[device] * taken)
+    lost = LOST * shape.num_layers * _passing_forward(step) if device == "cpu" else FRAGMENTED * taken
+    parts["overhead"] = BASE_BYTES[device] + int(lost)
     parts["loading"] = max(0, _loading_bytes(model, dtype, quantization, device) - taken)
     return MemoryEstimate(parts)
 
@@ -185,11 +191,16 @@ def _kept_by_block(step: _Step) -> int:
 
 def _kept_by_mlp(shape: Shape) -> int:
     """Numbers for each token."""
-    if shape.mlp_matrices == 3:
-        # By hand gate and up; else act(gate) and the product too.
-        return (4 if shape.joined_mlp else 2) * shape.intermediate_size
+    if _mlp_is_ours(shape):
+        return 2 * shape.intermediate_size  # gate and up
+    if shape.joined_mlp:
+        return 4 * shape.intermediate_size  # act(gate) and the product too
     # GPT-2's up, three steps of its GELU and act(up), and what two LayerNorms made; others' functions keep less.
     return 5 * shape.intermediate_size + 2 * shape.hidden_size
+
+
+def _mlp_is_ours(shape: Shape) -> bool:
+    return shape.mlp_matrices == 3 and not shape.joined_mlp
 
 
 def _kept_softmax(step: _Step) -> int:
@@ -217,18 +228,37 @@ def _backward_peak(step: _Step, checkpointing: bool) -> int:
     """The last block that is whole goes backward (of the very last only the trained tokens are there): what is kept of it and of
     those before, and the gradients that come and go.
     """
-    kept = _kept_by_blocks(step, max(1, step.shape.num_layers - 1), checkpointing)
+    kept = _kept_by_blocks(step, step.shape.num_layers - 1, checkpointing)
     if checkpointing:
         kept += _kept_by_block(step)  # computed again
     return kept + max(_attention_backward(step), _mlp_backward(step))
 
 
 def _kept_by_blocks(step: _Step, count: int, checkpointing: bool) -> int:
+    """What the first `count` blocks keep."""
     if not checkpointing:
         return count * _kept_by_block(step)
-    # Each block but the last keeps its input alone (Chen et al., arXiv 1604.06174)
-    shape, tokens = step.shape, step.tokens
-    return count * tokens * shape.hidden_size * step.element_bytes
+    # Each keeps its input alone (Chen et al., arXiv 1604.06174), and gate and up, which engine/mlp.py holds where torch's
+    # checkpointing does not let go of them. The very last block is not computed twice (engine/last.py).
+    shape = step.shape
+    numbers = shape.hidden_size + (2 * shape.intermediate_size if _mlp_is_ours(shape) else 0)
+    last = _kept_by_block(step) if count == shape.num_layers else 0
+    return min(count, shape.num_layers - 1) * step.tokens * numbers * step.element_bytes + last
+
+
+def _passing_forward(step: _Step) -> int:
+    """What comes and goes in the forward pass of one block, each piece counted once."""
+    shape = step.shape
+    queries, keys = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+    # outputs of two norms, of attention and MLP; queries and keys before and on the way through their rotation (transformers'
+    # apply_rotary_pos_emb); queries, keys, values and result by document and head; act(gate)
+    numbers = 4 * shape.hidden_size + 7.5 * queries + 6.5 * keys + shape.intermediate_size
+    # in float32: within the norms; queries and keys for the scores
+    exact = queries if step.element_bytes == 4 else 2 * shape.hidden_size + 2 * queries + keys
+    if shape.query_key_norms:
+        numbers += queries + keys
+        exact += 0 if step.element_bytes == 4 else queries + keys
+    return int(step.tokens * (numbers * step.element_bytes + exact * 4))
 
 
 def _mlp_backward(step: _Step) -> int:
