@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +13,10 @@ from typing import Any
 import pytest
 
 from nuguna import memory
-from nuguna.catalog import BaseModel, Shape, describe_folder, load_catalog
+from nuguna.catalog import DEMO_FOLDER, BaseModel, Shape, demo_model, describe_folder, load_catalog
 from nuguna.memory import MemoryEstimate, estimate, lora_parameters, step_flops
 
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "memory.py"
 PARTS = ["weights", "adapter", "optimizer", "activations", "logits", "overhead", "loading"]
 USUAL: dict[str, Any] = {
     "lora_r": 32,
@@ -207,6 +211,21 @@ def kept_bytes(folder: Path, length: int) -> int:
         pools = {id(m.pool): m.pool for m in model.modules() if isinstance(m, GatedMlp)}
         kept_products = sum(b.nbytes for pool in pools.values() for free in pool._free.values() for b in free)
     return sum(storage.nbytes() for storage in found.values()) + kept_products
+
+
+def test_a_real_training_takes_what_was_predicted(tmp_path: Path) -> None:
+    # one run of the grid in benchmarks/memory.py, with room for other builds of torch and other C libraries
+    if sys.platform != "linux":
+        pytest.skip("measured on Linux alone")
+    settings = {"dtype": "float32", "micro_batch_size": 4, "lora_r": 8, "gradient_checkpointing": False}
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps({**settings, "length": 256, "model": str(DEMO_FOLDER), "folder": str(tmp_path)}))
+    subprocess.run([sys.executable, BENCHMARK, "--worker", str(task)], check=True, capture_output=True)
+    measured = json.loads((tmp_path / "result.json").read_text())
+    found = estimate(demo_model(), **settings, max_seq_length=256, quantization="none", device="cpu")
+    assert found.total_bytes == pytest.approx(measured["peak_bytes"], rel=0.15)
+    above = found.total_bytes - memory.BASE_BYTES["cpu"] - found.parts["weights"]
+    assert above == pytest.approx(measured["peak_bytes"] - measured["fingerprint_bytes"], rel=0.5)
 
 
 def test_flops_agree_with_nvidias_lora_table() -> None:

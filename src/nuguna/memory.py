@@ -20,12 +20,13 @@ QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.5 + 0.127 / 8}
 # on Linux), the tokenizer, kernels made for products of each shape (measured together, docs/log.md). A GPU: the driver's context
 # and the workspaces of matrix products (assumed).
 BASE_BYTES = {"cuda": 1024 * 2**20, "mps": 768 * 2**20, "cpu": 425 * 2**20}
+LIBRARIES_BYTES = 370 * 2**20  # of these, what is there while the weights are loaded
 # Share of what a step takes that a GPU's allocator cannot hand out again, since free pieces lie between used ones (assumed).
 FRAGMENTED = 0.05
 # The same on a processor, as a share of what comes and goes in the forward pass of all blocks: glibc never gives a freed piece to
 # the next request for as many aligned bytes while its neighbours are in use (malloc.c, _int_memalign looks for 96 bytes more).
 # Measured on the grid of docs/log.md, where it lay between 0.2 and 0.4.
-LOST = 0.31
+LOST = 0.32
 
 # The engine's own numbers, which stand in modules that need torch; tests/test_memory.py compares them.
 CHUNK_BYTES, SOFTMAX_BYTES = 64 * 2**20, {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}  # engine/loss.py
@@ -101,7 +102,7 @@ def estimate(
     taken = sum(parts.values()) - parts["weights"]
     lost = LOST * shape.num_layers * _passing_forward(step) if device == "cpu" else FRAGMENTED * taken
     parts["overhead"] = BASE_BYTES[device] + int(lost)
-    parts["loading"] = max(0, _loading_bytes(model, dtype, quantization, device) - taken)
+    parts["loading"] = max(0, _loading_bytes(model, dtype, quantization, device) + parts["weights"] - sum(parts.values()))
     return MemoryEstimate(parts)
 
 
@@ -146,7 +147,7 @@ def _block_weights(shape: Shape) -> int:
 
 
 def _loading_bytes(model: BaseModel, dtype: str, quantization: str, device: str) -> int:
-    """What is there beside the finished weights before training begins, at its worst, on the device.
+    """What is there beside the finished weights before training begins, at its worst; on a processor, others are not measured.
 
     On a processor weights in the file's own number format are the file itself, mapped into memory: nothing is there twice. Others
     are copied, and the file's pages are let go once all are. Afterwards the largest matrix is copied to take the fingerprint of
@@ -157,7 +158,7 @@ def _loading_bytes(model: BaseModel, dtype: str, quantization: str, device: str)
     stored = model.stored_bytes or 2 * model.num_parameters
     is_mapped = quantization == "none" and round(stored / model.num_parameters) == DTYPE_BYTES[dtype]
     largest = DTYPE_BYTES[dtype] * model.shape.vocab_size * model.shape.hidden_size
-    return largest if is_mapped else max(largest, stored)
+    return LIBRARIES_BYTES + (largest if is_mapped else max(largest, stored))
 
 
 def _copied_adapter(step: _Step) -> int:
