@@ -28,7 +28,6 @@ DEMO_FOLDER = Path(__file__).parent / "demo" / "model"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"\w[\w.-]*\.safetensors")
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tokenizer_config.json",))
-
 # Keys by which a config.json makes transformers or diffusers import Python from the model's repository.
 CODE_KEYS = ("auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code", "_attn_implementation_internal")
 MODEL_TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
@@ -36,7 +35,7 @@ TEXT_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how 
 
 # Architectures whose feed-forward part is up and down projection only (transformers' modeling files); the others are gated.
 PLAIN_MLP = ("gpt2", "gpt_neo", "gpt_neox", "gpt_bigcode", "gptj", "opt", "bloom", "falcon", "mpt", "phi", "starcoder2")
-# Architectures whose output matrix is the embedding when config.json does not say so (defaults of their config classes).
+# Those whose output matrix is the embedding when config.json does not say so (defaults of their config classes).
 TIED_TYPES = ("gpt2", "gpt_neo", "gpt_bigcode", "gemma", "gemma2", "gemma3", "gemma3_text", "opt", "bloom", "falcon", "cohere")
 # What else a block holds, by architecture (transformers 5.23's modeling files).
 JOINED_MLP = ("phi3", "glm", "glm4")
@@ -71,7 +70,7 @@ class Shape:
     joined_mlp: bool  # gate and up are one matrix
     num_norms: int  # of a block's hidden states: 2, or 4 where what a part adds is normed
     query_key_norms: bool  # queries and keys are normed before attention
-    scaled_logits: bool  # what the head gives is scaled or bent, so that a training needs the whole model's output
+    scaled_logits: bool  # what the head gives is scaled or bent, so that all logits are there at once
 
 
 @dataclass(frozen=True, kw_only=True)
