@@ -79,7 +79,7 @@ def test_every_entry_is_complete_and_has_no_unknown_key() -> None:
     document = tomlkit.parse(catalog.CATALOG.read_text(encoding="utf-8")).unwrap()
     assert set(document) == {"demo", "model"}
     known = {field.name for field in fields(BaseModel)} - {"folder"}
-    optional = {"revision", "max_steps", "batch_size", "learning_rate"}
+    optional = {"revision", "max_steps", "batch_size", "learning_rate", "stored_bytes"}
     for raw in document["model"]:
         assert known - optional <= set(raw) <= known, raw["id"]
         assert set(raw["shape"]) == {field.name for field in fields(Shape)}, raw["id"]
@@ -145,7 +145,12 @@ def test_describes_a_folder(folder: Path) -> None:
         vocab_size=32,
         tied_embeddings=False,
         mlp_matrices=3,
+        joined_mlp=False,
+        num_norms=2,
+        query_key_norms=False,
+        scaled_logits=False,
     )
+    assert model.stored_bytes == (folder / "model.safetensors").stat().st_size
 
 
 def test_chat_template_in_its_own_file(folder: Path) -> None:
@@ -193,6 +198,11 @@ def test_agrees_with_what_transformers_writes_and_counts(tmp_path: Path, kind: s
     matrices = [tuple(weight.shape) for name, weight in model.named_parameters() if weight.ndim == 2 and ".0." in name]
     expected = sum(d_in * d_out for d_in, d_out in catalog.block_matrices(found.shape))
     assert sum(rows * columns for rows, columns in matrices) == expected
+    names = {name.split(".0.")[1].removesuffix(".weight") for name, _ in model.named_parameters() if ".0." in name}
+    assert found.shape.query_key_norms == any(name.endswith("q_norm") for name in names)
+    assert found.shape.joined_mlp == any(name.endswith("gate_up_proj") for name in names)
+    norms = [name for name in names if "norm" in name.split(".")[0] or name.startswith("ln_")]
+    assert found.shape.num_norms == len({name.removesuffix(".bias") for name in norms})
 
 
 def test_shape_of_gpt2() -> None:

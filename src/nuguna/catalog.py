@@ -28,7 +28,6 @@ DEMO_FOLDER = Path(__file__).parent / "demo" / "model"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"\w[\w.-]*\.safetensors")
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tokenizer_config.json",))
-
 # Keys by which a config.json makes transformers or diffusers import Python from the model's repository.
 CODE_KEYS = ("auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code", "_attn_implementation_internal")
 MODEL_TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
@@ -36,8 +35,13 @@ TEXT_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how 
 
 # Architectures whose feed-forward part is up and down projection only (transformers' modeling files); the others are gated.
 PLAIN_MLP = ("gpt2", "gpt_neo", "gpt_neox", "gpt_bigcode", "gptj", "opt", "bloom", "falcon", "mpt", "phi", "starcoder2")
-# Architectures whose output matrix is the embedding when config.json does not say so (defaults of their config classes).
+# Those whose output matrix is the embedding when config.json does not say so (defaults of their config classes).
 TIED_TYPES = ("gpt2", "gpt_neo", "gpt_bigcode", "gemma", "gemma2", "gemma3", "gemma3_text", "opt", "bloom", "falcon", "cohere")
+# What else a block holds, by architecture (transformers 5.23's modeling files).
+JOINED_MLP = ("phi3", "glm", "glm4")
+FOUR_NORMS = ("gemma2", "gemma3", "gemma3_text", "glm4", "olmo2", "olmo3", "exaone4")
+SCALED_LOGITS = ("granite", "cohere", "cohere2", "gemma2")
+QUERY_KEY_NORMS = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "exaone4", "hunyuan_v1_dense", "apertus")
 # What multimodal Gemma 3 leaves out of its config.json (defaults of Gemma3TextConfig).
 GEMMA3_DEFAULTS = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262_208}
 
@@ -63,6 +67,10 @@ class Shape:
     vocab_size: int
     tied_embeddings: bool  # the output matrix is the embedding matrix
     mlp_matrices: int  # 3: gated (SwiGLU, GeGLU), 2: plain
+    joined_mlp: bool  # gate and up are one matrix
+    num_norms: int  # of a block's hidden states: 2, or 4 where what a part adds is normed
+    query_key_norms: bool  # queries and keys are normed before attention
+    scaled_logits: bool  # what the head gives is scaled or bent, so that all logits are there at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +88,7 @@ class BaseModel:
     has_chat_template: bool
     download_bytes: int  # 0 when folder is set
     quality: int  # order for MODEL=auto within what fits; higher is better, 0: never chosen by auto
+    stored_bytes: int = 0  # of the weight files; 0: not known, usually 2 for each weight
     revision: str | None = None  # what to download instead of the hub's main branch
     max_steps: int | None = None  # the model's own best defaults
     batch_size: int | None = None
@@ -120,6 +129,7 @@ def describe_folder(folder: Path) -> BaseModel:
         has_chat_template=(folder / "chat_template.jinja").is_file() or bool(tokenizer.get("chat_template")),
         download_bytes=0,
         quality=0,
+        stored_bytes=sum(path.stat().st_size for path in files),
     )
 
 
@@ -200,6 +210,10 @@ def read_shape(config: Mapping[str, Any], *, source: str) -> Shape:
         vocab_size=size("vocab_size"),
         tied_embeddings=model_type in TIED_TYPES if tied is None else bool(tied),
         mlp_matrices=2 if model_type in PLAIN_MLP else 3,
+        joined_mlp=model_type in JOINED_MLP,
+        num_norms=4 if model_type in FOUR_NORMS else 2,
+        query_key_norms=model_type in QUERY_KEY_NORMS,
+        scaled_logits=model_type in SCALED_LOGITS,
     )
 
 

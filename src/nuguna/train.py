@@ -328,6 +328,7 @@ def _optimizer_step(
         loss = loss_sum(model, batch, shortcuts, chunk_bytes)
         accelerator.backward(loss * (scale / num_trained))
         total += loss.detach()
+        del loss  # its graph would lie between the pieces of memory that the next micro-batch needs
     if scale != 1.0:
         torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], 1 / scale)
     norm = torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)

@@ -84,17 +84,16 @@ class _GatedMlp(torch.autograd.Function):
         kept_products = [pool.take(len(x), len(b), x.dtype) for b in ups[:2]]
         (gate, up), inner = forward_products(x, frozen[:2], downs, ups[:2], kept_products)
         (y,), inner_down = forward_products(activation[0](gate).mul_(up), frozen[2:], a_down, ups[2:])
-        ctx.save_for_backward(*kept.tensors(x), inner, inner_down, downs, a_down, *ups)
+        # all of them with autograd, which forgets them where activations are computed twice
+        ctx.save_for_backward(*kept.tensors(x), inner, inner_down, downs, a_down, gate, up, *ups)
         kept.forget()
-        ctx.kept, ctx.frozen, ctx.activation = kept, frozen, activation  # type: ignore[attr-defined]
-        ctx.gate, ctx.up, ctx.pool = gate, up, pool  # type: ignore[attr-defined]
+        ctx.kept, ctx.frozen, ctx.activation, ctx.pool = kept, frozen, activation, pool  # type: ignore[attr-defined]
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        source, inverse, inner, inner_down, downs, a_down, *ups = ctx.saved_tensors
-        gate, up = ctx.gate, ctx.up
+        source, inverse, inner, inner_down, downs, a_down, gate, up, *ups = ctx.saved_tensors
         act, act_backward = ctx.activation
         active = act(gate)
         d_product, (da_down,), (db_down,) = backward_products(
@@ -104,7 +103,6 @@ class _GatedMlp(torch.autograd.Function):
         d_up = active.mul_(d_product)
         d_gate = act_backward(d_product.mul_(up), gate)
         ctx.pool.give(gate, up)
-        ctx.gate = ctx.up = None
         x = ctx.kept.flat(source, inverse)
         dx, das, dbs = backward_products(
             x, inner, downs, ups[:2], ctx.frozen[:2], [d_gate, d_up], needs_dx=ctx.needs_input_grad[0]
