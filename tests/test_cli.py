@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from nuguna.cli import main
 from nuguna.language import translator
 from nuguna.message import say
 
@@ -19,6 +25,31 @@ NUGUNA = [sys.executable, "-m", "nuguna"]
 
 
 def nuguna(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The program in this process: starting one of its own and loading torch would take most of the time of these tests."""
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    here = Path.cwd()
+    with (
+        patch.dict(os.environ, {"NUGUNA_LANG": "en", **environ}),
+        patch.object(sys, "argv", ["nuguna", *words]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        os.chdir(folder)
+        try:
+            main()
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            os.chdir(here)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return subprocess.CompletedProcess(words, code or 0, out.getvalue(), err.getvalue())
+
+
+def as_typed(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
     settings = {**os.environ, "NUGUNA_LANG": "en", "PYTHONIOENCODING": "utf-8", **environ}
     return subprocess.run(
         [*NUGUNA, *words], cwd=folder, env=settings, capture_output=True, text=True, encoding="utf-8", check=False
@@ -33,7 +64,7 @@ def short_run(folder: Path) -> list[str]:
 
 def test_help_is_instant_and_loads_nothing_heavy(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    shown = nuguna(tmp_path, "--help")
+    shown = as_typed(tmp_path, "--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert shown.returncode == 0 and all(name in shown.stdout for name in ("check", "plan", "train", "ask", "chat"))
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0  # processor time; 0.12 s on an idle machine
@@ -150,12 +181,12 @@ def test_the_main_job_in_korean_shows_no_english_sentence(tmp_path: Path) -> Non
 
 
 def test_json_of_the_main_job_stands_alone_and_the_log_has_its_lines(tmp_path: Path) -> None:
-    shown = nuguna(tmp_path, "train", *short_run(tmp_path), "--json")
+    shown = as_typed(tmp_path, "train", *short_run(tmp_path), "--json")
     report = json.loads(shown.stdout)
     assert report["status"] in ("succeeded", "failed")
     assert shown.returncode == (0 if report["status"] == "succeeded" else 1)
     assert "Training step 1/2 - Loss: " in next(tmp_path.glob("training_log_*.log")).read_text("utf-8")
-    answer = json.loads(nuguna(tmp_path, "ask", "results", "What is asthma?", "--json").stdout)
+    answer = json.loads(as_typed(tmp_path, "ask", "results", "What is asthma?", "--json").stdout)
     assert set(answer) == {"question", "answer", "stopped", "num_tokens", "tokens_per_second"}
 
 
@@ -184,7 +215,7 @@ def test_data_is_looked_at_without_training(tmp_path: Path) -> None:
 
 def test_refused_data_is_named_row_by_row_mended_and_then_ready(tmp_path: Path) -> None:
     pairs_file(tmp_path, 30, '{"question": "a"}', "{broken")
-    shown = nuguna(tmp_path, "data", "pairs.jsonl")
+    shown = as_typed(tmp_path, "data", "pairs.jsonl")
     assert shown.returncode == 2 and "Not ready" in shown.stdout and "Traceback" not in shown.stderr
     assert "pairs.jsonl, line 31: answer is missing" in shown.stdout and "line 32: not valid JSON" in shown.stdout
     refused = json.loads(nuguna(tmp_path, "data", "pairs.jsonl", "--json").stdout)
