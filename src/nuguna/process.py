@@ -1,8 +1,9 @@
-"""What this process asks of the system's threads and memory, said before torch is loaded: torch is not imported here."""
+"""What this process asks of threads, memory and other libraries, said before torch is loaded: torch is not imported here."""
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 
@@ -14,10 +15,12 @@ KEPT_KERNELS = 64
 
 
 def prepare() -> None:
-    """Set up threads and memory for training; a user's own settings win."""
+    """Set up threads, memory and silence for training; a user's own settings win."""
     share_cores()
     keep_memory()
     os.environ.setdefault("LRU_CACHE_CAPACITY", str(KEPT_KERNELS))
+    # it complains when it is loaded, which peft does in any case, and at every call of a layer, hundreds of times a step
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def share_cores() -> None:

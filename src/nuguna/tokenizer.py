@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from pathlib import Path
@@ -62,8 +61,6 @@ def silence_libraries() -> None:
     """Keep other libraries' progress bars and advice off our screen; their errors still reach us as exceptions."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, so that a fork brings no warning
     warnings.filterwarnings("ignore", category=FutureWarning)  # one library telling another; nothing a user could act on
-    # bitsandbytes warns at every call of a layer, hundreds of times a step
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="bitsandbytes")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
