@@ -125,15 +125,20 @@ class Reading:
         writer.add(conversation)
         self.question_keys.append(question_key(conversation))
         self.content_keys.append(content_key(conversation))
-        num_chars = sum(len(turn.content) for turn in conversation.turns)
+        num_chars, is_korean, thinks = 0, False, False
+        for turn in conversation.turns:  # one loop: this is done for each of millions of rows
+            content = turn.content
+            num_chars += len(content)
+            is_korean = is_korean or (not content.isascii() and _HANGUL.search(content) is not None)
+            thinks = thinks or turn.reasoning != ""
+        self.num_korean += is_korean
+        self.num_reasoning += thinks
         self.num_chars += num_chars
         self.max_chars = max(self.max_chars, num_chars)
         self.length_counts[math.ceil(STEPS_A_DOUBLING * math.log2(max(1, num_chars)))] += 1
         self.num_changed += bool(conversation.changes)
         if len(self.systems) < 2:
             self.systems.add(conversation.system)
-        self.num_korean += any(not turn.content.isascii() and _HANGUL.search(turn.content) for turn in conversation.turns)
-        self.num_reasoning += any(turn.reasoning for turn in conversation.turns)
 
     def quantile_chars(self, share: float) -> int:
         """As many characters as this share of the conversations has at most, within 5 %."""

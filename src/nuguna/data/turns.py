@@ -271,6 +271,8 @@ def _with_arguments(item: Any) -> Any:
 
 def _in_order(turns: list[Turn], changes: list[Message]) -> list[Turn]:
     """Turns as templates want them: the system first, then question and answer by turns, an answer last."""
+    if len(turns) == 2 and turns[0].role == "user" and turns[1].role == "assistant" and turns[1].is_trained:
+        return turns  # nearly all there are
     made: list[Turn] = []
     for turn in turns:
         last = made[-1] if made else None
