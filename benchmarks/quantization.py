@@ -114,12 +114,15 @@ def main() -> None:
         task = json.loads(asked.worker.read_text())
         (asked.worker.parent / "result.json").write_text(json.dumps(work(task)))
         return
-    from nuguna.catalog import describe_folder
+    from nuguna.catalog import DEMO_FOLDER, describe_folder
     from nuguna.hardware import detect
+    from nuguna.tokenizer import load_tokenizer
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(asked.shape, Path(folder))
+        if asked.shape != "demo":  # any tokenizer: the tokens are drawn
+            load_tokenizer(DEMO_FOLDER).save_pretrained(model)
         count = asked.steps * asked.batch_size
         examples = (
             demo_examples(count) if asked.shape == "demo" else make_examples(describe_folder(model).shape.vocab_size, count)
