@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import SHAPES, make_examples, make_model
-from sides import LORA_ALPHA, LORA_R, SEED, WARM_UP_STEPS, Clock, recipe
+from sides import SEED, WARM_UP_STEPS, train_ours
 
 KINDS = ("none", "8bit", "4bit")
 
@@ -27,32 +27,14 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     from nuguna.process import prepare
 
     prepare()
-    from nuguna.data.encode import Encoded
-    from nuguna.engine.forward import find_shortcuts
-    from nuguna.model import attach_adapter, load_base
+    from nuguna.model import load_base
     from nuguna.tokenizer import silence_libraries
-    from nuguna.train import train
 
     silence_libraries()
     device = task["device"]
     base = load_base(Path(task["model"]), dtype=task["dtype"], device=device, quantization=task["kind"]).model
     weight_bytes = sum(p.numel() * p.element_size() for p in base.parameters())
-    model = attach_adapter(base, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False)
-    examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]
-    clock = Clock()
-    train(
-        model,
-        examples,
-        recipe(task),
-        shortcuts=find_shortcuts(model),
-        folder=Path(task["folder"]),
-        mark="benchmark",
-        on_step=lambda step: clock.step(step.loss),
-        on_resume=lambda step: None,
-        on_stopping=lambda: None,
-        memory_bytes=lambda: 0,
-    )
-    return {**clock.result(), "weight_bytes": weight_bytes}
+    return {**train_ours(base, task), "weight_bytes": weight_bytes}
 
 
 def demo_examples(count: int) -> list[tuple[list[int], int]]:

@@ -84,14 +84,19 @@ def recipe(task: dict[str, Any]) -> Any:
 
 def run_ours(task: dict[str, Any]) -> dict[str, Any]:
     """Our loop and engine."""
+    model = load(task)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return train_ours(model, task)
+
+
+def train_ours(model: Any, task: dict[str, Any]) -> dict[str, Any]:
+    """Our loop and engine on a loaded base model."""
     from nuguna.data.encode import Encoded
     from nuguna.engine.forward import find_shortcuts
     from nuguna.model import attach_adapter
     from nuguna.train import train
 
-    model = load(task)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
     model = attach_adapter(model, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False)
     examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]
     clock = Clock()

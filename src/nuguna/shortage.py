@@ -113,7 +113,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self._next_look = 0.0
-        limits = (psutil.virtual_memory().total, container_memory_limit(_machine()))
+        limits = (psutil.virtual_memory().total, _limit())
         self._spare = SPARE_BYTES + int(SPARE_SHARE * min(limit for limit in limits if limit is not None))
 
     def look(self) -> None:
@@ -127,9 +127,16 @@ class _Watch:
 
 def memory_left() -> int:
     """Bytes of RAM that this process may still take, in its container too. Swap does not count: it is slower than waiting."""
-    left = container_memory_left(_machine())
     available = int(psutil.virtual_memory().available)
+    left = container_memory_left(_machine()) if _limit() is not None else None
     return available if left is None else min(available, left)
+
+
+@lru_cache(maxsize=1)
+def _limit() -> int | None:
+    """Of the container, None if the machine has no more anyway; looking anew took a twenty-fifth of a small model's step."""
+    limit = container_memory_limit(_machine())
+    return limit if limit is not None and limit < psutil.virtual_memory().total else None
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +52,7 @@ from .plan import Choice, Plan, make_plan
 from .report.outcome import Report, Sample
 from .runfolder import BAD_ROWS, METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
 from .settings import Request
+from .steplog import StepLog
 from .train import Recipe, Step, Trained, train
 from .units import format_bytes
 
@@ -270,17 +270,14 @@ def train_adapter(
         seed=plan.seed.value,
         checkpoint_every=plan.checkpoint_every.value,
     )
-    path = folder / METRICS
-    losses: list[tuple[int, float]] = []
+    log = StepLog(folder / METRICS)
 
     def on_resume(step: int) -> None:
-        _keep_lines(path, step)
+        log.go_on(step)
         tell(Note(say("Going on after step {step}.", step=step)))
 
     def on_step(step: Step) -> None:
-        line = {name: value for name, value in vars(step).items() if name != "max_steps"}
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        log.add(step)
         tell(Stepped(step))
 
     def on_shortage(limits: Limits, step: int) -> None:
@@ -288,7 +285,7 @@ def train_adapter(
         on_less(_with_limits(plan, limits, micro_batch_tokens(parts.train, 1), step))
 
     if not find_checkpoint(folder, mark):
-        path.unlink(missing_ok=True)
+        log.begin()
     trained = train(
         tuned.model,
         parts.train,
@@ -302,11 +299,7 @@ def train_adapter(
         memory_bytes=lambda: memory_in_use(plan.device.value),
         on_shortage=on_shortage,
     )
-    for text in path.read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        if line["loss"] is not None:
-            losses.append((line["step"], line["loss"]))
-    return trained, losses
+    return trained, log.losses()
 
 
 def _less(limits: Limits, step: int) -> Message:
@@ -326,20 +319,6 @@ def _with_limits(plan: Plan, limits: Limits, longest: int, step: int) -> Plan:
     if not limits.checkpointing:
         return replace(plan, micro_batch_size=micro)
     return replace(plan, micro_batch_size=micro, gradient_checkpointing=Choice(True, reason, "hardware"))
-
-
-def _keep_lines(path: Path, last_step: int) -> None:
-    """Forget metrics of steps after the checkpoint: they are done again."""
-    if not path.exists():
-        return
-    kept = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(text)["step"] <= last_step:
-                kept.append(text + "\n")
-        except (ValueError, KeyError):
-            break  # the last line was cut off by the interruption
-    path.write_text("".join(kept), encoding="utf-8")
 
 
 def save(tuned: Loaded, folder: Path) -> None:

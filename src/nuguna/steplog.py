@@ -1,0 +1,43 @@
+"""metrics.jsonl: one line for each optimizer step, also over an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .train import Step
+
+
+class StepLog:
+    """The steps of a run as they are on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def begin(self) -> None:
+        """Forget what an earlier run left."""
+        self._path.unlink(missing_ok=True)
+
+    def go_on(self, last_step: int) -> None:
+        """Forget the steps after the checkpoint: they are done again."""
+        if not self._path.exists():
+            return
+        kept = []
+        for text in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(text)["step"] <= last_step:
+                    kept.append(text + "\n")
+            except (ValueError, KeyError):
+                break  # the last line was cut off by the interruption
+        self._path.write_text("".join(kept), encoding="utf-8")
+
+    def add(self, step: Step) -> None:
+        """One more step."""
+        line = {name: value for name, value in vars(step).items() if name != "max_steps"}
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def losses(self) -> list[tuple[int, float]]:
+        """(step, loss) of every step that was not skipped."""
+        lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
+        return [(line["step"], line["loss"]) for line in lines if line["loss"] is not None]
