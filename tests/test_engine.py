@@ -197,6 +197,18 @@ def test_every_part_that_can_be_computed_by_hand_is(architecture: str, model_fol
     assert all(layer.matrices is layer.siblings is None for layer in layers)
 
 
+def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: str, model_folder: Callable[..., Path]) -> None:
+    model, shortcuts = attached(model_folder(architecture)).train(), Shortcuts(split_head=True, packed=True, fused=True)
+    (batch,) = micro_batches(EXAMPLES, 10**6, "cpu", packed=True)
+    rows = []
+    with training_form(model, shortcuts):
+        last_blocks = [m for m in model.modules() if isinstance(m, LastBlock)]
+        for block in last_blocks:
+            block.self_attn.o_proj.register_forward_hook(lambda layer, inputs, output: rows.append(output.shape[1]))
+        loss_sum(model, batch, shortcuts)
+    assert rows == [len(batch.trained)] * len(last_blocks) and len(batch.trained) < len(batch.ids)
+
+
 def names(model: torch.nn.Module, modules: list[torch.nn.Module]) -> list[str]:
     """The last part of the name of each module."""
     by_id = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
