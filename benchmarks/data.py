@@ -184,13 +184,7 @@ def main() -> None:
             for side in sides if pair % 2 == 0 else reversed(sides):
                 found = measure(side, path)
                 rows.append({"side": side, "megabytes": args.megabytes, "num_rows": num_rows, **found})
-                rates = ", ".join(
-                    f"{name} {args.megabytes / found[f'{name}_seconds']:.1f}" for name in ("check", "tokenise", "pack")
-                )
-                print(
-                    f"{side}: MB/s: {rates}; {found['tokens']:,} tokens; memory {found['peak_bytes'] / 2**20:,.0f} MiB",
-                    flush=True,
-                )
+                _print(side, args.megabytes, found)
     if args.json:
         args.json.write_text(json.dumps({"machine": {"num_cores": os.cpu_count()}, "rows": rows}, indent=2) + "\n")
 

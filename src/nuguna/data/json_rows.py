@@ -18,9 +18,9 @@ _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$')  # of what follows
 Wanted = Callable[[str], bool]  # whether the list of this name is to be read
 
 
-def parse_jsonl(lines: Iterable[str], file: str) -> Iterator[Row | BadRow]:
+def parse_jsonl(lines: Iterable[str], file: str, first_line: int = 1) -> Iterator[Row | BadRow]:
     """One JSON object a line. A comma at the end of a line, as in a list, is overlooked."""
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first_line):
         content = line.strip()
         if not content or content in ("[", "]"):  # a list with one object a line
             continue

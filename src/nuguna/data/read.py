@@ -292,7 +292,8 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
         assert way is not None
         return parse_delimited(file.lines(), name, way)
 
-    table = Table(name, actual, file.encoding, file.digest, file.num_bytes, items, tuple(notes))
+    lines = file.lines if actual == "jsonl" else None
+    table = Table(name, actual, file.encoding, file.digest, file.num_bytes, items, lines=lines, notes=tuple(notes))
     if not apart:
         return table
     notes.append(say("Kept for measuring, by their names: {names}", names=", ".join(sorted(apart))))

@@ -76,6 +76,7 @@ class Table:
     digest: str  # SHA-256 of the content
     num_bytes: int
     items: Callable[[], Iterator[Item]]
+    lines: Callable[[], Iterator[str]] | None = None  # of a table that has one JSON object a line
     notes: tuple[Message, ...] = ()
     heldout: Table | None = None  # what the same file keeps for measuring
     path: Path | None = None

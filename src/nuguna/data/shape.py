@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -78,6 +78,15 @@ class Shape:
         parts = (self.system, self.question, self.context, self.answer)
         name = "+".join(part for part in parts if part)
         return f"{name} ({self.template})" if self.template else name
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, as `from_json` reads them."""
+        return {**asdict(self), "notes": [note.to_json() for note in self.notes]}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Shape:
+        """The shape that `to_json` made this of."""
+        return cls(**{**facts, "notes": tuple(map(Message.from_json, facts["notes"]))})
 
 
 def find_shape(table: Table, wish: Sequence[str] = ()) -> Shape:

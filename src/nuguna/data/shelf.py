@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any, overload
 
 from ..message import Message
@@ -60,13 +61,19 @@ class ShelfWriter:
             self._held.append(conversation)
             self._num_chars += sum(len(turn.content) for turn in conversation.turns)
             return
+        line = written_line(conversation)
+        self.add_lines(line, [len(line)])
+
+    def add_lines(self, lines: bytes, sizes: Iterable[int]) -> None:
+        """Put some at the end, in the form of `written_line`; `sizes` are their bytes. Raises as `add` does."""
         try:
             if self._file is None:
                 self._file = unnamed_file(cache_folder())
                 self.starts.append(0)
-            self.starts.append(self.starts[-1] + self._file.write(written_line(conversation)))
+            self._file.write(lines)
         except OSError as error:
             raise no_room(cache_folder(), error) from error
+        self.starts.extend(accumulate(sizes, initial=self.starts.pop()))
 
     def finish(self) -> Shelf:
         """The shelf with all that was put there."""
