@@ -273,3 +273,36 @@ def test_a_title_above_a_sheet_is_no_header() -> None:
     rows, title = table_rows.without_title(cells)
     (row,) = table_rows.parse_cells(rows, "f.xlsx")
     assert title == "2024년 고객 문의 목록" and isinstance(row, Row) and row.values["답변"] == "약이에요." and row.line == 4
+
+
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [("우리 병원 FAQ\n", 2), ("우리 병원 FAQ,,\n\n", 2), ("\ufeff약 목록\r\n", 2), ("text\n", 3), ("질문, 답변 모음\n", 3)],
+)
+def test_a_title_above_a_table_of_text_is_no_header(title: str, read: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{title}질문,답변\n천식이 뭐예요?,병이에요.\n위험한가요?,그래요.\n", encoding="utf-8")
+    table = open_table(path, "rows.csv")
+    assert len(list(table.items())) == read
+    assert any("is a title" in str(note) for note in table.notes) == (read == 2)
+
+
+def test_a_column_of_turns_may_have_any_name(tmp_path: Path) -> None:
+    turns = '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]'
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"log": {turns}, "old": {turns}, "system": "s"}}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="not clear"):
+        load_dataset(str(path))
+    dataset = load_dataset(str(path), ["log"])
+    assert [turn.role for turn in dataset.train[0].turns] == ["system", "user", "assistant"]
+
+
+def test_a_refusal_says_what_can_still_be_done(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "a", "answer": null}\n', encoding="utf-8")
+    with pytest.raises(BadRowsError, match="See what is in the file") as none:
+        load_dataset(str(path))
+    assert "--fix" not in str(none.value)
+    path.write_text('{"question": "a", "answer": null}\n{"question": "a", "answer": "b"}\n', encoding="utf-8")
+    with pytest.raises(BadRowsError, match="--fix clean.jsonl"):
+        load_dataset(str(path))

@@ -7,11 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import damage_bytes, damage_json, damage_tables, damage_turns, encodings, folders, packed, shaped, shares, suffixes
+from . import asked, damage_bytes, damage_json, damage_tables, damage_turns, encodings, folders, packed, shaped, shares, suffixes
 from .case import Case
 
 HOME = Path(__file__).parents[2] / "tests" / "corpus"
-PARTS = (encodings, shaped, packed, suffixes, shares, damage_json, damage_tables, damage_turns, damage_bytes, folders)
+PARTS = (encodings, shaped, asked, packed, suffixes, shares, damage_json, damage_tables, damage_turns, damage_bytes, folders)
 
 
 def all_cases() -> list[Case]:
@@ -25,9 +25,9 @@ def all_cases() -> list[Case]:
 
 def write(folder: Path) -> int:
     """Write the corpus anew and return the number of its cases."""
+    cases = all_cases()
     if folder.exists():
         shutil.rmtree(folder)
-    cases = all_cases()
     for case in cases:
         for path, content in case.files():
             target = folder / path

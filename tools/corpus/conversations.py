@@ -34,6 +34,8 @@ def shapes() -> Iterator[Shape]:
 
 
 def _openai() -> Iterator[Shape]:
+    other_name = [{"id": number, "log": messages(said)} for number, said in enumerate(_each(KOREAN[:3]))]
+    yield Shape("other_name", other_name, "log", turns(*KOREAN[0]), kind="nested")
     said = _each(BOTH[:4])
     yield Shape("messages", [{"messages": messages(one)} for one in said], "messages", said[0], kind="nested")
     longer = [[("system", SYSTEM), *turns(*a), *turns(*b)] for a, b in zip(KOREAN[:3], KOREAN[3:], strict=True)]

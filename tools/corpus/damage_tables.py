@@ -147,12 +147,13 @@ def _unclear() -> Iterator[Case]:
         "two_answers": cells([("question", "reply", "bot"), ("a", "b", "c"), ("d", "e", "f")]),
         "title_and_content": cells([("title", "content"), ("Cough", "A cough is a symptom."), ("Fever", "A fever is one too.")]),
         "pictures": cells([("image", "class"), ("a.png", "cat"), ("b.png", "dog")]),
-        "title_above": cells([("약에 대한 질문",), ("질문", "답변"), *KOREAN[:3]]),
         "numbers": cells([("age", "weight"), ("3", "14"), ("4", "16")]),
         "only_questions": cells([("question",), ("a?",), ("b?",)]),
     }
     for name, text in tables.items():
         yield refused(f"unclear/{name}.csv", text.encode(), said)
+    titled = "약에 대한 질문\n\n" + cells([("질문", "답변"), *KOREAN[:4]])
+    yield ready("csv/title_above.csv", titled.encode(), "질문+답변", turns(*KOREAN[0]), 4)
     yield refused("unclear/captions.jsonl", jsonl([{"image": "a.png", "caption": "A pill."}] * 3).encode(), said)
     named = tables["symptom_and_treatment"].encode()
     facts: dict[str, Any] = {"columns": ["symptom", "treatment"]}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..message import Message, say
+from .asked import is_asked, parse_asked
 from .hub_dataset import fetch_dataset, is_hub_name
 from .json_rows import list_names, parse_json, parse_jsonl
 from .rows import BadRow, Item, Row, Table, shown, stamp_of
@@ -56,6 +57,7 @@ _HELDOUT = frozenset("validation valid val dev eval evaluation test testing held
 _SAYS_NOTHING = frozenset("data dataset set split part of small large full final clean v1 v2 데이터 데이터셋 셋".split())
 _WORD = re.compile(r"[a-z]+|[가-힣]+", re.IGNORECASE)
 _LIST = re.compile(r"\[\s*[{\]]")
+NUM_LINES = 1000  # of a text, by which is seen whether it holds questions and answers
 _TEXT_CHARS = 1000  # of plain text in one row: about what a model reads at once
 
 
@@ -243,15 +245,15 @@ def _binary_table(path: Path, name: str, kind: str) -> Table:
         return Table(name, kind, "", digest, size, partial(parse_parquet, path, name))
     _, cells, notes = first_filled_sheet(path)
     cells, title = without_title(cells)
-    if title:
-        notes = (
-            *notes,
-            say("In {file} what stands above the names of the columns is a title: {text}", file=name, text=shown(title)),
-        )
+    notes = (*notes, _has_title(name, title)) if title else notes
     first = next((row for row in cells if any(str(cell).strip() for cell in row)), [])
     has_header = not is_example([str(cell) for cell in first])
     notes = notes if has_header else (*notes, _no_header(name))
     return Table(name, kind, "", digest, size, partial(parse_cells, cells, name, has_header=has_header), notes=notes)
+
+
+def _has_title(name: str, title: str) -> Message:
+    return say("In {file} what stands above the names of the columns is a title: {text}", file=name, text=shown(title))
 
 
 def _no_header(name: str) -> Message:
@@ -275,11 +277,10 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
     if actual in ("csv", "tsv"):
         way = find_dialect(start, f".{actual}")
         actual = "tsv" if way.delimiter == "\t" else "csv"
-        if not way.has_header:
-            notes.append(_no_header(name))
-        if way.delimiter not in (",", "\t"):
-            notes.append(say("Columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter)))
-
+        notes += _on_dialect(way, name)
+    has_questions = actual == "text" and is_asked(file.start(NUM_LINES))
+    if has_questions:
+        notes.append(say("{file} holds questions and answers, each under its label.", file=name))
     apart = _parts_for_measuring(file, start) if actual == "json" else frozenset()
 
     def items() -> Iterator[Item]:
@@ -288,7 +289,7 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
         if actual == "json":
             return parse_json(file.text(), name, lambda part: part not in apart)
         if actual == "text":
-            return parse_text(file.lines(), name)
+            return parse_asked(file.lines(), name) if has_questions else parse_text(file.lines(), name)
         assert way is not None
         return parse_delimited(file.lines(), name, way)
 
@@ -300,6 +301,15 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
     heldout = replace(table, name=f"{name}: {', '.join(sorted(apart))}", notes=())
     heldout = replace(heldout, items=lambda: parse_json(file.text(), name, lambda part: part in apart))
     return replace(table, notes=tuple(notes), heldout=heldout)
+
+
+def _on_dialect(way: Dialect, name: str) -> Iterator[Message]:
+    if way.title:
+        yield _has_title(name, way.title)
+    if not way.has_header:
+        yield _no_header(name)
+    if way.delimiter not in (",", "\t"):
+        yield say("Columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter))
 
 
 def _parts_for_measuring(file: TextFile, start: str) -> frozenset[str]:

@@ -138,9 +138,10 @@ def _wished(table: Table, rows: Sequence[Row], columns: Sequence[str], wish: Seq
                 seen=say("Its columns are: {names}", names=", ".join(sorted(columns)) or "-"),
                 fix=say("Write the name as it stands in the file."),
             )
-    if len(wish) == 1:
-        return _of_text(rows, wish[0])
     rest = {plain(name): name for name in columns if name not in wish}
+    if len(wish) == 1:
+        is_dialogue = turns_of(_first(rows, wish[0])) is not None
+        return _of_turns(wish[0], rest) if is_dialogue else _of_text(rows, wish[0])
     return _with_rest(Shape("pairs", wish[0], wish[1]), rows, rest)
 
 
@@ -162,8 +163,15 @@ def turns_of(value: Any) -> list[Any] | None:
 
 def _turns(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
     name = _named(by_name, TURNS)
-    if not name or turns_of(_first(rows, name)) is None and plain(name) not in TURNS[:2]:
-        return None
+    if name and (turns_of(_first(rows, name)) is not None or plain(name) in TURNS[:2]):
+        return _of_turns(name, by_name)
+    others = [column for column in by_name.values() if turns_of(_first(rows, column)) is not None]
+    # under another name, if it is the only thing there is
+    is_all = len(others) == 1 and not any(plain(other) in (*QUESTIONS, *ANSWERS, "chosen") for other in by_name.values())
+    return _of_turns(others[0], by_name) if is_all else None
+
+
+def _of_turns(name: str, by_name: Mapping[str, str]) -> Shape:
     return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, TOOLS))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..message import Message, say
+from .names import ANSWERS, QUESTIONS, TEXTS, TURNS, plain
 from .rows import BadRow, Row, shown
 from .text import ESCAPED, compression, damaged, whole
 
@@ -23,6 +24,7 @@ _CLOSING = "\"')”’ "
 _ENDS = (".", "?", "!", "。", "…", "다", "요", "죠", "까")
 _ASKING = ("?", "주세요", "주세요.", "하세요", "하세요.", "시오", "시오.", "까요", "나요", "가요")
 MOST_LINES = 5_000  # of one row; more is a missing quote too
+_NAMES = frozenset((*QUESTIONS, *ANSWERS, *TURNS, *TEXTS))
 _SAID = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?$", re.IGNORECASE)  # how Excel names the delimiter in a first line
 
 
@@ -35,6 +37,7 @@ class Dialect:
     escape: str = ""  # "\\": a quote within quotes stands behind a backslash, not twice
     has_blank: bool = False  # after each delimiter
     has_header: bool = True  # False: the first line is a row, and the columns have no names
+    title: str = ""  # what stands alone above the names of the columns
 
     def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """Rows of columns. Raises `csv.Error` for quotes that are not closed, or not where they may be."""
@@ -54,11 +57,24 @@ def find_dialect(start: str, suffix: str) -> Dialect:
     """How columns are written, from the first lines: the way that splits most of them into equally many parts."""
     said = _SAID.match(start.partition("\n")[0])
     body = start.partition("\n")[2] if said else start
+    title = _title(body)
+    body = body.lstrip("\ufeff\r\n \t").partition("\n")[2] if title else body
     order = (said[1],) if said else ("\t", *DELIMITERS) if suffix == ".tsv" else DELIMITERS
-    way = _best(body, *dict.fromkeys(order))
+    way = replace(_best(body, *dict.fromkeys(order)), title=title)
     with suppress(csv.Error, StopIteration):
         return replace(way, has_header=not is_example(next(way.reader(body.lstrip().splitlines(keepends=True)))))
     return way
+
+
+def _title(start: str) -> str:
+    """A first line that is no row of the table: below it stand names of columns as people use them."""
+    lines = [line.strip("\ufeff \t\r,;|\n") for line in start.splitlines() if line.strip()]
+    if len(lines) < 2 or any(sign in lines[0] for sign in DELIMITERS) or plain(lines[0]) in _NAMES:
+        return ""
+    named = any(
+        len(fields := lines[1].split(sign)) > 1 and any(plain(field) in _NAMES for field in fields) for sign in DELIMITERS
+    )
+    return lines[0] if named else ""
 
 
 def is_example(fields: list[str]) -> bool:
@@ -130,7 +146,7 @@ def parse_delimited(lines: Iterable[str], file: str, way: Dialect) -> Iterator[R
             yield BadRow(file, feed.first, problem, say("Check the quotes around this row."), value=shown(feed.held[0]))
             feed.give_back()
             continue
-        if not header and _SAID.match(feed.held[0]):
+        if not header and (_SAID.match(feed.held[0]) or (way.title and feed.held[0].strip("\ufeff \t\r,;|\n") == way.title)):
             continue
         while len(fields) > max(1, len(header)) and not fields[-1].strip():  # a comma at the end of each line
             fields.pop()
