@@ -6,6 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 import nuguna.stages as stages
 from conftest import ARCHITECTURES, write_pairs
 from nuguna import Request, fine_tune, open_session
+from nuguna import train as training
 from nuguna.checks import (
     check_adapter_file,
     check_answers_stop,
@@ -64,6 +66,28 @@ def test_a_finished_run_holds_exactly_what_was_promised(finished_run: Path) -> N
     assert [line["step"] for line in lines] == list(range(1, 41))
     assert set(lines[0]) == {"step", "loss", "learning_rate", "tokens", "tokens_per_second", "elapsed_seconds", "memory_bytes"}
     assert sum(line["tokens"] for line in lines) == report["train"]["tokens"]
+
+
+def test_what_memory_allowed_stands_in_the_plan(
+    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(tmp_path, model_folder(), max_steps=3)
+    fine_tune(replace(asked, output_dir=str(tmp_path / "free")))
+    loss, refused = training.loss_sum, []
+
+    def only_small(model: Any, batch: Any, *rest: Any) -> torch.Tensor:
+        if len(batch.lengths) > 2:
+            refused.append(len(batch.lengths))
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12")
+        return loss(model, batch, *rest)
+
+    monkeypatch.setattr(training, "loss_sum", only_small)
+    notes: list[str] = []
+    fine_tune(asked, tell=lambda event: notes.append(str(event.message)) if isinstance(event, Note) else None)
+    before, after = (read_plan(tmp_path / name / "plan.toml")["micro_batch_size"] for name in ("free", "results"))
+    assert refused and before == 4 and after in (1, 2)
+    assert "memory ran out at step 1 with more" in (tmp_path / "results" / "plan.toml").read_text(encoding="utf-8")
+    assert sum("Memory ran out at step 1" in note for note in notes) == len(refused)
 
 
 def test_the_plan_in_the_folder_repeats_the_run_bit_for_bit(finished_run: Path, tmp_path: Path) -> None:

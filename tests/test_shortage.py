@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 import subprocess
 import sys
@@ -304,7 +305,7 @@ def test_answers_are_made_fewer_at_once_and_are_the_same(demo: Loaded, monkeypat
 
 LARGE = Recipe(**{**vars(RECIPE), "batch_size": 12, "micro_batch_size": 12, "max_steps": 1})
 LONG = [Encoded(tuple(range(10, 410)), (False,) * 40 + (True,) * 360)] * 12
-LIMITED = """
+START = """
 import resource, sys, psutil
 sys.path[:0] = [{tests!r}]
 import test_shortage as t
@@ -312,19 +313,54 @@ from pathlib import Path
 t.examples = lambda: t.LONG
 place, told = Path({place!r}), []
 t.trained(t.DEMO_MODEL, place / "warm", recipe=t.Recipe(**{{**vars(t.LARGE), "batch_size": 1, "micro_batch_size": 1}}))
+"""
+ADDRESSES = """
 most = psutil.Process().memory_info().vms + {room}
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
+"""
+CONTAINER = """
+import os
+group = Path({group!r})
+(group / "cgroup.procs").write_text(str(os.getpid()))
+# what this process already holds stays on the account of its old group
+(group / "memory.limit_in_bytes").write_text("{room}")
+t.shortage._limit.cache_clear(), t.shortage._machine.cache_clear()  # a container has its limit from the start
+"""
+END = """
 _, steps = t.trained(t.DEMO_MODEL, place / "run", lambda limits, step: told.append(limits.most_tokens), t.LARGE)
 print(len(told), steps[0].loss)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a program's memory in this way")
-def test_a_real_limit_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = LIMITED.format(tests=str(Path(__file__).parent), place=str(tmp_path), room=250 * 2**20)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def survived(limit: str, place: Path, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+    """A step of twelve long examples goes on under a limit of its own process, and its loss is the same."""
+    given = {"tests": str(Path(__file__).parent), "place": str(place), "room": 300 * 2**20, **values}
+    done = subprocess.run(
+        [sys.executable, "-c", (START + limit + END).format(**given)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     count, loss = done.stdout.split()[-2:]
     monkeypatch.setattr(sys.modules[__name__], "examples", lambda: LONG)
-    _, (step,) = trained(DEMO_MODEL, tmp_path / "free", recipe=LARGE)
+    _, (step,) = trained(DEMO_MODEL, place / "free", recipe=LARGE)
     assert int(count) > 0 and float(loss) == pytest.approx(step.loss, rel=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a program's memory in this way")
+def test_a_real_limit_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    survived(ADDRESSES, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def container() -> Iterator[Path]:
+    """A control group of our own (version 1), as a container has one; the kernel kills what exceeds it."""
+    group = Path("/sys/fs/cgroup/memory") / f"nuguna-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no control group can be made here")
+    yield group
+    group.rmdir()
+
+
+def test_the_limit_of_a_container_is_survived(container: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    survived(CONTAINER, tmp_path, monkeypatch, group=str(container))

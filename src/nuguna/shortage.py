@@ -21,6 +21,7 @@ import psutil
 import torch
 
 from .engine.adapter import find_blocks
+from .engine.loss import CHUNK_BYTES
 from .errors import OutOfMemoryError
 from .hardware_probe import Machine, container_memory_left, container_memory_limit, this_machine
 from .message import Message, say
@@ -30,6 +31,7 @@ T = TypeVar("T")
 EVERY_SECONDS = 0.01  # how often it is read what is left
 SPARE_BYTES = 64 * 2**20  # what has to be left, and a hundredth of all there is
 SPARE_SHARE = 0.01
+FIRST_BLOCK = 16  # times its input is what a block is taken to need before one was seen (demo: 12; docs/log.md)
 # How torch's allocators, its matrix libraries and C++ say it (torch 2.13: c10/core/impl/alloc_cpu.cpp, MPSAllocator.mm, cuBLAS)
 _SIGNS = (
     "out of memory",
@@ -100,7 +102,12 @@ def watched(model: Any) -> Iterator[None]:
         return
     watch = _Watch()
     _, blocks = find_blocks(model)
-    hooks = [block.register_forward_pre_hook(lambda block, given: watch.look()) for block in blocks]
+    hooks = [
+        block.register_forward_pre_hook(
+            partial(watch.look, is_first=block is blocks[0], is_last=block is blocks[-1]), with_kwargs=True
+        )
+        for block in blocks
+    ]
     try:
         yield
     finally:
@@ -109,20 +116,40 @@ def watched(model: Any) -> Iterator[None]:
 
 
 class _Watch:
-    """Looks at what is left, not more often than it can change much."""
+    """Looks at what is left; for more tokens than ever passed, also whether what comes before the next look has room.
+
+    A block takes about what the one before it took. Freed memory stays with the process, so that as many tokens as passed before
+    need nothing more.
+    """
 
     def __init__(self) -> None:
         self._next_look = 0.0
         limits = (psutil.virtual_memory().total, _limit())
         self._spare = SPARE_BYTES + int(SPARE_SHARE * min(limit for limit in limits if limit is not None))
+        self._now = self._passed = 0  # tokens that go through now, and the most that went through
+        self._left, self._largest = 0, 0  # at the last look; what the hungriest block took
 
-    def look(self) -> None:
-        now = time.monotonic()
-        if now < self._next_look:
+    def look(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool) -> None:
+        """Before a block. Raises `ShortageError`."""
+        x: torch.Tensor = args[0] if args else kwargs["hidden_states"]
+        if is_first:
+            self._passed = max(self._passed, self._now)
+            self._now = x.numel() // x.shape[-1]
+        is_new, now = self._now > self._passed, time.monotonic()
+        if not is_new and now < self._next_look:
             return
         self._next_look = now + EVERY_SECONDS
-        if memory_left() < self._spare:
+        left = memory_left()
+        self._largest = 0 if is_first else max(self._largest, self._left - left)
+        self._left = left
+        if left < self._spare + (self._expected(x, is_last) if is_new else 0):
+            self._now = 0
             raise ShortageError
+
+    def _expected(self, x: torch.Tensor, is_last: bool) -> int:
+        """Bytes until the next look; behind the last block these are the block, its backward pass, and a chunk of logits."""
+        block = self._largest or FIRST_BLOCK * x.nbytes
+        return 2 * block + CHUNK_BYTES if is_last else block
 
 
 def memory_left() -> int:
