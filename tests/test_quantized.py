@@ -23,7 +23,8 @@ from nuguna.engine.loss import loss_sum
 from nuguna.engine.quantized import Quantized, is_quantized, problem
 from nuguna.engine.training import training_form
 from nuguna.errors import EnvironmentFault
-from nuguna.evaluate import heldout_loss
+from nuguna.evaluate import heldout_losses
+from nuguna.metrics.bootstrap import ratio_of
 from nuguna.model import attach_adapter, load_base, require_quantization
 from nuguna.tokenizer import silence_libraries
 from nuguna.train import Recipe, train
@@ -125,7 +126,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
         loaded = load_base(DEMO_MODEL, dtype="bfloat16", device="cpu", quantization=name)
         model = attach_adapter(loaded.model, base_name="x", lora_r=16, lora_alpha=16, seed=1, gradient_checkpointing=False)
         shortcuts = find_shortcuts(model)
-        before = heldout_loss(replace(loaded, model=model), encoded[240:], 8, shortcuts)
+        before = ratio_of(heldout_losses(replace(loaded, model=model), encoded[240:], 8, shortcuts)).value
         train(
             model,
             encoded[:240],
@@ -138,7 +139,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
             on_stopping=lambda: None,
             memory_bytes=lambda: 0,
         )
-        losses[name] = heldout_loss(replace(loaded, model=model), encoded[240:], 8, shortcuts)
+        losses[name] = ratio_of(heldout_losses(replace(loaded, model=model), encoded[240:], 8, shortcuts)).value
         assert losses[name] < 0.8 * before
     assert losses["8bit"] == pytest.approx(losses["none"], rel=0.02), losses
     assert losses["4bit"] == pytest.approx(losses["none"], rel=0.02), losses

@@ -42,6 +42,8 @@ RUN_FILES = {
     "tokenizer.json",
     "tokenizer_config.json",
 }
+METRICS = {"loss", "perplexity", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "exact_match", "word_f1", "stop_rate"}
+METRICS |= {"answer_words", "repetition", "same_language"}
 CHECKS = ["adapter_weights", "base_unchanged", "reloads_the_same", "changes_the_model", "heldout_loss_fell", "answers_stop"]
 
 
@@ -60,7 +62,12 @@ def test_a_finished_run_holds_exactly_what_was_promised(finished_run: Path) -> N
     assert {"status", "model", "data", "before", "after", "train", "checks"} <= set(report)
     assert report["status"] == "succeeded"
     assert [check["name"] for check in report["checks"]] == CHECKS
-    assert set(report["before"]) == set(report["after"]) == {"loss", "perplexity", "rouge_l", "bleu", "chrf", "stop_rate"}
+    assert set(report["before"]) == set(report["after"]) == METRICS
+    scores = report["scores"]
+    assert set(scores["before"]) == set(scores["after"]) == set(scores["change"]) == METRICS
+    for name, score in scores["after"].items():
+        assert score["value"] == pytest.approx(report["after"][name], abs=1e-6)
+        assert score["low"] is None or score["low"] <= score["value"] <= score["high"] or name in ("bleu", "chrf")
     assert {"steps", "tokens", "seconds", "tokens_per_second", "peak_memory_bytes"} <= set(report["train"])
     lines = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 41))

@@ -251,6 +251,40 @@ def chat(
         talk(Path(run_folder), base, system, screen)
 
 
+@app.command(help=_t(say("BLEU, ROUGE and chrF of a file of predictions and references, right in Korean too.")))
+def score(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help=_t(say("a table with both columns, or a text file of predictions")))
+    ],
+    references: Annotated[
+        str | None, typer.Argument(metavar="[REFERENCES]", help=_t(say("a text file with the right answer in each line")))
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="PREDICTION,REFERENCE", help=_t(say("names of the two columns")))
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna score`."""
+    _, screen = _screen(None, as_json)
+    with _errors(screen, as_json):
+        from .metrics.compared import all_scored
+        from .metrics.scores import compare, signatures
+        from .metrics.split import find_tokenization
+        from .pairs import read_pairs
+        from .settings import split_columns
+        from .ui.score_view import show_scores
+
+        wish = split_columns(columns) if columns else ()
+        pairs = read_pairs(Path(file), Path(references) if references else None, wish)
+        way = find_tokenization(pairs.references)
+        found = all_scored(compare(pairs.predictions, pairs.references, way))
+        if as_json:
+            own = {"num_pairs": len(pairs.predictions), "tokenization": way.name, "signatures": signatures(way)}
+            _print_json({**own, **{name: one.to_json() for name, one in found.items()}})
+        else:
+            show_scores(found, way.name, len(pairs.predictions), screen)
+
+
 def _asking(request: Request, screen: Screen, as_json: bool, action: Callable[[Request], T]) -> T:
     """Do something with the data; where its columns are not clear, ask who sits at the terminal, and do it again."""
     from .data.dataset import UnclearColumnsError

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
-from .data.batch import Batch, micro_batch_tokens, micro_batches
+from .data.batch import Batch, by_length, micro_batch_tokens, micro_batches
 from .data.conversation import Conversation
 from .data.encode import Encoded
+from .data.suspicions import language
 from .engine.attention import packed_attention
 from .engine.forward import Shortcuts, target_logits
-from .engine.loss import loss_sum
+from .engine.loss import document_losses
 from .generate import Answer, answer
-from .metrics import key_terms, score
+from .metrics.answers import described
+from .metrics.bootstrap import Rows, mean_of, ratio_of
+from .metrics.scores import compare, key_terms
+from .metrics.split import Tokenization, find_tokenization
 from .model import Loaded
 from .shortage import in_smaller_pieces, watched
 
@@ -24,14 +28,21 @@ T = TypeVar("T")
 # An answer may be this much longer than the longest reference before it counts as not stopping.
 SLACK = 1.5
 LEAST_NEW_TOKENS, MOST_NEW_TOKENS = 32, 256
+MOST_LOSS = 50.0  # exp of more says nothing
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one set of questions; `metrics` are the names of report.json."""
+    """What was measured on one set of questions: metrics by their names in report.json, and what each question adds to them."""
 
-    metrics: dict[str, float]
+    rows: Mapping[str, Rows]
     answers: tuple[Answer, ...]
+    tokenization: Tokenization
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric over all questions."""
+        return {name: round(rows.value, 6) for name, rows in self.rows.items()}
 
 
 OnLess = Callable[[int], None]  # told how many tokens or answers are at once in memory from now on, where it was short
@@ -62,16 +73,18 @@ def _over_batches(
     return in_smaller_pieces(all_of_them, most, least=least, on_less=on_less)
 
 
-def heldout_loss(
+def heldout_losses(
     loaded: Loaded, examples: Sequence[Encoded], batch_size: int, shortcuts: Shortcuts, on_less: OnLess = _quiet
-) -> float:
-    """Mean cross-entropy of the trained tokens, natural logarithm."""
+) -> list[tuple[float, float]]:
+    """(sum of the cross-entropies of an example's trained tokens, natural logarithm; how many these are), for each example."""
 
-    def one(batch: Batch) -> tuple[float, int]:
-        return loss_sum(loaded.model, batch, shortcuts).item(), len(batch.trained)
+    def one(batch: Batch) -> torch.Tensor:
+        return document_losses(loaded.model, batch, shortcuts).cpu()
 
-    found = _over_batches(loaded, examples, batch_size, shortcuts, one, on_less)
-    return sum(total for total, _ in found) / max(sum(count for _, count in found), 1)
+    losses = torch.cat(_over_batches(loaded, examples, batch_size, shortcuts, one, on_less)).tolist()
+    order = by_length(examples)
+    found = dict(zip(order, losses, strict=True))
+    return [(found[i], float(example.num_trained)) for i, example in enumerate(examples)]
 
 
 def measure(
@@ -85,7 +98,7 @@ def measure(
     on_less: OnLess = _quiet,
 ) -> Measured:
     """Loss over all held-out examples, and scores over the first `num_answers` generated answers."""
-    loss = heldout_loss(loaded, examples, batch_size, shortcuts, on_less)
+    losses = heldout_losses(loaded, examples, batch_size, shortcuts, on_less)
     asked = list(conversations[:num_answers])
     made = answer(
         loaded.model,
@@ -97,17 +110,28 @@ def measure(
         batch_size=max(batch_size, 16),
         on_less=on_less,
     )
-    texts, references = [a.text for a in made], [c.answer for c in asked]
-    metrics = {
-        "loss": round(loss, 6),
-        "perplexity": round(math.exp(min(loss, 50.0)), 4),
-        **score(texts, references),
-        "stop_rate": round(sum(a.stopped for a in made) / len(made), 4),
-    }
+    rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses)}
+    tokenization = find_tokenization([c.answer for c in conversations])
+    return Measured({**rows, **answer_scores(asked, made, tokenization)}, tuple(made), tokenization)
+
+
+def answer_scores(asked: Sequence[Conversation], made: Sequence[Answer], tokenization: Tokenization) -> dict[str, Rows]:
+    """All scores of answers by their names, with what each answer adds to them."""
+    texts = [answer.text for answer in made]
+    languages = [(language(c.prompt[-1].content), language(text)) for c, text in zip(asked, texts, strict=True)]
     terms = key_terms(texts, [c.terms for c in asked])
-    if terms is not None:
-        metrics["key_terms"] = terms
-    return Measured(metrics, tuple(made))
+    return {
+        **compare(texts, [c.answer for c in asked], tokenization),
+        "stop_rate": mean_of([float(answer.stopped) for answer in made]),
+        **described(texts, languages, tokenization),
+        **({} if terms is None else {"key_terms": terms}),
+    }
+
+
+def perplexity_of(losses: Sequence[tuple[float, float]]) -> Rows:
+    """exp of the loss."""
+    loss = ratio_of(losses)
+    return Rows(loss.values, lambda sums: math.exp(min(loss.metric(sums), MOST_LOSS)))
 
 
 def stop_chance(

@@ -38,6 +38,7 @@ from .hub import candidates, fetch, free_cache_bytes
 from .intake import write_bad_rows
 from .limits import Limits
 from .message import Message, say
+from .metrics.compared import compared
 from .model import (
     Loaded,
     attach_adapter,
@@ -379,5 +380,6 @@ def conclude(
         train=trained,
         checks=checks,
         samples=samples(parts, before, after),
+        scores=compared(before.main.rows, after.main.rows, before.main.tokenization),
         system=parts.system,
     )

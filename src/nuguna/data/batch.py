@@ -52,6 +52,11 @@ def step_indices(num_examples: int, batch_size: int, seed: int, step: int) -> li
     return indices
 
 
+def by_length(examples: Sequence[Encoded]) -> list[int]:
+    """The order in which `micro_batches` lays examples out: from the shortest to the longest."""
+    return sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
+
+
 def micro_batches(examples: Sequence[Encoded], most_tokens: int, device: torch.device | str, *, packed: bool) -> Iterator[Batch]:
     """Micro-batches of at most `most_tokens` tokens, and of one example at least.
 
@@ -60,7 +65,7 @@ def micro_batches(examples: Sequence[Encoded], most_tokens: int, device: torch.d
     """
     chosen: list[Encoded] = []
     tokens = 0
-    for example in sorted(examples, key=lambda e: len(e.ids)):
+    for example in (examples[i] for i in by_length(examples)):
         length = len(example.ids)
         with_it = tokens + length if packed else (len(chosen) + 1) * length
         if chosen and with_it > most_tokens:

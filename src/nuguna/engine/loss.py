@@ -31,6 +31,26 @@ def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = 
     return chunked_loss(hidden, output.weight, output.bias, labels, chunk_bytes)
 
 
+@torch.no_grad()
+def document_losses(model: Any, batch: Batch, shortcuts: Shortcuts) -> Tensor:
+    """Sum of the cross-entropies of each document's trained tokens, (documents,) in float32; without gradients."""
+    ends = torch.tensor(batch.lengths).cumsum(0) + batch.prefix
+    # (documents,): how many of the trained tokens each has; the places ascend
+    counts = torch.searchsorted(batch.trained.cpu(), ends).diff(prepend=torch.zeros(1, dtype=torch.long)).tolist()
+    output = head(model)
+    if not shortcuts.split_head or type(output) is not nn.Linear:
+        logits, labels = target_logits(model, batch, shortcuts)
+        losses = [cross_entropy(few.float(), wanted, reduction="sum") for few, wanted in _by_document(logits, labels, counts)]
+    else:
+        hidden, labels = target_hidden(model, batch, shortcuts)
+        losses = [chunked_loss(few, output.weight, output.bias, wanted) for few, wanted in _by_document(hidden, labels, counts)]
+    return torch.stack(losses)
+
+
+def _by_document(values: Tensor, labels: Tensor, counts: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(values, counts), torch.split(labels, counts), strict=True)
+
+
 def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
     """Cross-entropy, summed, of the frozen head's logits: hidden (tokens, width), weight (vocabulary, width), labels (tokens,).
 

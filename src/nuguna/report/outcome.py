@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..metrics.compared import Compared
+
 if TYPE_CHECKING:  # checks needs torch, a report does not
     from ..checks import Check
 
@@ -54,6 +56,7 @@ class Report:
     train: Training
     checks: tuple[Check, ...]
     samples: tuple[Sample, ...]
+    scores: Compared | None = None  # `before` and `after` with their intervals; None without a measurement
     system: str = ""  # a system prompt that stood in every conversation
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class Report:
             },
             "checks": [check.to_json() for check in self.checks],
             "unseen": unseen,
+            "scores": None if self.scores is None else self.scores.to_json(),
             "system_prompt": self.system,
             "samples": [asdict(sample) for sample in self.samples],
         }

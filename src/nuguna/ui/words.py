@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 METRIC_NAMES: dict[str, Message] = {
     "loss": say("loss on held-out answers"),
     "perplexity": say("perplexity"),
+    "rouge_1": say("ROUGE-1 (words)"),
+    "rouge_2": say("ROUGE-2 (pairs of words)"),
     "rouge_l": say("ROUGE-L (words in order)"),
     "bleu": say("BLEU"),
     "chrf": say("chrF"),
     "key_terms": say("right key terms, %"),
+    "exact_match": say("right word for word, %"),
+    "word_f1": say("words in common"),
     "stop_rate": say("answers that end by themselves"),
+    "answer_words": say("words in an answer"),
+    "repetition": say("said again in the same answer, %"),
+    "same_language": say("in the language of the question, %"),
 }
 CHECK_NAMES: dict[str, Message] = {
     "adapter_weights": say("the adapter holds sound numbers"),
