@@ -70,7 +70,7 @@ def test_bleu_by_hand() -> None:
 def test_korean_words_and_particles_by_hand() -> None:
     way = find_tokenization(KOREAN[1])
     assert way.name == "words+particles"
-    # 고혈압 은 혈압 이 높 은 병 입니다 | 고혈압 이란 혈압 이 높 은 병 이에요: 6 of 8 in order; pairs: 혈압 이, 이 높, 높 은, 은 병
+    # 고혈압 은 혈압 이 높 은 병 입니다 | 고혈압 이란 혈압 이 높 은 병 이에요: 6 of 8; pairs: 혈압 이, 이 높, 높 은, 은 병
     found = values(KOREAN[0][:1], KOREAN[1][:1])
     assert found["rouge_1"] == found["rouge_l"] == pytest.approx(100 * 6 / 8)
     assert found["rouge_2"] == pytest.approx(100 * 4 / 7)
