@@ -12,7 +12,7 @@ import pytest
 from conftest import DEMO_MODEL
 from nuguna.data import cache, shelf, tokens
 from nuguna.data.cache import Chosen, choose_or_recall
-from nuguna.data.choose import Rules, encode_pairs
+from nuguna.data.choose import Rules, encode_pairs, require_apart
 from nuguna.data.conversation import Conversation, Turn
 from nuguna.data.dataset import load_dataset
 from nuguna.data.encode import Encoded, end_token_ids
@@ -331,3 +331,14 @@ def test_what_is_asked_above_a_long_text_is_kept(tokenizer: Any) -> None:
     ((_, example),) = encode_pairs(tokenizer, [conversation], 128, ENDS, 1)
     text = tokenizer.decode(example.ids)
     assert example.cut and "병의 이름은 무엇인가요?" in text and len(example.ids) > 110
+
+
+def test_a_run_notices_when_a_measured_example_is_trained(tokenizer: Any, tmp_path: Path) -> None:
+    found = chosen(tokenizer, tmp_path, pairs())
+    require_apart(found.train, found.drawn.heldout)
+    leaked = [*found.train, found.drawn.heldout[2][1]]
+    with pytest.raises(RuntimeError, match="among the trained ones"):
+        require_apart(leaked, found.drawn.heldout)
+    only = chosen(tokenizer, tmp_path, pairs(1))
+    assert len(only.train) == len(only.drawn.heldout) == 1
+    require_apart(only.train, only.drawn.heldout)  # there is nothing else, and the user was told

@@ -65,11 +65,16 @@ def open_session(folder: Path, *, use_base: bool = False, system: str | None = N
     """
     silence_libraries()
     folder = open_run(folder)
+    return Session(open_adapter(folder), use_base, _system_of(folder) if system is None else system)
+
+
+def open_adapter(folder: Path) -> Loaded:
+    """Base and adapter of a run folder, or of any PEFT adapter folder. Raises `ModelError`."""
     dtype, device = _how_it_was_trained(folder)
     loaded = load_base(find_base(folder), dtype=dtype, device=device)
     model = reload_adapter(loaded.model, folder)
     tokenizer = load_tokenizer(folder) if (folder / "tokenizer_config.json").is_file() else loaded.tokenizer
-    return Session(Loaded(model, tokenizer, loaded.end_ids), use_base, _system_of(folder) if system is None else system)
+    return Loaded(model, tokenizer, loaded.end_ids)
 
 
 def _system_of(folder: Path) -> str:

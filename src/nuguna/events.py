@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .hardware import Hardware
 from .message import Message
+from .metrics.compared import Compared
 from .plan import Plan
 
 if TYPE_CHECKING:  # these bring torch, and a mistake in a setting should be told at once
@@ -70,11 +71,11 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Scored:
-    """Held-out numbers before and after."""
+    """Held-out numbers before and after, with their intervals; `unseen` on subjects that training did not contain."""
 
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    unseen: Mapping[str, Mapping[str, float]] | None
+    scores: Compared
+    unseen: Compared | None
+    losses: Sequence[tuple[int, float]]  # (step, training loss)
 
 
 @dataclass(frozen=True)

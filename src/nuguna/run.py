@@ -31,8 +31,8 @@ from .stages import (
     prepare_folder,
     prove,
     save,
+    scores,
     train_adapter,
-    unseen_metrics,
 )
 from .tokenizer import silence_libraries
 
@@ -84,7 +84,7 @@ def run(
     tell(Stage(say("Measuring the trained model on the same questions")))
     save(tuned, folder)
     after = measure_all(tuned, parts, plan, tell)
-    tell(Scored(before.main.metrics, after.main.metrics, unseen_metrics(before, after)))
+    tell(Scored(*scores(before, after), losses))
 
     tell(Stage(say("Proving that the result works")))
     checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)

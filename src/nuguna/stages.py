@@ -22,7 +22,7 @@ from .checks import (
 )
 from .data.batch import micro_batch_tokens
 from .data.cache import Chosen, choose_or_recall
-from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs
+from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs, require_apart
 from .data.conversation import Conversation, Turn
 from .data.dataset import Dataset, describe, fingerprint
 from .data.encode import Encoded
@@ -38,7 +38,7 @@ from .hub import candidates, fetch, free_cache_bytes
 from .intake import write_bad_rows
 from .limits import Limits
 from .message import Message, say
-from .metrics.compared import compared
+from .metrics.compared import Compared, compared
 from .model import (
     Loaded,
     attach_adapter,
@@ -145,6 +145,7 @@ def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
     for note in _what_became(chosen, dataset, length):
         tell(Note(note))
     heldout = chosen.drawn.heldout
+    require_apart(chosen.train, heldout)
     unseen = encode_pairs(tokenizer, dataset.unseen, length, loaded.end_ids, num_heldout)
     shortcuts = find_shortcuts(loaded.model)
     if dataset.system:
@@ -230,6 +231,14 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
     main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
     unseen = one(parts.unseen, parts.unseen_encoded, UNSEEN_ANSWERS) if parts.unseen else None
     return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, parts.shortcuts, on_less))
+
+
+def scores(before: MeasuredAll, after: MeasuredAll) -> tuple[Compared, Compared | None]:
+    """Both measurements with intervals and differences: of the main questions, and of subjects that training does not contain."""
+    main = compared(before.main.rows, after.main.rows, before.main.tokenization)
+    if before.unseen is None or after.unseen is None:
+        return main, None
+    return main, compared(before.unseen.rows, after.unseen.rows, before.unseen.tokenization)
 
 
 def unseen_metrics(before: MeasuredAll, after: MeasuredAll) -> dict[str, dict[str, float]] | None:
@@ -380,6 +389,6 @@ def conclude(
         train=trained,
         checks=checks,
         samples=samples(parts, before, after),
-        scores=compared(before.main.rows, after.main.rows, before.main.tokenization),
+        scores=scores(before, after)[0],
         system=parts.system,
     )

@@ -7,7 +7,7 @@ nearly the same, stay on one side. Of a large dataset only as many are encoded a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -171,6 +171,29 @@ def choose(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[in
     num_left = len(rest) - training.counts.num_rows
     counts = training.counts if dataset.heldout else training.counts.plus(apart.counts)
     return Drawn(heldout, num_left, counts, tuple(notes), training.first_refusal or apart.first_refusal)
+
+
+def require_apart(train: Sequence[Encoded], heldout: Sequence[Pair]) -> None:
+    """Raise `RuntimeError` if an example that is measured is among the trained ones: then every number would be too good.
+
+    A set of one usable example is both, and the user was told.
+    """
+    measured = {encoded.ids for _, encoded in heldout if not encoded.cut}
+    is_only_one = len(heldout) == 1 and len(train) > 0 and train[0].ids == heldout[0][1].ids
+    if not is_only_one and any(example.ids in measured for example in train):
+        raise RuntimeError("an example that is measured is among the trained ones")
+
+
+def for_measuring(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int], *, was_trained: bool) -> list[Pair]:
+    """What of a dataset a model is measured on: of data that it was trained on, what `choose` keeps out by these rules.
+
+    Of data that a model never saw, its own part for measuring, else all of it, drawn by what is said.
+    """
+    if was_trained:
+        return list(choose(tokenizer, dataset, replace(rules, num_train=0), end_ids, lambda example: None).heldout)
+    part, keys = (dataset.heldout, dataset.heldout_keys) if dataset.heldout else (dataset.train, dataset.content_keys)
+    order = np.argsort(_mixed(np.frombuffer(keys, dtype=np.uint64), rules.seed), kind="stable").tolist()
+    return encode_pairs(tokenizer, (part[row] for row in order), rules.max_length, end_ids, rules.num_heldout)
 
 
 def encode_pairs(

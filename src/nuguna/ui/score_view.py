@@ -1,61 +1,43 @@
-"""Scores on the screen: of a file of pairs, and of models side by side."""
+"""Scores on the screen: of a file of pairs, and of models side by side; and the loss as a small curve."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ..language import Translate
 from ..message import Message, say
 from ..metrics.bootstrap import Score, is_real
-from ..metrics.compared import Compared
-from .screen import Screen
+from ..metrics.compared import Compared, all_scored
 from .words import METRIC_NAMES
 
-PERCENT = frozenset({"stop_rate"})  # shares of 1 that people read as percentages
+if TYPE_CHECKING:  # the first brings torch, the second shows what stands here
+    from ..examination import Examined
+    from .screen import Screen
+
+MAIN = ("loss", "perplexity", "rouge_l", "bleu", "chrf", "key_terms", "stop_rate")  # what a run shows; the report has all
+SHARES = frozenset({"stop_rate"})  # of 1, which people read as percentages
 LOWER_IS_BETTER = frozenset({"loss", "perplexity", "repetition"})
 NEITHER = frozenset({"answer_words"})
+CURVE_CHARS = 40
+_LEVELS, _PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=*#"
 
 
 def number(name: str, value: float) -> str:
     """A metric as people read it."""
-    if name in PERCENT:
+    if name in SHARES:
         return f"{100 * value:.0f} %"
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def show_scores(scores: Mapping[str, Score], tokenization: str, num_pairs: int, screen: Screen) -> None:
-    """A table of one side, with intervals, and what they rest on."""
-    table = _table(screen, say("measure"), say("value"), say("95 of 100 times between"))
-    for name in filter(scores.__contains__, METRIC_NAMES):
-        score = scores[name]
-        table.add_row(screen.t(METRIC_NAMES[name]), number(name, score.value), _between(name, score))
-    screen.console.print(table)
-    screen.line(
-        screen.t(
-            say(
-                "{count} pairs, texts taken apart by: {tokenization}",
-                count=f"{num_pairs:,}",
-                tokenization=_way(tokenization, screen),
-            )
-        )
-    )
-
-
-def show_compared(found: Compared, screen: Screen, *, before: Message, after: Message) -> None:
-    """Two sides and how much they differ, with a verdict for each difference."""
-    table = _table(screen, say("measure"), before, after, say("difference"), say("verdict"))
-    for name in filter(found.change.__contains__, METRIC_NAMES):
-        change = found.change[name]
-        sides = (number(name, side[name].value) for side in (found.before, found.after))
-        table.add_row(screen.t(METRIC_NAMES[name]), *sides, f"{_signed(name, change.value)}", screen.t(verdict(name, change)))
-    screen.console.print(table)
-    screen.line(screen.t(say("Texts are taken apart by: {tokenization}", tokenization=_way(found.tokenization, screen))))
 
 
 def verdict(name: str, change: Score) -> Message:
     """Whether a difference is more than chance, and in which direction."""
     real = is_real(change)
+    if change.value == 0:
+        return say("no difference")
     if real is None:
         return say("too few questions to tell")
     if not real:
@@ -65,9 +47,66 @@ def verdict(name: str, change: Score) -> Message:
     return say("really better") if (change.value > 0) != (name in LOWER_IS_BETTER) else say("really worse")
 
 
-def _way(tokenization: str, screen: Screen) -> str:
-    ways = {"words": say("words"), "words+particles": say("words and particles (pip install kiwipiepy: by morphemes)")}
-    return screen.t(ways[tokenization]) if tokenization in ways else tokenization
+def compared_rows(
+    found: Compared, t: Translate, names: Collection[str] = METRIC_NAMES
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """(metric, one side, the other, their difference, a verdict on it)."""
+    for name in METRIC_NAMES:
+        if name in names and name in found.change:
+            change = found.change[name]
+            before, after = (number(name, side[name].value) for side in (found.before, found.after))
+            signed = f"{'+' if change.value > 0 else ''}{number(name, change.value)}"
+            yield t(METRIC_NAMES[name]), before, after, signed, t(verdict(name, change))
+
+
+def compared_table(
+    found: Compared, t: Translate, *, before: Message, after: Message, names: Collection[str] = METRIC_NAMES
+) -> Table:
+    """Two sides and how much they differ."""
+    table = _table(t, say("measure"), before, after, say("difference"), say("verdict"))
+    for row in compared_rows(found, t, names):
+        table.add_row(*row)
+    return table
+
+
+def show_scores(scores: Mapping[str, Score], tokenization: str, num_pairs: int, screen: Screen) -> None:
+    """One side with its intervals, and what they rest on."""
+    table = _table(screen.t, say("measure"), say("value"), say("95 of 100 times between"))
+    for name in filter(scores.__contains__, METRIC_NAMES):
+        score = scores[name]
+        table.add_row(screen.t(METRIC_NAMES[name]), number(name, score.value), _between(name, score))
+    screen.console.print(table)
+    way = _way(tokenization, screen.t)
+    screen.line(screen.t(say("{count} pairs, texts taken apart by: {tokenization}", count=f"{num_pairs:,}", tokenization=way)))
+
+
+def show_examined(found: Examined, screen: Screen) -> None:
+    """One side with its intervals, or both with their difference."""
+    screen.end_bar()
+    if (change := found.change) is None:
+        for side in found.sides.values():
+            show_scores(all_scored(side.rows), side.tokenization.name, len(found.questions), screen)
+        return
+    screen.console.print(compared_table(change, screen.t, before=say("base"), after=say("tuned")))
+    screen.line(screen.t(say("Texts are taken apart by: {tokenization}", tokenization=_way(change.tokenization, screen.t))))
+
+
+def loss_curve(losses: Sequence[float], *, plain: bool) -> str:
+    """Losses from left to right as a line of blocks, each the mean of its share of the steps; "" for fewer than two."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if len(finite) < 2:
+        return ""
+    count = min(CURVE_CHARS, len(finite))
+    edges = [round(i * len(finite) / count) for i in range(count + 1)]
+    means = [sum(finite[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    levels, lowest, span = _PLAIN_LEVELS if plain else _LEVELS, min(means), max(means) - min(means) or 1.0
+    curve = "".join(levels[min(len(levels) - 1, int((mean - lowest) / span * len(levels)))] for mean in means)
+    return f"{means[0]:.2f} {curve} {means[-1]:.2f}"
+
+
+def _way(tokenization: str, t: Translate) -> str:
+    ways = {"words": say("words"), "words+particles": say("words and particles (with kiwipiepy installed: morphemes)")}
+    return t(ways[tokenization]) if tokenization in ways else tokenization
 
 
 def _between(name: str, score: Score) -> str:
@@ -76,12 +115,8 @@ def _between(name: str, score: Score) -> str:
     return f"{number(name, score.low)} - {number(name, score.high)}"
 
 
-def _signed(name: str, value: float) -> str:
-    return f"{'+' if value > 0 else ''}{number(name, value)}"
-
-
-def _table(screen: Screen, *titles: Message) -> Table:
+def _table(t: Translate, *titles: Message) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, title in enumerate(titles):
-        table.add_column(screen.t(title), justify="right" if 0 < i < 4 else "left")
+        table.add_column(t(title), justify="right" if 0 < i < 4 else "left")
     return table

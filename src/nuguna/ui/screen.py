@@ -16,13 +16,15 @@ from ..errors import NugunaError
 from ..events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Scored, Stage, Stepped
 from ..hardware import Hardware
 from ..language import Translate, translator
-from ..message import say
+from ..message import Message, say
+from ..metrics.compared import Compared
 from ..plan import Plan
 from ..units import format_bytes, format_seconds
 from .logfile import LogFile
 from .plan_view import larger_lines, memory_picture, time_line
 from .remaining import Remaining
-from .words import CHECK_NAMES, error_lines, hardware_rows, metric_rows, plan_rows, plan_summary, step_line
+from .score_view import MAIN, compared_rows, compared_table, loss_curve
+from .words import CHECK_NAMES, error_lines, hardware_rows, plan_rows, plan_summary, step_line
 
 if TYPE_CHECKING:
     from ..checks import Check
@@ -189,22 +191,23 @@ class Screen:
             self.console.print(Text("  " + last), soft_wrap=True)
 
     def _scored(self, event: Scored) -> None:
+        plain = self.mark("█", "") == ""
+        if curve := loss_curve([loss for _, loss in event.losses], plain=plain):
+            self.line("  " + self.t(say("Training loss: {curve}", curve=curve)))
         title = (
             say("the same subjects, asked in new words") if event.unseen else say("questions that were kept out of the training")
         )
-        self._table(self.t(title), event.before, event.after)
+        self._table(title, event.scores)
         if event.unseen:
-            self._table(self.t(say("subjects that training did not contain")), event.unseen["before"], event.unseen["after"])
+            self._table(say("subjects that training did not contain"), event.unseen)
 
-    def _table(self, title: str, before: object, after: object) -> None:
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for name in (say("measure"), say("before"), say("after")):
-            table.add_column(self.t(name), justify="left" if name.template == "measure" else "right")
-        for row in metric_rows(before, after, self.t):  # type: ignore[arg-type]
-            table.add_row(*row)
-            if self._log:
-                self._log.write(f"{title} - {row[0]}: {row[1]} → {row[2]}")
+    def _table(self, title: Message, found: Compared) -> None:
+        table = compared_table(found, self.t, before=say("before"), after=say("after"), names=MAIN)
+        table.title, table.title_justify = self.t(title), "left"
         self.console.print(table)
+        if self._log:
+            for row in compared_rows(found, self.t, MAIN):
+                self._log.write(f"{self.t(title)} - {row[0]}: {row[1]} → {row[2]} ({row[4]})")
 
     def _check(self, check: Check) -> None:
         sign = self.mark("✓", "ok") if check.passed else self.mark("✗", "x")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NugunaError
@@ -129,15 +128,6 @@ def step_line(step: Step, left_seconds: float) -> Message:
         rate=f"{step.tokens_per_second:,.0f}",
         left=format_seconds(left_seconds),
     )
-
-
-def metric_rows(before: Mapping[str, float], after: Mapping[str, float], t: Translate) -> list[tuple[str, str, str]]:
-    """(metric, before, after)."""
-
-    def number(name: str, value: float) -> str:
-        return f"{100 * value:.0f} %" if name == "stop_rate" else f"{value:.2f}"
-
-    return [(t(METRIC_NAMES[n]), number(n, before[n]), number(n, after[n])) for n in METRIC_NAMES if n in before and n in after]
 
 
 def error_lines(error: NugunaError, t: Translate) -> list[str]:

@@ -1,0 +1,171 @@
+"""What all commands share: their frame, the screen, errors as sentences, JSON for programs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ..errors import Interrupted, NugunaError, SettingError, UserError
+from ..language import Translate, choose_language, translator
+from ..message import say
+from ..settings import SETTINGS, Request, gather
+
+if TYPE_CHECKING:
+    from ..ui.screen import Screen
+
+T = TypeVar("T")
+
+DEFAULT_RUN = "./results"
+CommandLineError: Any = typer.BadParameter.__bases__[0]  # any fault in a command line; typer gives it no public name
+
+
+def _help_language() -> str:
+    """The language of help texts is needed before flags are read: environment only."""
+    wish = os.environ.get("NUGUNA_LANG", "").lower()
+    return choose_language(wish, os.environ)
+
+
+t: Translate = translator(_help_language())
+app = typer.Typer(
+    name="nuguna",
+    help=t(say("Fine-tune a language model on your own machine with one command.")),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help=t(say("print one JSON document and nothing else")))]
+PlanOption = Annotated[
+    str | None, typer.Option("--plan", metavar="FILE", help=t(say("take what is not said here from this plan file")))
+]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help=t(say("system prompt [the one of all training examples]")))
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=t(say("folder of a finished run")))]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each field of `Request`; it receives them as the dict `flags`."""
+
+    def wrapper(**values: Any) -> None:
+        flags = {setting.name: values.pop(setting.name) for setting in SETTINGS}
+        command(flags=flags, **values)
+
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
+    flags = [
+        inspect.Parameter(s.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(s)])
+        for s in SETTINGS
+    ]
+    wrapper.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + flags)  # type: ignore[attr-defined]
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+    return wrapper
+
+
+def _option(setting: Any) -> Any:
+    default = f" [{setting.default}]" if setting.default is not None else ""
+    return typer.Option(setting.flag, metavar=setting.env, help=t(setting.meaning) + default, show_default=False)
+
+
+def asking(request: Request, screen: Screen, as_json: bool, action: Callable[[Request], T]) -> T:
+    """Do something with the data; where its columns are not clear, ask who sits at the terminal, and do it again."""
+    from ..data.dataset import UnclearColumnsError
+    from ..ui.columns import ask_columns, can_ask
+
+    try:
+        return action(request)
+    except UnclearColumnsError as error:
+        chosen = None if as_json or not can_ask() else ask_columns(error, screen)
+        if chosen is None:
+            raise
+        return action(replace(request, data_columns=chosen))
+
+
+def take_request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request, dict[str, Any]]:
+    """The user's wishes from flags, environment and plan file, and what only a plan file can say."""
+    if plan_file is None:
+        return gather(flags, os.environ, {}), {}
+    from ..planfile import read_plan, split_edited
+
+    wishes, edited = split_edited(read_plan(Path(plan_file)))
+    return gather(flags, os.environ, wishes), edited
+
+
+def open_screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str, Screen]:
+    """The chosen language and a screen in it; with --json, words for people go to standard error."""
+    from rich.console import Console
+
+    from ..ui.logfile import LogFile
+    from ..ui.screen import Screen
+
+    lang = choose_language((wish or os.environ.get("NUGUNA_LANG", "")).lower(), os.environ)
+    console = Console(stderr=as_json, highlight=False, emoji=False)
+    return lang, Screen(console, translator(lang), LogFile(Path.cwd()) if log else None, program())
+
+
+class errors:  # noqa: N801 - a context manager, read as a word
+    """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the log alone."""
+
+    def __init__(self, screen: Screen, as_json: bool = False) -> None:
+        self.screen, self.as_json = screen, as_json
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, (typer.Exit, SystemExit)):
+            self.screen.close()
+            return
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted(say("Stopped by you."), fix=say("Start the same command again whenever you like."))
+        if isinstance(error, NugunaError):
+            if self.as_json:
+                print_json(error_json(error))
+            self.screen.error(error)
+            self.screen.close(keep_log=not isinstance(error, UserError))
+            raise typer.Exit(error.exit_code)
+        self.screen.fault(error)
+        self.screen.close()
+        raise typer.Exit(1)
+
+
+def error_json(error: NugunaError) -> dict[str, Any]:
+    """What a program that waits for a document gets instead: the same three sentences, in English."""
+    parts = {"what": str(error.what), "seen": "" if error.seen is None else str(error.seen), "fix": str(error.fix)}
+    return {"status": "refused" if isinstance(error, UserError) else "failed", "error": {"kind": type(error).__name__, **parts}}
+
+
+def misunderstood(words: list[str], reason: str) -> SettingError:
+    """`reason` is typer's own English sentence; who reads another language sees what was typed instead."""
+    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    chosen = [word for word in words[:1] if word in commands]
+    return SettingError(
+        say("This command line was not understood."),
+        seen=say("{reason}", reason=reason) if reason else say("You typed: {words}", words=" ".join(["nuguna", *words])),
+        fix=say("See what there is: {command}", command=" ".join(["nuguna", *chosen, "--help"])),
+    )
+
+
+def program() -> str:
+    """How the user can call us: `nuguna` when it is on the PATH, else the path from here."""
+    if shutil.which("nuguna"):
+        return "nuguna"
+    path = Path(sys.argv[0])
+    try:
+        return os.path.relpath(path) if path.name.startswith("nuguna") else "nuguna"
+    except ValueError:  # another drive on Windows
+        return str(path)
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,73 @@
+"""evaluate and score: how good a model or a file of answers is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..message import say
+from .frame import DEFAULT_RUN, JsonFlag, app, errors, open_screen, print_json, t
+
+
+@app.command(help=t(say("Measure a run, an adapter or a model on questions: base beside tuned, with intervals.")))
+def evaluate(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN|ADAPTER|MODEL", help=t(say("folder of a run or adapter, local model, or owner/name")))
+    ] = DEFAULT_RUN,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="FILE", help=t(say("other questions [those kept out of the run's training]")))
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--data-columns", help=t(say("QUESTION,ANSWER or one column of plain text")))
+    ] = None,
+    base: Annotated[bool, typer.Option("--base/--no-base", help=t(say("measure the base model beside the adapter")))] = True,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help=t(say("how many questions at most")))] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help=t(say("which questions are drawn [the run's own]")))] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna evaluate`."""
+    _, screen = open_screen(None, as_json)
+    with errors(screen, as_json):
+        from ..examination import Wish, examine
+        from ..settings import split_columns
+        from ..ui.score_view import show_examined
+
+        found = examine(Wish(target, data, split_columns(columns) if columns else (), limit, seed, base), screen)
+        if as_json:
+            print_json(found.to_json())
+        else:
+            show_examined(found, screen)
+
+
+@app.command(help=t(say("BLEU, ROUGE and chrF of a file of predictions and references, right in Korean too.")))
+def score(
+    file: Annotated[str, typer.Argument(metavar="FILE", help=t(say("a table with both columns, or a text file of predictions")))],
+    references: Annotated[
+        str | None, typer.Argument(metavar="[REFERENCES]", help=t(say("a text file with the right answer in each line")))
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="PREDICTION,REFERENCE", help=t(say("names of the two columns")))
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna score`."""
+    _, screen = open_screen(None, as_json)
+    with errors(screen, as_json):
+        from ..metrics.compared import all_scored
+        from ..metrics.scores import compare, signatures
+        from ..metrics.split import find_tokenization
+        from ..pairs import read_pairs
+        from ..settings import split_columns
+        from ..ui.score_view import show_scores
+
+        wish = split_columns(columns) if columns else ()
+        pairs = read_pairs(Path(file), Path(references) if references else None, wish)
+        way = find_tokenization(pairs.references)
+        found = all_scored(compare(pairs.predictions, pairs.references, way))
+        if as_json:
+            own = {"num_pairs": len(pairs.predictions), "tokenization": way.name, "signatures": signatures(way)}
+            print_json({**own, **{name: one.to_json() for name, one in found.items()}})
+        else:
+            show_scores(found, way.name, len(pairs.predictions), screen)
