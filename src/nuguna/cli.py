@@ -16,7 +16,7 @@ from .message import say
 from .process import prepare
 
 ROOMS = (training, answering, measuring)  # importing them makes their commands known
-ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "score")  # as `--help` lists them
+ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "compare", "score")  # as `--help` lists them
 app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__ if command.callback else ""))
 
 

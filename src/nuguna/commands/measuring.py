@@ -1,4 +1,4 @@
-"""evaluate and score: how good a model or a file of answers is."""
+"""evaluate, compare and score: how good a model, several of them, or a file of answers is."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def evaluate(
             print_json(found.to_json())
         else:
             show_examined(found, screen)
+
+
+@app.command(help=t(say("Several runs beside each other: settings that differ, scores, time and memory.")))
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help=t(say("folders of finished runs")))],
+    as_json: JsonFlag = False,
+) -> None:
+    """`nuguna compare`."""
+    _, screen = open_screen(None, as_json)
+    with errors(screen, as_json):
+        from ..comparison import compare_runs
+        from ..ui.score_view import show_comparison
+
+        found = compare_runs([Path(name) for name in runs])
+        if as_json:
+            print_json(found.to_json())
+        else:
+            show_comparison(found, screen)
 
 
 @app.command(help=t(say("BLEU, ROUGE and chrF of a file of predictions and references, right in Korean too.")))

@@ -12,9 +12,11 @@ from ..language import Translate
 from ..message import Message, say
 from ..metrics.bootstrap import Score, is_real
 from ..metrics.compared import Compared, all_scored
-from .words import METRIC_NAMES
+from ..units import format_bytes, format_seconds
+from .words import METRIC_NAMES, SETTING_NAMES
 
 if TYPE_CHECKING:  # the first brings torch, the second shows what stands here
+    from ..comparison import Comparison
     from ..examination import Examined
     from .screen import Screen
 
@@ -118,5 +120,30 @@ def _between(name: str, score: Score) -> str:
 def _table(t: Translate, *titles: Message) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, title in enumerate(titles):
-        table.add_column(t(title), justify="right" if 0 < i < 4 else "left")
+        table.add_column(t(title), justify="right" if 0 < i < 4 else "left", overflow="fold")
     return table
+
+
+def show_comparison(found: Comparison, screen: Screen) -> None:
+    """Settings that differ, then the numbers; a star stands where one run is better than all others by more than chance."""
+    t, star = screen.t, screen.mark("★", "*")
+    table = _table(t, say("measure"), *(say("{name}", name=run.name) for run in found.runs))
+    for name, values in found.differing.items():
+        table.add_row(t(SETTING_NAMES.get(name, say("{name}", name=name))), *map(str, values))
+    table.add_section()
+    scores = found.scores()
+    for name in filter(scores.__contains__, METRIC_NAMES):
+        best = None if name in NEITHER else found.best(name, lower_is_better=name in LOWER_IS_BETTER)
+        cells = ["-" if score is None else number(name, score.value) for score in scores[name]]
+        table.add_row(t(METRIC_NAMES[name]), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells)))
+    table.add_section()
+    table.add_row(t(say("training time")), *(format_seconds(run.training["seconds"]) for run in found.runs))
+    table.add_row(t(say("tokens a second")), *(f"{run.training['tokens_per_second']:,.0f}" for run in found.runs))
+    table.add_row(t(say("most memory")), *(format_bytes(int(run.training["peak_memory_bytes"])) for run in found.runs))
+    table.add_row(
+        t(say("checks")), *(t(say("passed")) if run.status == "succeeded" else t(say("not passed")) for run in found.runs)
+    )
+    screen.console.print(table)
+    for warning in found.warnings:
+        screen.line(f"{screen.mark('⚠', '!')} {t(warning)}", style="yellow")
+    screen.line(t(say("{star}: better than every other run by more than chance (their intervals do not touch)", star=star)))
