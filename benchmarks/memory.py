@@ -123,8 +123,8 @@ def work(task: dict[str, Any]) -> dict[str, int]:
     )
     train(
         model,
-        _examples(loaded.model.config.vocab_size, task["length"], STEPS * task["micro_batch_size"]),
-        _recipe(task["micro_batch_size"]),
+        _examples(loaded.model.config.vocab_size, task["length"], STEPS * task["micro_batch_size"] * task["num_micro"]),
+        _recipe(task["micro_batch_size"], task["num_micro"]),
         shortcuts=shortcuts,
         folder=Path(task["folder"]),
         mark="benchmark",
@@ -148,12 +148,12 @@ def _examples(vocabulary: int, length: int, count: int) -> Any:
     return [Encoded(tuple(rng.randrange(5, vocabulary) for _ in range(length)), trained) for _ in range(count)]
 
 
-def _recipe(micro_batch_size: int) -> Any:
+def _recipe(micro_batch_size: int, num_micro: int) -> Any:
     from nuguna.train import Recipe
 
     return Recipe(
         max_steps=STEPS,
-        batch_size=micro_batch_size,
+        batch_size=micro_batch_size * num_micro,
         micro_batch_size=micro_batch_size,
         learning_rate=RATE,
         warmup_steps=1,
@@ -164,12 +164,12 @@ def _recipe(micro_batch_size: int) -> Any:
     )
 
 
-def measure(run: Run, folder: Path) -> dict[str, Any]:
+def measure(run: Run, folder: Path, num_micro: int) -> dict[str, Any]:
     """One run of the grid in a fresh process."""
     settings = dict(zip(NAMES, run, strict=True))
     with tempfile.TemporaryDirectory() as place:
         job = Path(place) / "task.json"
-        job.write_text(json.dumps({**settings, "model": str(folder), "folder": place}))
+        job.write_text(json.dumps({**settings, "num_micro": num_micro, "model": str(folder), "folder": place}))
         done = subprocess.run([sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
@@ -239,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=sorted({run[0] for run in GRID}), action="append", help="default: all of the grid")
     parser.add_argument("--again", type=Path, help="JSON of an earlier grid: what it has measured is not measured again")
+    parser.add_argument("--micro-batches", type=int, default=1, help="of each step [1]; the prediction knows no difference")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
@@ -262,7 +263,7 @@ def main() -> None:
     with stored_models({run[0] for run in runs}) as folders:
         bases = {shape: describe_folder(folder) for shape, folder in folders.items()}
         for run in runs:
-            measured = earlier.get(run) or measure(run, folders[run[0]])
+            measured = earlier.get(run) or measure(run, folders[run[0]], args.micro_batches)
             rows.append(with_prediction(measured, bases[measured["shape"]], "cuda" if hardware.device == "cuda" else "cpu"))
             _print(rows[-1])
             _write(args.json, hardware, rows)
