@@ -137,7 +137,13 @@ def test_the_files_and_names_of_a_run_are_explained(lang: str, finished_run: Pat
     for name in (path.name for path in finished_run.iterdir()):
         assert re.search(rf"^  (\S+  )*{re.escape(name)}(\s|$)", explained, re.MULTILINE), name
     tables = [line.split("|")[1].strip(" `") for line in explained.splitlines() if line.startswith("| `")]
-    for name in [*report["before"], "key_terms", *(check["name"] for check in report["checks"])]:
+    for name in [
+        *report["before"],
+        "key_terms",
+        "choice_accuracy",
+        "choice_accuracy_norm",
+        *(check["name"] for check in report["checks"]),
+    ]:
         assert tables.count(name) == 1, name
 
 
