@@ -137,7 +137,13 @@ def test_the_files_and_names_of_a_run_are_explained(lang: str, finished_run: Pat
     for name in (path.name for path in finished_run.iterdir()):
         assert re.search(rf"^  (\S+  )*{re.escape(name)}(\s|$)", explained, re.MULTILINE), name
     tables = [line.split("|")[1].strip(" `") for line in explained.splitlines() if line.startswith("| `")]
-    for name in [*report["before"], "key_terms", *(check["name"] for check in report["checks"])]:
+    for name in [
+        *report["before"],
+        "key_terms",
+        "choice_accuracy",
+        "choice_accuracy_norm",
+        *(check["name"] for check in report["checks"]),
+    ]:
         assert tables.count(name) == 1, name
 
 
@@ -165,10 +171,15 @@ def test_the_other_guides_agree_with_the_program() -> None:
 
 
 DATA_EXAMPLES = {  # the shape of each example in docs/data.md, in order, and what its first conversation says last
-    "csv": [("question+answer", "A disease of the airways."), ("질문+답변", "기도에 생기는 병이에요.")],
+    "csv": [
+        ("question+answer", "A disease of the airways."),
+        ("질문+답변", "기도에 생기는 병이에요."),
+        ("문제+보기1…보기3+정답", "B. 심장"),
+    ],
     "txt": [("question+answer", "기도에 생기는 병이에요.")],
     "json": [("system+instruction+input+output", "liver")],
     "jsonl": [
+        ("question+choices+answer", "B. The heart"),
         ("messages", "Hello."),
         ("conversations", "Hello."),
         ("messages", "5 ml."),

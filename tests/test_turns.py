@@ -217,8 +217,8 @@ def test_calls_are_understood_in_all_ways_that_people_write_them() -> None:
 
 
 def test_columns_that_are_not_used_are_named() -> None:
-    shape = find_shape(table({"question": "a", "answer": 2, "choices": ["x", "y"], "subject": "z", "terms": ["t"]}))
-    assert "choices, subject" in str(shape.notes[-1]) and not find_shape(table({"question": "a", "answer": "b"})).notes
+    shape = find_shape(table({"question": "a", "answer": 2, "sources": ["x", "y"], "subject": "z", "terms": ["t"]}))
+    assert "sources, subject" in str(shape.notes[-1]) and not find_shape(table({"question": "a", "answer": "b"})).notes
 
 
 def test_of_two_answers_the_one_to_be_learned_stays_whole() -> None:

@@ -17,6 +17,7 @@ from .engine.attention import packed_attention
 from .engine.forward import Shortcuts, target_logits
 from .engine.loss import document_losses
 from .generate import Answer, answer
+from .likelihood import choice_scores
 from .metrics.answers import described
 from .metrics.bootstrap import Rows, mean_of, ratio_of
 from .metrics.scores import compare, key_terms
@@ -110,7 +111,8 @@ def measure(
         batch_size=max(batch_size, 16),
         on_less=on_less,
     )
-    rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses)}
+    choices = choice_scores(loaded, conversations, examples, batch_size=batch_size, shortcuts=shortcuts, on_less=on_less)
+    rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses), **choices}
     tokenization = find_tokenization([c.answer for c in conversations])
     return Measured({**rows, **answer_scores(asked, made, tokenization)}, tuple(made), tokenization)
 

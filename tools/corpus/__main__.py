@@ -7,11 +7,24 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import asked, damage_bytes, damage_json, damage_tables, damage_turns, encodings, folders, packed, shaped, shares, suffixes
+from . import (
+    asked,
+    choices,
+    damage_bytes,
+    damage_json,
+    damage_tables,
+    damage_turns,
+    encodings,
+    folders,
+    packed,
+    shaped,
+    shares,
+    suffixes,
+)
 from .case import Case
 
 HOME = Path(__file__).parents[2] / "tests" / "corpus"
-PARTS = (encodings, shaped, asked, packed, suffixes, shares, damage_json, damage_tables, damage_turns, damage_bytes, folders)
+PARTS = (encodings, shaped, choices, asked, packed, suffixes, shares, damage_json, damage_tables, damage_turns, damage_bytes, folders)
 
 
 def all_cases() -> list[Case]:

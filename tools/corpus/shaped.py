@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from . import conversations, preferences, templates
+from . import choices, conversations, preferences, templates
 from .case import Case, ready
 from .parquet import parquet
 from .shape import Shape
@@ -116,7 +116,7 @@ def _plain() -> Iterator[Shape]:
 def all_shapes() -> list[Shape]:
     """Every shape; `tests/test_mutations.py` takes their rows too."""
     own = (_pairs(), _with_context(), _with_more_columns(), _plain())
-    return [shape for part in (*own, conversations.shapes(), preferences.shapes(), templates.shapes()) for shape in part]
+    return [shape for part in (*own, conversations.shapes(), preferences.shapes(), choices.shapes(), templates.shapes()) for shape in part]
 
 
 # kinds of shapes → formats in which they are written

@@ -27,7 +27,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order, ending with the assistant. `terms` are words a right answer must contain, where the dataset names them."""
+    """Turns in order, ending with the assistant. `terms` are words a right answer must contain, where the dataset names them.
+
+    `choices` are all possible answers, the right one among them, each as the assistant would say it.
+    """
 
     turns: tuple[Turn, ...]
     file: str
@@ -35,6 +38,7 @@ class Conversation:
     terms: tuple[str, ...] = ()
     lang: str = ""
     tools: str = ""  # JSON list of the functions that the assistant may call
+    choices: tuple[str, ...] = ()
     changes: tuple[Message, ...] = field(default=(), compare=False)  # what was put in order
 
     @property

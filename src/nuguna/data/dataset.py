@@ -128,7 +128,8 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
     `on_rows` is told from time to time how many rows were read.
     """
     tables = open_dataset(source)
-    train, heldout, unseen = (read_or_recall(part, columns, on_rows) for part in (tables.train, tables.heldout, tables.unseen))
+    train = read_or_recall(tables.train, columns, on_rows)
+    heldout, unseen = (read_or_recall(part, columns, on_rows, train.shapes) for part in (tables.heldout, tables.unseen))
     # our own set has columns for its makers; nobody needs to hear of them
     found = () if source == DEMO else (note for part in (train, heldout) for note in part.notes())
     notes = [*tables.notes, *found]

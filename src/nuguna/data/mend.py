@@ -130,8 +130,9 @@ def _mended(conversation: Conversation) -> Conversation:
     turns = tuple(_mended_turn(turn) for turn in conversation.turns)
     if turns == conversation.turns:
         return conversation
+    choices = tuple(mend_mojibake(choice) or choice for choice in conversation.choices)
     changes = (*conversation.changes, say("characters read in a wrong encoding were mended"))
-    return replace(conversation, turns=turns, changes=changes)
+    return replace(conversation, turns=turns, choices=choices, changes=changes)
 
 
 def _mended_turn(turn: Turn) -> Turn:
@@ -150,6 +151,8 @@ def as_row(conversation: Conversation) -> dict[str, Any]:
         row["terms"] = list(conversation.terms)
     if conversation.lang:
         row["lang"] = conversation.lang
+    if conversation.choices:
+        row["choices"] = list(conversation.choices)
     return row
 
 

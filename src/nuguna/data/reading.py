@@ -32,7 +32,7 @@ from .shelf import Shelf, ShelfWriter
 from .turns import to_conversation
 
 MOST_SAID = 5  # notes on columns that begin late
-VERSION = 3  # raised whenever other conversations come of the same rows
+VERSION = 4  # raised whenever other conversations come of the same rows
 LEAST_SHARED = 32_000_000  # bytes of a file that is worth the quarter of a second that other processes take to start
 LEAST_REMEMBERED = 64_000_000  # bytes of tables that are worth remembering: some seconds of reading
 MOST_BYTES = 16 * 2**30  # of all remembered rows together; what was used longest ago is deleted
@@ -56,9 +56,9 @@ def without_collection() -> Iterator[None]:
 class Reading(Counts):
     """All tables of one part, read from end to end."""
 
-    def __init__(self, tables: Iterable[Table]) -> None:
+    def __init__(self, tables: Iterable[Table], like: Sequence[Shape] = ()) -> None:
         super().__init__()
-        self.tables = tuple(tables)
+        self.tables, self.like = tuple(tables), tuple(like)
         self.shapes: list[Shape] = []
         self.said: list[Message] = []  # on the way, such as of columns that begin further down
         self.conversations: Sequence[Conversation] = ()
@@ -149,7 +149,7 @@ class _TableReading:
 
     def _shape_for(self, row: Row) -> Shape:
         """The shape, with what columns mean that begin further down than the rows it was found from; others are told."""
-        self.shape = self.shape or find_shape(self._table, self._wish)
+        self.shape = self.shape or find_shape(self._table, self._wish, (*self._reading.like, *self._reading.shapes))
         if row.values.keys() <= self._columns:
             return self.shape
         new = [name for name in row.values if name not in self._columns]
@@ -166,47 +166,49 @@ class _TableReading:
         return self.shape
 
 
-def read_or_recall(tables: Sequence[Table], columns: Sequence[str], on_rows: Callable[[int], None]) -> Reading:
-    """What reading the tables gives; large ones are remembered by their content."""
+def read_or_recall(
+    tables: Sequence[Table], columns: Sequence[str], on_rows: Callable[[int], None], like: Sequence[Shape] = ()
+) -> Reading:
+    """What reading the tables gives; large ones are remembered by their content. `like`: shapes of the dataset's other parts."""
     size = sum(table.num_bytes for table in tables)
     if not tables or size < LEAST_REMEMBERED:
-        return _read(tables, columns, ShelfWriter(), on_rows)
-    path = rows_folder() / f"{_key(tables, columns)}.rows"
+        return _read(Reading(tables, like), columns, ShelfWriter(), on_rows)
+    path = rows_folder() / f"{_key(tables, columns, like)}.rows"
     if (found := _recalled(path, tables)) is not None:
         return found
-    return _read_and_remember(tables, columns, path, size, on_rows)
+    return _read_and_remember(Reading(tables, like), columns, path, size, on_rows)
 
 
-def _read(tables: Sequence[Table], columns: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]) -> Reading:
-    reading = Reading(tables)
+def _read(reading: Reading, columns: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]) -> Reading:
     with without_collection():
-        for table in tables:
+        for table in reading.tables:
             reading.read(table, columns, writer, on_rows)
     reading.conversations = writer.finish()
     return reading
 
 
-def _key(tables: Sequence[Table], columns: Sequence[str]) -> str:
-    facts = [VERSION, [(table.name, table.digest, table.format) for table in tables], list(columns)]
+def _key(tables: Sequence[Table], columns: Sequence[str], like: Sequence[Shape]) -> str:
+    counted = [(shape.answer, shape.counts_from) for shape in like if shape.counts_by]
+    facts = [VERSION, [(table.name, table.digest, table.format) for table in tables], list(columns), counted]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _read_and_remember(
-    tables: Sequence[Table], columns: Sequence[str], path: Path, size: int, on_rows: Callable[[int], None]
+    reading: Reading, columns: Sequence[str], path: Path, size: int, on_rows: Callable[[int], None]
 ) -> Reading:
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if shutil.disk_usage(path.parent).free < SPARE * size:
-            return _read(tables, columns, ShelfWriter(), on_rows)
+            return _read(reading, columns, ShelfWriter(), on_rows)
         file = OwnedFile(io.FileIO(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+"))
     except OSError:
-        return _read(tables, columns, ShelfWriter(), on_rows)
+        return _read(reading, columns, ShelfWriter(), on_rows)
     try:
         writer = ShelfWriter(file)
-        reading = _read(tables, columns, writer, on_rows)
+        _read(reading, columns, writer, on_rows)
         with contextlib.suppress(OSError):
-            if not any(table.has_changed() for table in tables):  # else it is not what the digest says
+            if not any(table.has_changed() for table in reading.tables):  # else it is not what the digest says
                 _write_index(reading, writer.starts, path.with_suffix(".index"))
                 os.replace(beside, path)
             _clean(path.parent)

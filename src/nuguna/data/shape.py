@@ -14,6 +14,7 @@ from ..settings import join_columns
 from .json_list import load_json
 from .names import (
     ANSWERS,
+    CONTENT_KEYS,
     CONTEXTS,
     KNOWN,
     PAIRS,
@@ -25,6 +26,7 @@ from .names import (
     TURNS,
     plain,
 )
+from .options import find_options
 from .private import masked
 from .rows import Row, Table, shown
 from .templated import find_template
@@ -52,7 +54,7 @@ class UnclearColumnsError(DataError):
 class Shape:
     """Which column plays which part; a part that is not there is ""."""
 
-    kind: str  # messages, pairs, preference, labelled, text, templated
+    kind: str  # messages, pairs, preference, labelled, choices, text, templated
     question: str = ""
     answer: str = ""
     context: str = ""
@@ -61,6 +63,10 @@ class Shape:
     tools: str = ""
     label: str = ""
     template: str = ""  # of a text column that holds whole conversations
+    options: tuple[str, ...] = ()  # of multiple choice: one column that holds all possible answers, or one for each
+    counts_from: int = 0  # where numbers that name an option begin
+    counts_by: str = ""  # how that is known: `Options` of data/options.py
+    is_text_first: bool = True  # an answer that is one option's text and another's mark means the text
     is_certain: bool = True  # by explicit names, not by what is likely
     notes: tuple[Message, ...] = ()
 
@@ -68,14 +74,15 @@ class Shape:
     def columns(self) -> frozenset[str]:
         """All that are used."""
         parts = (self.question, self.answer, self.context, self.system, self.history, self.tools, self.label)
-        return frozenset(filter(None, parts))
+        return frozenset(filter(None, (*parts, *self.options)))
 
     @property
     def name(self) -> str:
         """`messages`, or the columns as `question+answer`."""
         if self.kind == "messages":
             return self.answer
-        parts = (self.system, self.question, self.context, self.answer)
+        shown_options = self.options if len(self.options) < 2 else (f"{self.options[0]}…{self.options[-1]}",)
+        parts = (self.system, self.question, self.context, *shown_options, self.answer)
         name = "+".join(part for part in parts if part)
         return f"{name} ({self.template})" if self.template else name
 
@@ -86,12 +93,13 @@ class Shape:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Shape:
         """The shape that `to_json` made this of."""
-        return cls(**{**facts, "notes": tuple(map(Message.from_json, facts["notes"]))})
+        return cls(**{**facts, "options": tuple(facts["options"]), "notes": tuple(map(Message.from_json, facts["notes"]))})
 
 
-def find_shape(table: Table, wish: Sequence[str] = ()) -> Shape:
+def find_shape(table: Table, wish: Sequence[str] = (), like: Sequence[Shape] = ()) -> Shape:
     """The shape of a table, from its first rows; `wish` are columns that the user named: question and answer, or one of text.
 
+    `like` are shapes of other tables of the dataset: where this one does not tell from where its options are counted, they may.
     Raises `DataError` for a table without rows, and `UnclearColumnsError`.
     """
     rows = [item for item in islice(table.items(), NUM_LOOKED_AT) if isinstance(item, Row)]
@@ -99,19 +107,21 @@ def find_shape(table: Table, wish: Sequence[str] = ()) -> Shape:
     if wish:
         return _told(table.name, columns, _wished(table, rows, list(columns), wish))
     by_name = {plain(name): name for name in reversed(columns)}
-    for find in (_turns, _preference, _pair, _likely_pair, _text):
+    for find in (_turns, _preference, _choices, _pair, _likely_pair, _text):
         if shape := find(rows, by_name):
-            return _told(table.name, columns, shape)
+            return _told(table.name, columns, _counted(shape, like))
     raise UnclearColumnsError(table, {name: shown(_first(rows, name)) for name in columns})
 
 
 def extended(shape: Shape, row: Row) -> Shape:
     """The shape with the columns of a row further down that belong to an example but never are its question or answer."""
-    if shape.kind not in ("messages", "pairs"):
+    if shape.kind not in ("messages", "pairs", "choices"):
         return shape
     by_name = {plain(name): name for name in row.values if name is not None and name not in shape.columns}
     found = replace(shape, system=shape.system or _named(by_name, SYSTEMS), tools=shape.tools or _named(by_name, TOOLS))
     if shape.kind == "messages":
+        return replace(found, options=shape.options or _written_options([row], by_name, shape.answer))
+    if shape.kind == "choices":
         return found
     return replace(found, context=shape.context or _context([row], by_name), history=shape.history or by_name.get("history", ""))
 
@@ -141,7 +151,7 @@ def _wished(table: Table, rows: Sequence[Row], columns: Sequence[str], wish: Seq
     rest = {plain(name): name for name in columns if name not in wish}
     if len(wish) == 1:
         is_dialogue = turns_of(_first(rows, wish[0])) is not None
-        return _of_turns(wish[0], rest) if is_dialogue else _of_text(rows, wish[0])
+        return _of_turns(rows, wish[0], rest) if is_dialogue else _of_text(rows, wish[0])
     return _with_rest(Shape("pairs", wish[0], wish[1]), rows, rest)
 
 
@@ -164,15 +174,73 @@ def turns_of(value: Any) -> list[Any] | None:
 def _turns(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
     name = _named(by_name, TURNS)
     if name and (turns_of(_first(rows, name)) is not None or plain(name) in TURNS[:2]):
-        return _of_turns(name, by_name)
+        return _of_turns(rows, name, by_name)
     others = [column for column in by_name.values() if turns_of(_first(rows, column)) is not None]
     # under another name, if it is the only thing there is
     is_all = len(others) == 1 and not any(plain(other) in (*QUESTIONS, *ANSWERS, "chosen") for other in by_name.values())
-    return _of_turns(others[0], by_name) if is_all else None
+    return _of_turns(rows, others[0], by_name) if is_all else None
 
 
-def _of_turns(name: str, by_name: Mapping[str, str]) -> Shape:
-    return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, TOOLS))
+def _of_turns(rows: Sequence[Row], name: str, by_name: Mapping[str, str]) -> Shape:
+    options = _written_options(rows, by_name, name)
+    return Shape("messages", answer=name, system=_named(by_name, SYSTEMS), tools=_named(by_name, TOOLS), options=options)
+
+
+def _written_options(rows: Iterable[Row], by_name: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """The column of possible answers that `--fix` writes beside turns: the last answer of each row is one of them."""
+    column = by_name.get("choices", "")
+    pairs = [(turns_of(row.values.get(name)), row.values.get(column)) for row in rows if column and row.values.get(column)]
+    is_written = bool(pairs) and all(
+        turns and isinstance(texts, list) and any(turns[-1].get(key) in texts for key in CONTENT_KEYS) for turns, texts in pairs
+    )
+    return (column,) if is_written else ()
+
+
+def _choices(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:
+    """A question, its options, and which of them is right."""
+    if (found := find_options(rows, by_name)) is None:
+        return None
+    listed = ", ".join(map(masked, found.columns))
+    notes = [
+        say(
+            "Multiple choice: the options ({columns}) are put below the question, and the letter and text of the right one are "
+            "learned.",
+            columns=listed,
+        )
+    ]
+    if found.context:
+        notes.append(say("The column {context} is put above the question.", context=found.context))
+    return Shape(
+        "choices",
+        found.question,
+        found.answer,
+        found.context,
+        system=_named(by_name, SYSTEMS, found.question),
+        options=found.columns,
+        counts_from=found.counts_from,
+        counts_by=found.counts_by,
+        is_text_first=found.is_text_first,
+        notes=tuple(notes),
+    )
+
+
+def _counted(shape: Shape, like: Sequence[Shape]) -> Shape:
+    """A shape of multiple choice with a note on where its numbers begin to count, which other tables may know better."""
+    if not shape.counts_by:
+        return shape
+    others = [other for other in like if other.counts_by == "rows" and plain(other.answer) == plain(shape.answer)]
+    if shape.counts_by == "habit" and others:
+        shape = replace(shape, counts_from=others[0].counts_from, counts_by="rows")
+    place = {"column": shape.answer, "first": str(shape.counts_from)}
+    if shape.counts_by == "rows":
+        note = say("{column} counts the options from {first}.", **place)
+    else:
+        note = say(
+            "{column} is taken to count the options from {first}, which the first rows do not tell. Look at an example before "
+            "you train; letters (A, B, …) leave no doubt.",
+            **place,
+        )
+    return replace(shape, notes=(*shape.notes, note))
 
 
 def _preference(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None:

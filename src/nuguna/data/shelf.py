@@ -86,7 +86,8 @@ def written_line(conversation: Conversation) -> bytes:
     turns = [_fields(turn) for turn in conversation.turns]
     rest = [conversation.file, conversation.line, conversation.terms, conversation.lang, conversation.tools]
     changes = [change.to_json() for change in conversation.changes]
-    return json.dumps([turns, *rest, changes], ensure_ascii=False).encode() + b"\n"
+    choices = [conversation.choices] if conversation.choices else []
+    return json.dumps([turns, *rest, changes, *choices], ensure_ascii=False).encode() + b"\n"
 
 
 def _fields(turn: Turn) -> list[Any]:
@@ -97,8 +98,7 @@ def _fields(turn: Turn) -> list[Any]:
 
 
 def read_line(line: bytes) -> Conversation:
-    turns, file, number, terms, lang, tools, changes = json.loads(line)
+    turns, file, number, terms, lang, tools, changes, *choices = json.loads(line)
     made: list[Any] = [Turn(*turn) for turn in turns]
-    return Conversation(
-        tuple(made), file, number, tuple(terms), lang, tools, tuple(Message.from_json(change) for change in changes)
-    )
+    said = tuple(Message.from_json(change) for change in changes)
+    return Conversation(tuple(made), file, number, tuple(terms), lang, tools, tuple(*choices), said)

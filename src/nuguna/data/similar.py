@@ -75,7 +75,7 @@ def _stem(word: str) -> str:
 
 def content_key(conversation: Conversation) -> int:
     """64 bits of all that is said."""
-    parts = [conversation.tools, *conversation.terms]
+    parts = [conversation.tools, *conversation.terms, *(("choices", *conversation.choices) if conversation.choices else ())]
     for turn in conversation.turns:
         parts += (turn.role, turn.content, turn.reasoning, turn.tool_calls, turn.name, turn.call_id)
         if not turn.is_trained:

@@ -12,6 +12,7 @@ from ..message import Message, say
 from .conversation import ROLES, TEXT, Conversation, Turn, answer_turn
 from .json_list import load_json
 from .names import CONTENT_KEYS, ROLE_KEYS
+from .options import Option, lettered, options_of, place_of
 from .rows import NO_TEXT, BadRow, Row, kind_of, shown
 from .shape import Shape, turns_of
 from .templated import parse_turns
@@ -45,10 +46,11 @@ def to_conversation(row: Row, shape: Shape) -> Conversation | BadRow:
         turns = _KINDS[shape.kind](row, shape)
         turns = _in_order(turns, changes) if shape.kind != "text" else turns
         tools = _as_json(row.values.get(shape.tools), shape.tools) if shape.tools else ""
+        choices = _possible(row, shape, turns[-1].content) if shape.options else ()
     except _Unusable as found:
         return BadRow(row.file, row.line, found.problem, found.fix, found.column, found.value, found.is_unwanted)
     terms, lang = _texts(row.values.get("terms")), str(row.values.get("lang") or "")
-    return Conversation(tuple(turns), row.file, row.line, terms, lang, tools, tuple(changes))
+    return Conversation(tuple(turns), row.file, row.line, terms, lang, tools, choices, tuple(changes))
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -131,6 +133,46 @@ def _labelled(row: Row, shape: Shape) -> list[Turn]:
     return _pairs(row, shape)
 
 
+def _chosen(row: Row, shape: Shape) -> list[Turn]:
+    """Context and question, the options below, and the right one. What is cut of a long text is its beginning, so they stay."""
+    question, context = _cell(row, shape.question), _cell(row, shape.context, may_be_empty=True) if shape.context else ""
+    answers = _lettered(row, shape)
+    value = row.values.get(shape.answer)
+    if value in (None, "") or value != value:
+        raise _Unusable(say("{column} is empty", column=shape.answer), say("Fill it in or delete the row."), shape.answer)
+    place = place_of(value, _options(row, shape), counts_from=shape.counts_from, is_text_first=shape.is_text_first)
+    if place is None:
+        problem = say("{column} names none of the {count} options", column=shape.answer, count=len(answers))
+        raise _Unusable(problem, say("Write the letter of the right option (A, B, …) or its text."), shape.answer, value)
+    system = _cell(row, shape.system, may_be_empty=True) if shape.system else ""
+    asked = "\n".join([question, *answers])
+    turns = [Turn("user", f"{context}\n\n{asked}" if context else asked), Turn("assistant", answers[place])]
+    return [Turn("system", system), *turns] if system else turns
+
+
+def _options(row: Row, shape: Shape) -> tuple[Option, ...]:
+    found = options_of(row.values, shape.options)
+    if isinstance(found, Message):
+        raise _Unusable(found, say("Write every option, or delete the row."), shape.options[0], row.values.get(shape.options[0]))
+    return found
+
+
+def _lettered(row: Row, shape: Shape) -> tuple[str, ...]:
+    return lettered(_text(option.text, shape.options[0]) for option in _options(row, shape))
+
+
+def _possible(row: Row, shape: Shape, answer: str) -> tuple[str, ...]:
+    """All answers that a row allows, in the words in which the right one is learned."""
+    if shape.kind == "choices":
+        return _lettered(row, shape)
+    column = shape.options[0]
+    choices = _texts(row.values.get(column))
+    if choices and answer not in choices:
+        problem = say("the answer is none of those in {column}", column=column)
+        raise _Unusable(problem, say("Write the answer as it stands there."), column, row.values.get(column))
+    return choices
+
+
 def _plain_text(row: Row, shape: Shape) -> list[Turn]:
     return [Turn(TEXT, _cell(row, shape.answer))]
 
@@ -160,6 +202,7 @@ _KINDS: Mapping[str, Callable[[Row, Shape], list[Turn]]] = {
     "pairs": _pairs,
     "preference": _preferred,
     "labelled": _labelled,
+    "choices": _chosen,
     "text": _plain_text,
     "templated": _parsed,
 }

@@ -24,6 +24,8 @@ METRIC_NAMES: dict[str, Message] = {
     "bleu": say("BLEU"),
     "chrf": say("chrF"),
     "key_terms": say("right key terms, %"),
+    "choice_accuracy": say("right choices by likelihood, %"),
+    "choice_accuracy_norm": say("right choices by likelihood a character, %"),
     "exact_match": say("right word for word, %"),
     "word_f1": say("words in common"),
     "stop_rate": say("answers that end by themselves"),
