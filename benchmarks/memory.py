@@ -176,13 +176,14 @@ def measure(run: Run, folder: Path, num_micro: int) -> dict[str, Any]:
         return settings | json.loads((Path(place) / "result.json").read_text())
 
 
-def with_prediction(row: dict[str, Any], base: Any, device: str) -> dict[str, Any]:
+def with_prediction(row: dict[str, Any], base: Any, device: str, num_micro: int) -> dict[str, Any]:
     """A measured row, and what was predicted for it."""
     from nuguna.memory import estimate
 
     names = ("dtype", "micro_batch_size", "lora_r", "gradient_checkpointing")
     settings = {name: row[name] for name in names}
-    found = estimate(base, **settings, max_seq_length=row["length"], quantization="none", device=device)
+    settings |= {"max_seq_length": row["length"], "accumulates": num_micro > 1}
+    found = estimate(base, **settings, quantization="none", device=device)
     error = found.total_bytes / row["peak_bytes"] - 1
     return row | {"predicted_bytes": found.total_bytes, "error": error, "parts": dict(found.parts)}
 
@@ -239,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=sorted({run[0] for run in GRID}), action="append", help="default: all of the grid")
     parser.add_argument("--again", type=Path, help="JSON of an earlier grid: what it has measured is not measured again")
-    parser.add_argument("--micro-batches", type=int, default=1, help="of each step [1]; the prediction knows no difference")
+    parser.add_argument("--micro-batches", type=int, default=1, help="of each step [1]")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
@@ -264,7 +265,8 @@ def main() -> None:
         bases = {shape: describe_folder(folder) for shape, folder in folders.items()}
         for run in runs:
             measured = earlier.get(run) or measure(run, folders[run[0]], args.micro_batches)
-            rows.append(with_prediction(measured, bases[measured["shape"]], "cuda" if hardware.device == "cuda" else "cpu"))
+            device = "cuda" if hardware.device == "cuda" else "cpu"
+            rows.append(with_prediction(measured, bases[measured["shape"]], device, args.micro_batches))
             _print(rows[-1])
             _write(args.json, hardware, rows)
     _conclude([row["error"] for row in rows])

@@ -244,7 +244,7 @@ def test_a_real_training_takes_what_was_predicted(tmp_path: Path) -> None:
         pytest.skip("measured on Linux alone")
     settings = {"dtype": "float32", "micro_batch_size": 4, "lora_r": 8, "gradient_checkpointing": False}
     task = tmp_path / "task.json"
-    task.write_text(json.dumps({**settings, "length": 256, "model": str(DEMO_FOLDER), "folder": str(tmp_path)}))
+    task.write_text(json.dumps({**settings, "length": 256, "num_micro": 1, "model": str(DEMO_FOLDER), "folder": str(tmp_path)}))
     subprocess.run([sys.executable, BENCHMARK, "--worker", str(task)], check=True, capture_output=True)
     measured = json.loads((tmp_path / "result.json").read_text())
     found = estimate(demo_model(), **settings, max_seq_length=256, quantization="none", device="cpu")
@@ -266,3 +266,9 @@ def test_flops_grow_with_tokens_and_checkpointing() -> None:
     # The blocks are computed a second time, half of what forward and backward through them cost; the output matrix is not.
     assert 1.2 * once < step_flops(base, 1000, 32, gradient_checkpointing=True) < 1.5 * once
     assert step_flops(base, 1000, 64) > once
+
+
+def test_several_micro_batches_a_step_take_more_than_one_on_a_processor() -> None:
+    one, several = (usual(micro_batch_size=2, device="cpu", accumulates=accumulates) for accumulates in (False, True))
+    assert several.parts["overhead"] > one.parts["overhead"] and several.total_bytes > one.total_bytes
+    assert usual(device="cuda").parts == usual(device="cuda", accumulates=True).parts  # torch's own pool

@@ -50,7 +50,9 @@ class Conditions:
     def fit(self, base: BaseModel) -> Fit:
         """A model within these."""
         dtype = self.dtype or choose_dtype(base, self.hardware).value
-        return fit_for(base, self.hardware, self.facts, dtype=dtype, lora_r=self.lora_r, length=self.length)
+        return fit_for(
+            base, self.hardware, self.facts, dtype=dtype, lora_r=self.lora_r, length=self.length, batch_size=FIRST_BATCH
+        )
 
 
 def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts, dtypes: Sequence[str]) -> Conditions:

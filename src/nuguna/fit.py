@@ -42,6 +42,7 @@ class Fit:
     dtype: str
     lora_r: int
     length: int
+    batch_size: int  # of the optimizer: smaller micro-batches add up to it
 
     @property
     def usable_bytes(self) -> int:
@@ -59,6 +60,7 @@ class Fit:
             quantization=quantization,
             gradient_checkpointing=checkpointing,
             device=self.hardware.device,
+            accumulates=micro_batch_size < self.batch_size,
         )
 
     def fits(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> bool:
@@ -95,9 +97,11 @@ class Fit:
         return format_bytes(self.hardware.memory_bytes)
 
 
-def fit_for(base: BaseModel, hardware: Hardware, facts: DataFacts, *, dtype: str, lora_r: int, length: int) -> Fit:
+def fit_for(
+    base: BaseModel, hardware: Hardware, facts: DataFacts, *, dtype: str, lora_r: int, length: int, batch_size: int
+) -> Fit:
     """A fit in which no example is longer than the data's longest, nor than the model reads."""
-    return Fit(base, hardware, dtype, lora_r, min(length, base.context_tokens, longest_tokens(base, facts)))
+    return Fit(base, hardware, dtype, lora_r, min(length, base.context_tokens, longest_tokens(base, facts)), batch_size)
 
 
 def choose_length(fit: Fit, facts: DataFacts, quantization: str, is_quick: Callable[[int], bool]) -> Choice[int]:

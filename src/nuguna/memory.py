@@ -27,6 +27,7 @@ FRAGMENTED = 0.05
 # the next request for as many aligned bytes while its neighbours are in use (malloc.c, _int_memalign looks for 96 bytes more).
 # Measured on the grid of docs/log.md, where it lay between 0.2 and 0.4.
 LOST = 0.32
+LOST_ACCUMULATING = 0.55  # where a step has several micro-batches, and holes of the first lie beside pieces of the next
 
 # The engine's own numbers, which stand in modules that need torch; tests/test_memory.py compares them.
 CHUNK_BYTES, SOFTMAX_BYTES = 64 * 2**20, {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}  # engine/loss.py
@@ -73,8 +74,11 @@ def estimate(
     quantization: str,
     gradient_checkpointing: bool,
     device: str,
+    accumulates: bool = False,
 ) -> MemoryEstimate:
     """Add up the memory of training on micro-batches of `micro_batch_size` examples, each `max_seq_length` tokens long.
+
+    `accumulates`: a step has several of them.
 
     `dtype`: float32, bfloat16 or float16, for the base weights and activations; `quantization`: none, 8bit or 4bit; `device`:
     cuda, mps or cpu. The adapter, its gradients and AdamW's two moments are float32, 4 bytes each (Kingma & Ba, 2015).
@@ -100,7 +104,11 @@ def estimate(
         "logits": logits,
     }
     taken = sum(parts.values()) - parts["weights"]
-    lost = LOST * shape.num_layers * _passing_forward(step) if device == "cpu" else FRAGMENTED * taken
+    lost = (
+        (LOST_ACCUMULATING if accumulates else LOST) * shape.num_layers * _passing_forward(step)
+        if device == "cpu"
+        else FRAGMENTED * taken
+    )
     parts["overhead"] = BASE_BYTES[device] + int(lost)
     parts["loading"] = max(0, _loading_bytes(model, dtype, quantization, device) + parts["weights"] - sum(parts.values()))
     return MemoryEstimate(parts)

@@ -134,7 +134,8 @@ def _decide(
     max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * mean_tokens(base, facts, length.value))
     lora_r = wishes.get("lora_r") or _default("lora_r", say("large enough to learn new facts, small beside the model"))
     lora_alpha = wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank"))
-    fit = fit_for(base, hardware, facts, dtype=dtype.value, lora_r=lora_r.value, length=length.value)
+    sizes = {"lora_r": lora_r.value, "length": length.value, "batch_size": batch_size.value}
+    fit = fit_for(base, hardware, facts, dtype=dtype.value, **sizes)
     checkpointing = wishes.edited("gradient_checkpointing", (True, False)) or fit.checkpointing(quantization.value)
     micro = wishes.edited_whole("micro_batch_size", batch_size.value) or fit.micro_batch(
         batch_size.value, quantization.value, checkpointing.value
