@@ -135,7 +135,7 @@ def test_the_files_and_names_of_a_run_are_explained(lang: str, finished_run: Pat
     explained = text(READMES[lang])
     report = json.loads(text(finished_run / "report.json"))
     for name in (path.name for path in finished_run.iterdir()):
-        assert re.search(rf"^  (\S+  )*{re.escape(name)}(\s|$)", explained, re.MULTILINE), name
+        assert re.search(rf"^  (\S+  )*{re.escape(name)}/?(\s|$)", explained, re.MULTILINE), name
     tables = [line.split("|")[1].strip(" `") for line in explained.splitlines() if line.startswith("| `")]
     for name in [
         *report["before"],

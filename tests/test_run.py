@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import signal
@@ -42,6 +43,8 @@ RUN_FILES = {
     "tokenizer.json",
     "tokenizer_config.json",
 }
+if importlib.util.find_spec("tensorboard") is not None:
+    RUN_FILES.add("tensorboard")
 METRICS = {"loss", "perplexity", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "exact_match", "word_f1", "stop_rate"}
 METRICS |= {"answer_words", "repetition", "same_language"}
 CHECKS = ["adapter_weights", "base_unchanged", "reloads_the_same", "changes_the_model", "heldout_loss_fell", "answers_stop"]

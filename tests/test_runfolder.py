@@ -62,6 +62,8 @@ def test_a_damaged_report_is_no_report(tmp_path: Path) -> None:
         ([], True),
         (["plan.toml"], True),
         (["plan.toml", "adapter_config.json", "tokenizer.json", ".DS_Store", ".plan.toml.7.tmp"], True),
+        (["plan.toml", "tensorboard"], True),
+        (["tensorboard"], False),  # of another program
         (["plan.toml", "thesis.docx"], False),  # `nuguna plan` was typed in a folder of one's own
         (["adapter_config.json", ".git"], False),
         (["README.md"], False),

@@ -17,6 +17,7 @@ from .errors import DataError
 from .evaluate import Measured, measure
 from .events import Downloading, Note, Stage, Tell
 from .hardware import detect
+from .harness import load_tasks, run_tasks
 from .hub import candidates, fetch, free_cache_bytes
 from .message import say
 from .metrics.bootstrap import Score
@@ -117,15 +118,40 @@ def examine(wish: Wish, tell: Tell) -> Examined:
     pairs = _questions(subject, dataset, source, wish, tell)
     shortcuts = find_shortcuts(subject.loaded.model)
     base = tuned = None
-    if not subject.has_adapter or wish.with_base:
+    if _is_wanted("base", subject, wish):
         tell(Stage(say("Measuring the base model on {count} questions", count=f"{len(pairs):,}")))
         with subject.loaded.model.disable_adapter() if subject.has_adapter else nullcontext():
             base = _measured(subject, pairs, shortcuts)
-    if subject.has_adapter:
+    if _is_wanted("tuned", subject, wish):
         tell(Stage(say("Measuring the trained model on {count} questions", count=f"{len(pairs):,}")))
         tuned = _measured(subject, pairs, shortcuts)
     questions = tuple(conversation.prompt[-1].content for conversation, _ in pairs)
     return Examined(wish.target, source, questions, tuple(conversation.answer for conversation, _ in pairs), base, tuned)
+
+
+def examine_tasks(wish: Wish, tasks: Sequence[str], include_path: Path | None, tell: Tell) -> dict[str, Any]:
+    """Standard tasks for base and tuned model, as one JSON document. Raises what `harness.load_tasks` raises, before loading."""
+    silence_libraries()
+    load_tasks(tasks, include_path)
+    tell(Stage(say("Loading the model")))
+    subject = _open(wish, tell)
+    sides = [side for side in ("base", "tuned") if _is_wanted(side, subject, wish)]
+    found: dict[str, Any] = {"target": wish.target}
+    for side in sides:
+        is_bare = side == "base" and subject.has_adapter
+        with subject.loaded.model.disable_adapter() if is_bare else nullcontext():
+            found[side] = run_tasks(
+                subject.loaded,
+                tasks,
+                limit=wish.limit,
+                include_path=include_path,
+                on_task=lambda task: tell(Stage(say("The task {task}", task=task))),
+            )
+    return found
+
+
+def _is_wanted(side: str, subject: _Subject, wish: Wish) -> bool:
+    return subject.has_adapter if side == "tuned" else not subject.has_adapter or wish.with_base
 
 
 def _measured(subject: _Subject, pairs: Sequence[Pair], shortcuts: Shortcuts) -> Measured:

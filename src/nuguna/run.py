@@ -34,6 +34,7 @@ from .stages import (
     scores,
     train_adapter,
 )
+from .tensorboard import with_tensorboard
 from .tokenizer import silence_libraries
 
 
@@ -65,6 +66,7 @@ def run(
         raise error
     folder, mark = prepare_folder(plan, dataset, tell)
     write_plan(plan, folder / PLAN, translate)
+    tell = with_tensorboard(tell, folder, plan.max_steps.value)
 
     tell(Stage(say("Loading the base model")))
     place, loaded = bring(base, plan, tell)

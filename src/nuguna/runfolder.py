@@ -20,12 +20,16 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"),
     *("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"),
 )
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in any folder that was looked at
-_OURS = {PLAN, REPORT, REPORT_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, *_TOKENIZER, *_LITTER}
+_OURS = {
+    *(PLAN, REPORT, REPORT_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, TENSORBOARD),
+    *(*_TOKENIZER, *_LITTER),
+}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,17 +24,31 @@ def evaluate(
     ] = None,
     base: Annotated[bool, typer.Option("--base/--no-base", help=t(say("measure the base model beside the adapter")))] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help=t(say("how many questions at most")))] = None,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", metavar="NAMES", help=t(say("standard tasks instead, by lm-evaluation-harness")))
+    ] = None,
+    tasks_path: Annotated[
+        str | None, typer.Option("--tasks-path", metavar="FOLDER", help=t(say("descriptions of tasks of your own")))
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help=t(say("which questions are drawn [the run's own]")))] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """`nuguna evaluate`."""
     _, screen = open_screen(None, as_json)
     with errors(screen, as_json):
-        from ..examination import Wish, examine
+        from ..examination import Wish, examine, examine_tasks
         from ..settings import split_columns
-        from ..ui.score_view import show_examined
+        from ..ui.score_view import show_examined, show_tasks
 
-        found = examine(Wish(target, data, split_columns(columns) if columns else (), limit, seed, base), screen)
+        wish = Wish(target, data, split_columns(columns) if columns else (), limit, seed, base)
+        if tasks is not None:
+            document = examine_tasks(wish, tasks.split(","), Path(tasks_path) if tasks_path else None, screen)
+            if as_json:
+                print_json(document)
+            else:
+                show_tasks(document, screen)
+            return
+        found = examine(wish, screen)
         if as_json:
             print_json(found.to_json())
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -91,6 +91,25 @@ def show_examined(found: Examined, screen: Screen) -> None:
         return
     screen.console.print(compared_table(change, screen.t, before=say("base"), after=say("tuned")))
     screen.line(screen.t(say("Texts are taken apart by: {tokenization}", tokenization=_way(change.tokenization, screen.t))))
+
+
+def show_tasks(document: Mapping[str, Any], screen: Screen) -> None:
+    """What each side reaches on standard tasks, with the standard errors of the harness."""
+    screen.end_bar()
+    sides = [side for side in ("base", "tuned") if side in document]
+    table = _table(screen.t, say("task"), *({"base": say("base"), "tuned": say("tuned")}[side] for side in sides))
+    for task, found in document[sides[0]]["tasks"].items():
+        for metric in found["metrics"]:
+            cells = (document[side]["tasks"][task]["metrics"][metric] for side in sides)
+            table.add_row(f"{task}: {metric}", *map(_with_error, cells))
+    screen.console.print(table)
+
+
+def _with_error(cell: Mapping[str, Any]) -> str:
+    value, error = cell["value"], cell.get("stderr")
+    if not isinstance(value, float | int):
+        return str(value)
+    return f"{value:.4f}" if not isinstance(error, float | int) else f"{value:.4f} ± {error:.4f}"
 
 
 def loss_curve(losses: Sequence[float], *, plain: bool) -> str:
