@@ -17,7 +17,7 @@ from .message import say
 from .model import base_fingerprint
 from .planfile import write_plan
 from .remedy import misfit
-from .report.outcome import Report
+from .report.outcome import Report, loss_curve
 from .report.write import write_report
 from .runfolder import PLAN
 from .settings import Request
@@ -79,20 +79,20 @@ def run(
 
     tell(Stage(say("Training")))
     tuned = attach(loaded, base, plan)
-    trained, losses = train_adapter(
+    trained, steps = train_adapter(
         tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
     )
 
     tell(Stage(say("Measuring the trained model on the same questions")))
     save(tuned, folder)
     after = measure_all(tuned, parts, plan, tell)
-    tell(Scored(*scores(before, after), losses))
+    tell(Scored(*scores(before, after), loss_curve(steps)))
 
     tell(Stage(say("Proving that the result works")))
     checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
     tell(Proved(checks))
     report = conclude(plan, parts, before, after, trained, checks)
-    write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, losses=losses)
+    write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)
     drop_checkpoints(folder)
     tell(Finished(report.status == "succeeded", folder, time.perf_counter() - began))
     return report

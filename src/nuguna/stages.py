@@ -50,7 +50,7 @@ from .model import (
     save_adapter,
 )
 from .plan import Choice, Plan, make_plan
-from .report.outcome import Report, Sample
+from .report.outcome import NUM_FIRST, LoggedStep, Report, Sample
 from .runfolder import BAD_ROWS, METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
 from .settings import Request
 from .steplog import StepLog
@@ -264,8 +264,8 @@ def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
 
 def train_adapter(
     tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell, on_less: Callable[[Plan], None]
-) -> tuple[Trained, list[tuple[int, float]]]:
-    """Train, with one line a step in metrics.jsonl. Returns the totals and the loss curve.
+) -> tuple[Trained, list[LoggedStep]]:
+    """Train, with one line a step in metrics.jsonl. Returns the totals and all steps.
 
     Where memory is short, `on_less` receives the plan with what it allows.
     """
@@ -309,7 +309,7 @@ def train_adapter(
         memory_bytes=lambda: memory_in_use(plan.device.value),
         on_shortage=on_shortage,
     )
-    return trained, log.losses()
+    return trained, log.steps()
 
 
 def _less(limits: Limits, step: int) -> Message:
@@ -365,9 +365,14 @@ def prove(
 
 
 def samples(parts: Parts, before: MeasuredAll, after: MeasuredAll) -> tuple[Sample, ...]:
-    """Questions with the right answer and the answers before and after, for people to read."""
-    rows = zip(parts.heldout[:12], before.main.answers, after.main.answers, strict=False)
-    return tuple(Sample(c.prompt[-1].content, c.answer, a.text, b.text) for c, a, b in rows)
+    """Questions with the right answer and the answers before and after, for people to read: the first, and the worst answered."""
+    old, new = ([round(100 * float(row[0]), 1) for row in side.main.rows["rouge_l"].values] for side in (before, after))
+    worst = sorted(range(len(new)), key=new.__getitem__)[:NUM_FIRST]
+    rows = list(zip(parts.heldout, before.main.answers, after.main.answers, old, new, strict=False))
+    return tuple(
+        Sample(rows[i][0].prompt[-1].content, rows[i][0].answer, rows[i][1].text, rows[i][2].text, i + 1, *rows[i][3:])
+        for i in sorted({*range(min(NUM_FIRST, len(rows))), *worst})
+    )
 
 
 def conclude(
@@ -391,4 +396,5 @@ def conclude(
         samples=samples(parts, before, after),
         scores=scores(before, after)[0],
         system=parts.system,
+        num_heldout=len(parts.heldout),
     )

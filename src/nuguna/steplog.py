@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
+from .report.outcome import LoggedStep
 from .train import Step
+
+_DRAWN = [item.name for item in fields(LoggedStep)]
 
 
 class StepLog:
@@ -37,7 +41,7 @@ class StepLog:
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def losses(self) -> list[tuple[int, float]]:
-        """(step, loss) of every step that was not skipped."""
+    def steps(self) -> list[LoggedStep]:
+        """Every step that was done, as the report draws it."""
         lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
-        return [(line["step"], line["loss"]) for line in lines if line["loss"] is not None]
+        return [LoggedStep(**{name: line[name] for name in _DRAWN}) for line in lines]

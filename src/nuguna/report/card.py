@@ -17,7 +17,7 @@ from ..data.read import DEMO
 from ..language import Translate
 from ..message import Message, say
 from ..units import format_seconds
-from .findings import NUMBERS_INTRO, describe_check, limits, numbers
+from .findings import INTERVALS_INTRO, NUMBERS_INTRO, describe_check, limits, numbers
 from .outcome import TEMPLATES, Report
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -33,6 +33,8 @@ _CARD = {
     "before": say("Before"),
     "after": say("After"),
     "better": say("Better is"),
+    "judgement": say("Judgement"),
+    "intervals": INTERVALS_INTRO,
     "unseen_before": say("New subjects, before"),
     "unseen_after": say("New subjects, after"),
     "numbers_intro": NUMBERS_INTRO,
@@ -70,8 +72,7 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "made": made,
         "ok": report.status == "succeeded",
         "rows": numbers(report, t),
-        "up": t(say("higher")),
-        "down": t(say("lower")),
+        "directions": {True: t(say("higher")), False: t(say("lower")), None: "—"},
         "has_unseen": report.unseen is not None,
         "samples": report.samples[:5],
         "checks": [describe_check(check, t) for check in report.checks],

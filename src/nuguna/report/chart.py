@@ -1,37 +1,68 @@
-"""The loss chart: lines and axis marks in the coordinates of its view box."""
+"""Charts of a training: lines, marks and axes in the coordinates of their view boxes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..language import Translate
-from ..message import say
+from ..message import Message, say
+from .outcome import LoggedStep
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 66, 18, 18, 58
 MOST_POINTS = 500  # more than there are pixels to tell them apart
+Points = Sequence[tuple[int, float]]
 
 
-def loss_chart(losses: Sequence[tuple[int, float]], t: Translate) -> dict[str, Any] | None:
-    """Lines and axis marks of the loss chart in the coordinates of its view box; None without a finite loss."""
-    points = [(step, loss) for step, loss in losses if math.isfinite(loss)]
+@dataclass(frozen=True)
+class Frame:
+    """A view box and the field for lines within it."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+LARGE = Frame(760, 320, 56, 742, 20, 262)
+SMALL = Frame(360, 212, 52, 346, 14, 158)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One measurement beside the lines."""
+
+    x: float
+    y: float
+    label: str
+    is_after: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart, ready to be drawn: `raw` and `smooth` are points of polylines, marks on axes are (place, label)."""
+
+    name: str
+    title: str
+    description: str
+    frame: Frame
+    raw: str
+    smooth: str
+    end: tuple[float, float]
+    x_marks: tuple[tuple[float, str], ...]
+    y_marks: tuple[tuple[float, str], ...]
+    marks: tuple[Mark, ...] = ()
+    smoothed: str = ""
+
+
+def loss_chart(steps: Sequence[LoggedStep], heldout: tuple[float | None, float | None], t: Translate) -> Chart | None:
+    """The training loss over the steps, and the held-out loss before and after them; None without a finite loss."""
+    points = _points(steps, lambda step: step.loss)
     if not points:
         return None
-    window = max(1, len(points) // 40)
-    smooth = _smooth(points, window)
-    x_marks = _marks(0, max(step for step, _ in points), 5)
-    y_marks = _marks(min(loss for _, loss in points), max(loss for _, loss in points), 5)
-
-    def place(step: float, loss: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * step / max(x_marks[-1], points[-1][0])
-        return round(x, 1), round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (loss - y_marks[0]) / (y_marks[-1] - y_marks[0]), 1)
-
-    def line(path: Sequence[tuple[int, float]]) -> str:
-        stride = math.ceil(len(path) / MOST_POINTS)
-        kept = [*path[:-1:stride], path[-1]]
-        return " ".join(f"{x:g},{y:g}" for x, y in (place(*point) for point in kept))
-
+    smooth = _smooth(points, _window(points))
     first, last = smooth[0], smooth[-1]
     description = say(
         "Smoothed, the training loss went from {first} at step {first_step} to {last} at step {last_step}.",
@@ -40,23 +71,97 @@ def loss_chart(losses: Sequence[tuple[int, float]], t: Translate) -> dict[str, A
         last=f"{last[1]:.3f}",
         last_step=last[0],
     )
-    return {
-        "box": (WIDTH, HEIGHT, LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM),
-        "raw": line(points),
-        "smooth": line(smooth),
-        "end": place(*last),
-        "x_marks": [(place(mark, y_marks[0])[0], f"{mark:,.0f}") for mark in x_marks],
-        "y_marks": [(place(0, mark)[1], f"{mark:.6g}") for mark in y_marks],
-        "description": t(description),
-        "smoothed": t(say("mean of {count} steps", count=2 * window + 1)),
-    }
+    measured = [
+        (step, loss, is_after)
+        for step, loss, is_after in ((0, heldout[0], False), (points[-1][0], heldout[1], True))
+        if loss is not None and math.isfinite(loss)
+    ]
+    levels = [loss for _, loss, _ in measured]
+    return _chart(LARGE, "loss", say("Training loss"), description, points, t, levels=levels, measured=measured)
 
 
-def _smooth(points: Sequence[tuple[int, float]], window: int) -> list[tuple[int, float]]:
+def small_charts(steps: Sequence[LoggedStep], t: Translate) -> list[Chart]:
+    """Learning rate, speed and memory over the steps; what was never anything but 0 was not measured and is left out."""
+    most = max((step.memory_bytes for step in steps), default=0)
+    unit, size = ("GiB", 2**30) if most >= 2**30 else ("MiB", 2**20)
+    kinds: list[tuple[str, Message, Points]] = [
+        ("rate", say("Learning rate"), _points(steps, lambda step: step.learning_rate)),
+        ("speed", say("Tokens per second"), _points(steps, lambda step: step.tokens_per_second)),
+        ("memory", say("Memory ({unit})", unit=unit), _points(steps, lambda step: step.memory_bytes / size)),
+    ]
+    charts = []
+    for name, title, points in kinds:
+        highest = max((value for _, value in points), default=0.0)
+        if highest <= 0:
+            continue
+        description = say(
+            "{title}: at most {highest}, at the end {last}.", title=title, highest=f"{highest:,.4g}", last=f"{points[-1][1]:,.4g}"
+        )
+        charts.append(_chart(SMALL, name, title, description, points, t, levels=[0.0]))
+    return charts
+
+
+def _points(steps: Sequence[LoggedStep], value: Callable[[LoggedStep], float | None]) -> list[tuple[int, float]]:
+    pairs = ((step.step, value(step)) for step in steps)
+    return [(step, found) for step, found in pairs if found is not None and math.isfinite(found)]
+
+
+def _chart(
+    frame: Frame,
+    name: str,
+    title: Message,
+    description: Message,
+    points: Points,
+    t: Translate,
+    *,
+    levels: Sequence[float],
+    measured: Sequence[tuple[int, float, bool]] = (),
+) -> Chart:
+    """`levels` are values that the axis must hold too."""
+    values = [value for _, value in points] + list(levels)
+    window = _window(points) if name != "rate" else 0  # nothing to smooth in a schedule
+    smooth = _smooth(points, window)
+    count = 5 if frame is LARGE else 3
+    x_marks, y_marks = _marks(0, points[-1][0], count), _marks(min(values), max(values), count)
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        x = frame.left + (frame.right - frame.left) * step / max(x_marks[-1], points[-1][0])
+        share = (value - y_marks[0]) / (y_marks[-1] - y_marks[0])
+        return round(x, 1), round(frame.bottom - (frame.bottom - frame.top) * share, 1)
+
+    def line(path: Points) -> str:
+        stride = math.ceil(len(path) / MOST_POINTS)
+        kept = [*path[:-1:stride], path[-1]]
+        return " ".join(f"{x:g},{y:g}" for x, y in (place(*point) for point in kept))
+
+    return Chart(
+        name=name,
+        title=t(title),
+        description=t(description),
+        frame=frame,
+        raw=line(points) if window else "",
+        smooth=line(smooth),
+        end=place(*smooth[-1]),
+        x_marks=tuple((place(mark, y_marks[0])[0], f"{mark:,.0f}") for mark in x_marks if mark == round(mark)),
+        y_marks=tuple((place(0, mark)[1], _label(mark)) for mark in y_marks),
+        marks=tuple(Mark(*place(step, value), f"{value:.2f}", is_after) for step, value, is_after in measured),
+        smoothed=t(say("mean of {count} steps", count=2 * window + 1)),
+    )
+
+
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+
+
+def _window(points: Points) -> int:
+    return max(1, len(points) // 40)
+
+
+def _smooth(points: Points, window: int) -> list[tuple[int, float]]:
     """The mean of each point and up to `window` neighbours on either side."""
     sums = [0.0]
-    for _, loss in points:
-        sums.append(sums[-1] + loss)
+    for _, value in points:
+        sums.append(sums[-1] + value)
     smooth = []
     for i, (step, _) in enumerate(points):
         low, high = max(0, i - window), min(len(points), i + window + 1)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..data.read import DEMO
 from ..language import Translate
 from ..message import Message, say
+from ..metrics.bootstrap import Score
+from .measures import MEASURES, Measure
 from .outcome import Report
+from .verdict import VERDICTS, judge
 
 if TYPE_CHECKING:
     from ..checks import Check
 
 NUMBERS_INTRO = say("Every number was measured on questions that were kept out of the training, before it and after it.")
+INTERVALS_INTRO = say(
+    "Other questions would have given somewhat other numbers: in 95 of 100 cases they lie within the range beside each number. "
+    "A difference counts as real when its whole range lies on one side of zero."
+)
 CHECK_TITLES = {
     "adapter_weights": say("The adapter learned something and is not damaged"),
     "base_unchanged": say("The base model was left as it was"),
@@ -24,129 +30,81 @@ CHECK_TITLES = {
     "heldout_loss_fell": say("It does better on questions it was not trained on"),
     "answers_stop": say("Its answers come to an end"),
 }
-
-
-@dataclass(frozen=True)
-class _Metric:
-    """A metric as it is explained to someone who has never heard of it."""
-
-    name: str
-    technical: str  # what papers call it; the same in every language
-    title: Message
-    meaning: Message
-    higher_is_better: bool = True
-    percent_of: float | None = None  # the value that is 100 %; None: no upper bound
-    unit: str = ""
-    decimals: int = 1
-
-
-METRICS = (
-    _Metric(
-        "rouge_l",
-        "ROUGE-L",
-        say("Like the right answer"),
-        say("How many words the answer shares with the right answer, in the same order. 100 is word for word; 0 is nothing."),
-        percent_of=100,
-    ),
-    _Metric(
-        "key_terms",
-        "",
-        say("Key terms said"),
-        say("Of the terms that a right answer must contain, how many the answer really names."),
-        percent_of=100,
-        unit=" %",
-    ),
-    _Metric(
-        "bleu",
-        "BLEU",
-        say("Same phrases"),
-        say("How many runs of up to four words are the same as in the right answer. Strict: even good answers seldom reach 100."),
-        percent_of=100,
-    ),
-    _Metric(
-        "chrf",
-        "chrF",
-        say("Same letters"),
-        say("How many short runs of letters are the same. Fair to Korean, where endings change the words."),
-        percent_of=100,
-    ),
-    _Metric(
-        "stop_rate",
-        "",
-        say("Ends by itself"),
-        say("How many answers came to an end by themselves instead of being cut off at the length limit."),
-        percent_of=1,
-        unit=" %",
-        decimals=0,
-    ),
-    _Metric(
-        "loss",
-        "loss",
-        say("Surprise"),
-        say("How much the right answers surprise the model. This is what training pushes down."),
-        higher_is_better=False,
-        decimals=3,
-    ),
-    _Metric(
-        "perplexity",
-        "perplexity",
-        say("Hesitation"),
-        say("Among about how many pieces of words the model wavers each time. 1 would be no doubt at all."),
-        higher_is_better=False,
-    ),
-)
-
-
-def _show(metric: _Metric, value: float | None) -> str:
-    """A metric as people read it; what was not measured, or is not a number, is a dash."""
-    if value is None or not math.isfinite(value):
-        return "—"
-    if metric.percent_of == 1:
-        value *= 100
-    if abs(value) >= 1e6:
-        return f"{value:.1e}"
-    return f"{value:,.{0 if value >= 1000 else metric.decimals}f}{metric.unit}"
-
-
-def _number(metric: _Metric, before: Mapping[str, float], after: Mapping[str, float], t: Translate) -> dict[str, Any]:
-    """One before → after pair: texts, and how long its bars are (None without an upper bound)."""
-    old, new = before.get(metric.name), after.get(metric.name)
-    old_text, new_text = _show(metric, old), _show(metric, new)
-    verdict = ""
-    if old is not None and new is not None and math.isfinite(old) and math.isfinite(new):
-        verdict = "same" if old_text == new_text else "better" if (new > old) == metric.higher_is_better else "worse"
-    words = {"better": say("better"), "worse": say("worse"), "same": say("unchanged")}
-    return {
-        "technical": metric.technical,
-        "title": t(metric.title),
-        "meaning": t(metric.meaning),
-        "higher_is_better": metric.higher_is_better,
-        "direction": t(say("Higher is better.") if metric.higher_is_better else say("Lower is better.")),
-        "before": old_text,
-        "after": new_text,
-        "verdict": verdict,
-        "verdict_text": t(words[verdict]) if verdict else "",
-        "bars": [_bar(metric, old), _bar(metric, new)] if metric.percent_of else None,
-    }
-
-
-def _bar(metric: _Metric, value: float | None) -> float:
-    if value is None or not math.isfinite(value) or not metric.percent_of:
-        return 0.0
-    return round(min(100.0, max(0.0, 100 * value / metric.percent_of)), 1)
+ROOM = 1.08  # above the largest number of a measure that has no upper bound
 
 
 def numbers(report: Report, t: Translate) -> list[dict[str, Any]]:
     """All that was measured, each with the same on unseen subjects beside it."""
     unseen = report.unseen or {"before": {}, "after": {}}
     shown = []
-    for metric in METRICS:
-        if metric.name not in report.before and metric.name not in report.after:
+    for measure in MEASURES:
+        if measure.name not in report.before and measure.name not in report.after:
             continue
-        has_unseen = metric.name in unseen["before"] or metric.name in unseen["after"]
-        beside = _number(metric, unseen["before"], unseen["after"], t) if has_unseen else None
-        shown.append({**_number(metric, report.before, report.after, t), "unseen": beside})
+        has_unseen = measure.name in unseen["before"] or measure.name in unseen["after"]
+        beside = {when: measure.show(unseen[when].get(measure.name)) for when in ("before", "after")} if has_unseen else None
+        shown.append({**_number(measure, report, t), "unseen": beside})
     return shown
+
+
+def between(measure: Measure, score: Score | None, t: Translate, *, signed: bool = False) -> str:
+    """An interval in words; empty where there is none."""
+    if score is None or score.low is None or score.high is None:
+        return ""
+    low, high = (measure.show(value, signed=signed) for value in (score.low, score.high))
+    if low == high:  # all questions alike, such as 100 % of them: no range to speak of
+        return ""
+    return t(say("{low} to {high}", low=low.removesuffix(measure.unit), high=high))
+
+
+def _number(measure: Measure, report: Report, t: Translate) -> dict[str, Any]:
+    """One measure as texts: both sides and their difference with their ranges, and where they lie on a scale."""
+    sides = [_score(measure.name, report, "before"), _score(measure.name, report, "after")]
+    change = report.scores.change.get(measure.name) if report.scores is not None else None
+    verdict = judge(measure, change) if change is not None else ""
+    directions = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
+    top = measure.percent_of or ROOM * max([_top(side) for side in sides if side is not None], default=1.0)
+    return {
+        "name": measure.name,
+        "technical": measure.technical,
+        "title": t(measure.title),
+        "meaning": t(measure.meaning),
+        "higher_is_better": measure.higher_is_better,
+        "direction": t(directions[measure.higher_is_better]),
+        "before": measure.show(sides[0].value if sides[0] else None),
+        "after": measure.show(sides[1].value if sides[1] else None),
+        "before_range": between(measure, sides[0], t),
+        "after_range": between(measure, sides[1], t),
+        "change": measure.show(change.value, signed=True) if change is not None else "—",
+        "change_range": between(measure, change, t, signed=True),
+        "verdict": verdict,
+        "verdict_text": t(VERDICTS[verdict]) if verdict else "",
+        "strips": [_strip(side, top) for side in sides],
+    }
+
+
+def _score(name: str, report: Report, when: str) -> Score | None:
+    """A metric with its interval where there is one."""
+    values: Mapping[str, float] = getattr(report, when)
+    if report.scores is not None and (found := getattr(report.scores, when).get(name)) is not None:
+        return found  # type: ignore[no-any-return]
+    return Score(values[name]) if name in values else None
+
+
+def _top(score: Score) -> float:
+    largest = score.value if score.high is None else max(score.value, score.high)
+    return largest if math.isfinite(largest) and largest > 0 else 1.0
+
+
+def _strip(score: Score | None, top: float) -> dict[str, float] | None:
+    """Where a number and its range lie on a scale from 0 to `top`, as percentages."""
+    if score is None or not math.isfinite(score.value):
+        return None
+
+    def place(value: float) -> float:
+        return round(min(100.0, max(0.0, 100 * value / top)), 1)
+
+    low, high = (score.value if end is None else end for end in (score.low, score.high))
+    return {"at": place(score.value), "low": place(low), "width": round(place(high) - place(low), 1)}
 
 
 def check_title(check: Check) -> Message | str:

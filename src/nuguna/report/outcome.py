@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,13 +32,33 @@ class Training(Protocol):
 
 
 @dataclass(frozen=True)
+class LoggedStep:
+    """What metrics.jsonl says of one optimizer step; `loss` is None for a skipped one."""
+
+    step: int
+    loss: float | None
+    learning_rate: float
+    tokens_per_second: float
+    memory_bytes: int
+
+
+NUM_FIRST = 12  # held-out questions that are shown as they come, and as many of the worst answered
+
+
+@dataclass(frozen=True)
 class Sample:
-    """A held-out question, its right answer, and what the model said before and after training."""
+    """A held-out question, its right answer, and what the model said before and after training.
+
+    `number` counts the held-out questions from 1. `rouge_l_before` and `rouge_l_after` are of this question alone, 0 to 100.
+    """
 
     question: str
     reference: str
     before: str
     after: str
+    number: int = 0
+    rouge_l_before: float | None = None
+    rouge_l_after: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +78,7 @@ class Report:
     samples: tuple[Sample, ...]
     scores: Compared | None = None  # `before` and `after` with their intervals; None without a measurement
     system: str = ""  # a system prompt that stood in every conversation
+    num_heldout: int = 0  # questions that `before` and `after` were measured on
 
     def to_json(self) -> dict[str, Any]:
         """The document of report.json. A metric that is not a finite number is null, since JSON has no such numbers."""
@@ -80,12 +101,18 @@ class Report:
             "unseen": unseen,
             "scores": None if self.scores is None else self.scores.to_json(),
             "system_prompt": self.system,
+            "num_heldout": self.num_heldout,
             "samples": [asdict(sample) for sample in self.samples],
         }
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def loss_curve(steps: Sequence[LoggedStep]) -> list[tuple[int, float]]:
+    """(step, training loss) of every step that was not skipped."""
+    return [(step.step, step.loss) for step in steps if step.loss is not None]
 
 
 def tokens_per_second(train: Training) -> float:

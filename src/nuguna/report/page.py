@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..data.read import DEMO
 from ..language import Translate
 from ..message import Message, say
 from ..plan import Plan
 from ..planfile import SOURCES
 from ..settings import SETTINGS
 from ..units import format_bytes, format_seconds
-from .chart import loss_chart
-from .findings import NUMBERS_INTRO, check_title, describe_check, limits, numbers
-from .outcome import TEMPLATES, Report, tokens_per_second
+from .advice import Tried, advice
+from .chart import loss_chart, small_charts
+from .findings import INTERVALS_INTRO, NUMBERS_INTRO, check_title, describe_check, limits, numbers
+from .outcome import TEMPLATES, LoggedStep, Report, tokens_per_second
+from .questions import questions
+from .verdict import HEADLINES, evidence, judge_all
 
 _PAGE = {
     "title": say("Training report"),
@@ -24,6 +29,12 @@ _PAGE = {
     "after": say("After"),
     "numbers": say("What changed"),
     "numbers_intro": NUMBERS_INTRO,
+    "intervals_intro": INTERVALS_INTRO,
+    "further": say("More numbers"),
+    "measure": say("Measure"),
+    "change": say("Difference"),
+    "judgement": say("Judgement"),
+    "split": say("How the scores were computed"),
     "unseen": say("New subjects"),
     "unseen_intro": say(
         "“New subjects” are those that the training data never mentions. There a model must rely on what it knew before, so "
@@ -33,11 +44,15 @@ _PAGE = {
     "chart_intro": say("The lower the line, the less the right answers surprise the model. It should fall, then level off."),
     "no_chart": say("No loss was recorded in this run."),
     "step": say("Step"),
-    "loss": say("Training loss"),
     "each_step": say("each step"),
+    "heldout_before": say("held-out questions before"),
+    "heldout_after": say("held-out questions after"),
     "samples": say("Read for yourself"),
     "samples_intro": say("Numbers can deceive. These are real answers to questions that were kept out of the training."),
-    "question": say("Question"),
+    "samples_key": say("Underlined words stand in the right answer too."),
+    "order": say("Order"),
+    "as_they_come": say("As they come"),
+    "worst_first": say("Worst first"),
     "reference": say("Right answer"),
     "answer_before": say("Before training"),
     "answer_after": say("After training"),
@@ -53,26 +68,41 @@ _PAGE = {
     "value": say("Value"),
     "reason": say("Reason"),
     "source": say("Decided by"),
-    "next": say("What now?"),
+    "next": say("What to try next"),
+    "use": say("Use it"),
     "limits": say("What it cannot do"),
 }
+_SEALS = {"better": "✓", "worse": "✗"}  # anything else is a question
+_CARDS = (("rouge_l",), ("choice_accuracy", "key_terms", "chrf"), ("stop_rate",), ("loss",))  # of each, the first there is
 
 
-def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, losses: Sequence[tuple[int, float]]) -> str:
+def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, steps: Sequence[LoggedStep]) -> str:
     """report.html: one file that loads nothing and runs nothing."""
     t = translate
+    all_numbers = numbers(report, t)
+    cards = _cards(all_numbers)
+    tried = Tried(
+        output_dir=plan.output_dir.value,
+        max_steps=plan.max_steps.value,
+        learning_rate=plan.learning_rate.value,
+        max_seq_length=plan.max_seq_length.value,
+        heldout_examples=plan.heldout_examples.value,
+    )
     context = {
         "lang": lang,
         "t": {name: t(text) for name, text in _PAGE.items()},
-        "ok": report.status == "succeeded",
         "verdict": _verdict(report, t),
         "facts": [(t(name), value) for name, value in _facts(report)],
-        "numbers": numbers(report, t),
+        "cards": cards,
+        "further": [number for number in all_numbers if number not in cards],
+        "signatures": _signatures(report),
         "has_unseen": report.unseen is not None,
-        "chart": loss_chart(losses, t),
-        "samples": report.samples,
+        "chart": loss_chart(steps, (report.before.get("loss"), report.after.get("loss")), t),
+        "small_charts": small_charts(steps, t),
+        "samples": questions(report.samples),
         "checks": [describe_check(check, t) for check in report.checks],
         "plan": _plan_rows(plan, t),
+        "advice": [{"name": a.name, "text": t(a.text), "commands": a.commands} for a in advice(report, steps, tried)],
         "commands": [(t(what), command) for what, command in _commands(plan, t)],
         "limits": [t(text) for text in limits(report)],
     }
@@ -82,26 +112,45 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
     return environment.get_template("report.html.jinja").render(context)
 
 
+def _cards(all_numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The four numbers that say most."""
+    by_name = {number["name"]: number for number in all_numbers}
+    found = (next((by_name[name] for name in names if name in by_name), None) for names in _CARDS)
+    return [number for number in found if number is not None]
+
+
+def _signatures(report: Report) -> list[str]:
+    return [] if report.scores is None else [f"{name}: {text}" for name, text in report.scores.signatures.items()]
+
+
 def _verdict(report: Report, t: Translate) -> dict[str, Any]:
-    """Headline, what it rests on, and after a failure what to try."""
+    """Headline, what was trained on what, what the headline rests on, and after a failure what to try."""
     failed = [check for check in report.checks if not check.passed]
+    judged = judge_all(report)
+    made = say(
+        "{model} was trained on {data} for {steps} steps.",
+        model=report.model,
+        data=say("the built-in medical set") if report.data == DEMO else Path(report.data).name,
+        steps=f"{report.train.steps:,}",
+    )
     passed = say("{passed} of {total} checks passed.", passed=len(report.checks) - len(failed), total=len(report.checks))
+    shared = {"made": t(made), "fixes": list(dict.fromkeys(t(check.fix) for check in failed if check.fix is not None))}
     if report.status == "succeeded":
-        return {"headline": t(say("Your model was trained, and the checks prove it.")), "reasons": [t(passed)], "fixes": []}
+        kind = {"better": "good", "worse": "no"}.get(judged, "open")
+        reasons = [*evidence(report), passed]
+        headline = HEADLINES[judged]
+        return {**shared, "kind": kind, "seal": _SEALS.get(judged, "?"), "headline": t(headline), "reasons": map(t, reasons)}
     headline = say("The training ended, but the result did not pass.") if failed else say("The training did not succeed.")
     reasons = [
-        t(say("This check failed: “{check}” ({detail}).", check=check_title(check), detail=check.detail)) for check in failed
-    ] or [t(say("The log file in the folder where you started says what happened."))]
-    fixes = list(dict.fromkeys(t(check.fix) for check in failed if check.fix is not None))
-    return {"headline": t(headline), "reasons": reasons, "fixes": fixes}
+        say("This check failed: “{check}” ({detail}).", check=check_title(check), detail=check.detail) for check in failed
+    ] or [say("The log file in the folder where you started says what happened.")]
+    return {**shared, "kind": "no", "seal": "✗", "headline": t(headline), "reasons": map(t, [*reasons, *evidence(report)])}
 
 
 def _facts(report: Report) -> list[tuple[Message, str]]:
     train = report.train
     facts = [
-        (say("Model"), report.model),
-        (say("Data"), report.data),
-        (say("Training steps"), f"{train.steps:,}"),
+        (say("Questions kept out"), f"{report.num_heldout:,}"),
         (say("Time"), format_seconds(train.seconds)),
         (say("Tokens read"), f"{train.tokens:,}"),
         (say("Tokens per second"), f"{tokens_per_second(train):,.0f}"),

@@ -9,7 +9,7 @@ from ..language import Translate
 from ..plan import Plan
 from ..runfolder import CARD, REPORT, REPORT_PAGE, write_json, write_text
 from .card import render_card
-from .outcome import Report
+from .outcome import LoggedStep, Report
 from .page import render_page
 
 
@@ -22,13 +22,13 @@ def write_report(
     lang: str,
     licence: str,
     languages: Sequence[str],
-    losses: Sequence[tuple[int, float]],
+    steps: Sequence[LoggedStep],
 ) -> None:
     """Write the page, the card and report.json into `folder`, texts in `lang` by `translate`.
 
-    `licence` and `languages` (ISO 639-1) are the base model's; `losses` are (step, training loss). report.json comes last: a
+    `licence` and `languages` (ISO 639-1) are the base model's; `steps` are all that were trained. report.json comes last: a
     folder that has it is a finished run.
     """
-    write_text(folder / REPORT_PAGE, render_page(report, plan, translate, lang=lang, losses=losses))
+    write_text(folder / REPORT_PAGE, render_page(report, plan, translate, lang=lang, steps=steps))
     write_text(folder / CARD, render_card(report, translate, name=folder.resolve().name, licence=licence, languages=languages))
     write_json(folder / REPORT, report.to_json())

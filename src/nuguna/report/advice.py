@@ -1,0 +1,167 @@
+"""What to try next, derived from the numbers of a run, with the line to type."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+from ..message import Message, say
+from ..runfolder import PLAN
+from .outcome import LoggedStep, Report
+from .verdict import LOSS, answers_change, judge
+
+STOPS = 0.9  # share of answers that should end by themselves, as in checks.py
+REPEATS = 10.0  # percent of runs of four words; the right answers of the demo set repeat 0.2 %
+FALLS = 0.05  # of the loss, from the middle third of a training to the last
+LEAST_STEPS = 12  # fewer show no trend
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a run was made with, as far as the next one may change it."""
+
+    output_dir: str
+    max_steps: int
+    learning_rate: float
+    max_seq_length: int
+    heldout_examples: int
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A finding, and the commands that may mend it; each is enough."""
+
+    name: str
+    text: Message
+    commands: tuple[str, ...] = ()
+
+
+def advice(report: Report, steps: Sequence[LoggedStep], tried: Tried) -> tuple[Advice, ...]:
+    """What to try, the gravest first. Where nothing stands out it is one, `fine`, without a command."""
+    rose = _heldout_rose(report, tried)
+    found = [
+        rose,
+        _answers_worse(report, tried),
+        None if rose else _still_falling(steps, tried),
+        _stops_rarely(report, tried),
+        _repeats(report, tried),
+        _not_nearer(report, tried),
+        _could_be_chance(report, tried),
+    ]
+    kept: list[Advice] = []
+    said: set[str] = set()
+    for one in filter(None, found):
+        new = tuple(command for command in one.commands if command not in said)  # the same remedy is told once
+        said |= set(new)
+        kept.append(Advice(one.name, one.text, new))
+    return tuple(kept) or (Advice("fine", say("Nothing in the numbers asks for another training. Talk with your model.")),)
+
+
+def _still_falling(steps: Sequence[LoggedStep], tried: Tried) -> Advice | None:
+    """The last third lies below the middle one by more than noise. Shorter pieces would not show it: the learning rate goes to
+    nothing at the end, and every curve with it to a level.
+    """
+    losses = [step.loss for step in steps if step.loss is not None and math.isfinite(step.loss)]
+    third = len(losses) // 3
+    if len(losses) < LEAST_STEPS:
+        return None
+    middle, last = losses[-2 * third : -third], losses[-third:]
+    noise = math.sqrt((variance(middle) + variance(last)) / third)
+    if fmean(middle) - fmean(last) <= max(2 * noise, FALLS * fmean(middle)):
+        return None
+    text = say(
+        "The training loss was still falling: {middle} in the middle third of the training, {last} in the last. More steps will "
+        "likely help.",
+        middle=LOSS.show(fmean(middle)),
+        last=LOSS.show(fmean(last)),
+    )
+    return Advice("still_falling", text, (_longer(tried),))
+
+
+def _heldout_rose(report: Report, tried: Tried) -> Advice | None:
+    before, after = report.before.get("loss"), report.after.get("loss")
+    if before is None or after is None or after <= before:
+        return None
+    text = say(
+        "The loss on questions it was not trained on rose from {before} to {after}: it may have learned its examples by heart, "
+        "or in too large steps. Train for fewer steps or at a lower learning rate; more data helps most.",
+        before=LOSS.show(before),
+        after=LOSS.show(after),
+    )
+    return Advice("heldout_rose", text, (_again(tried, "--max-steps", max(1, tried.max_steps // 2)), _slower(tried)))
+
+
+def _answers_worse(report: Report, tried: Tried) -> Advice | None:
+    change = answers_change(report)
+    if change is None or judge(*change) != "worse":
+        return None
+    text = say(
+        "Its answers are less like the right ones than before. Read the worst cases above: if the right answers are not what "
+        "you want to hear, mend the data; if they are, a lower learning rate changes less of what the model knew."
+    )
+    return Advice("answers_worse", text, (_slower(tried),))
+
+
+def _not_nearer(report: Report, tried: Tried) -> Advice | None:
+    change = answers_change(report)
+    if change is None or judge(*change) != "same":
+        return None
+    text = say("Its answers are as far from the right ones as before. More steps may show whether it gets there.")
+    return Advice("not_nearer", text, (_longer(tried),))
+
+
+def _stops_rarely(report: Report, tried: Tried) -> Advice | None:
+    rate = report.after.get("stop_rate")
+    if rate is None or rate >= STOPS:
+        return None
+    text = say(
+        "Only {percent} % of its answers come to an end. More steps teach it where answers end; a longer window shows it "
+        "more ends.",
+        percent=f"{100 * rate:.0f}",
+    )
+    return Advice("stops_rarely", text, (_longer(tried), _again(tried, "--max-seq-length", 2 * tried.max_seq_length)))
+
+
+def _repeats(report: Report, tried: Tried) -> Advice | None:
+    share = report.after.get("repetition")
+    if share is None or share < REPEATS:
+        return None
+    text = say(
+        "It says things again: {percent} % of its runs of four words stood in the same answer before. A lower learning rate "
+        "often helps, and so do examples that repeat themselves less.",
+        percent=f"{share:.0f}",
+    )
+    return Advice("repeats", text, (_slower(tried),))
+
+
+def _could_be_chance(report: Report, tried: Tried) -> Advice | None:
+    change = answers_change(report)
+    if change is None or judge(*change) not in ("chance", "unknown"):
+        return None
+    text = say(
+        "Whether its answers got better could be chance. More questions to measure on would tell: write heldout_examples = "
+        "{count} into {plan} and train again; the data must have rows to spare. More steps may make the difference larger.",
+        count=2 * tried.heldout_examples,
+        plan=_plan(tried),
+    )
+    return Advice("could_be_chance", text, (_again(tried), _longer(tried)))
+
+
+def _plan(tried: Tried) -> str:
+    return shlex.quote(f"{tried.output_dir.rstrip('/')}/{PLAN}")
+
+
+def _again(tried: Tried, flag: str = "", value: object = "") -> str:
+    """The same run once more, with one thing changed. The earlier result is kept beside it."""
+    return f"nuguna train --plan {_plan(tried)} {flag} {value}".rstrip()
+
+
+def _longer(tried: Tried) -> str:
+    return _again(tried, "--max-steps", 2 * tried.max_steps)
+
+
+def _slower(tried: Tried) -> str:
+    return _again(tried, "--learning-rate", f"{tried.learning_rate / 2:.2g}")

@@ -1,0 +1,105 @@
+"""Whether a run made the model better, in one sentence that keeps chance in mind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..message import Message, say
+from ..metrics.bootstrap import Score, is_real
+from .measures import Measure, measure_named
+
+if TYPE_CHECKING:
+    from .outcome import Report
+
+VERDICTS = {
+    "better": say("really better"),
+    "worse": say("really worse"),
+    "different": say("really different"),
+    "chance": say("could be chance"),
+    "same": say("unchanged"),
+    "unknown": say("too few questions to tell"),
+}
+HEADLINES = {
+    "better": say("Your model really answers better than before."),
+    "mixed": say("Your model got better in some ways and worse in others."),
+    "learned": say("Your model learned from the data, but whether it answers better could be chance."),
+    "not_yet": say("Your model learned from the data, but its answers are not nearer to the right ones yet."),
+    "chance": say("Whether your model got better could be chance."),
+    "worse": say("Your model really answers worse than before."),
+    "unknown": say("Your model was trained, but too few questions were kept out to say whether it got better."),
+}
+LOSS, ROUGE_L, CHOICE = map(measure_named, ("loss", "rouge_l", "choice_accuracy"))
+
+
+def judge(measure: Measure, change: Score) -> str:
+    """The key in `VERDICTS` of a difference."""
+    real = is_real(change)
+    if real is None:
+        return "unknown"
+    if change.low == change.high == 0:
+        return "same"
+    if not real:
+        return "chance"
+    if measure.higher_is_better is None:
+        return "different"
+    return "better" if (change.value > 0) == measure.higher_is_better else "worse"
+
+
+def answers_change(report: Report) -> tuple[Measure, Score] | None:
+    """How much the answers themselves changed, and in which measure: right choices where the data has options, else ROUGE-L.
+    The other scores of answers follow these, so that they are no further evidence.
+    """
+    changes = report.scores.change if report.scores is not None else {}
+    measure = CHOICE if CHOICE.name in changes else ROUGE_L
+    return (measure, changes[measure.name]) if measure.name in changes else None
+
+
+def judge_all(report: Report) -> str:
+    """The key in `HEADLINES` of a run. Two numbers decide: are its answers nearer to the right ones, and does it find the right
+    ones more likely (loss)?
+    """
+    change = answers_change(report)
+    if report.scores is None or change is None or LOSS.name not in report.scores.change:
+        return "unknown"
+    answers, loss = judge(*change), judge(LOSS, report.scores.change[LOSS.name])
+    found = {answers, loss}
+    if {"better", "worse"} <= found:
+        return "mixed"
+    if "worse" in found or "unknown" in found:
+        return "worse" if "worse" in found else "unknown"
+    if answers == "better":
+        return "better"
+    if loss == "better":
+        return "not_yet" if answers == "same" else "learned"
+    return "chance"
+
+
+def evidence(report: Report) -> list[Message]:
+    """The numbers on which `judge_all` rests, as sentences."""
+    found = answers_change(report)
+    if report.scores is None or found is None:
+        return []
+    measure, change = found
+    values = {
+        "count": f"{report.num_heldout:,}",
+        "before": measure.show(report.scores.before[measure.name].value),
+        "after": measure.show(report.scores.after[measure.name].value),
+    }
+    sentences = [
+        say("Of {count} questions that it was not trained on, it chooses right in {after}; before it was {before}.", **values)
+        if measure is CHOICE
+        else say(
+            "Asked {count} questions that it was not trained on, it comes this near to the right answers: {after} of 100 points, "
+            "{before} before (ROUGE-L).",
+            **values,
+        )
+    ]
+    if change.low != change.high:
+        ends = {"low": measure.show(change.low, signed=True), "high": measure.show(change.high, signed=True)}
+        sentences.append(say("With other questions the difference would most likely lie between {low} and {high}.", **ends))
+    if LOSS.name in report.scores.change and judge_all(report) in ("mixed", "learned", "not_yet", "worse"):
+        old, new = (LOSS.show(side[LOSS.name].value) for side in (report.scores.before, report.scores.after))
+        sentences.append(
+            say("How much the right answers surprise it (loss): {after}, {before} before; less is better.", before=old, after=new)
+        )
+    return sentences
