@@ -234,6 +234,38 @@ def test_a_run_is_measured_beside_its_base_and_each_time_alike(finished_run: Pat
 
 
 @pytest.mark.usefixtures("real")
+def test_the_numbers_are_those_of_the_harness_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    folder = write_task(tmp_path)
+    text = (folder / "local_choice.yaml").read_text(encoding="utf-8")
+    shots = text.replace("local_choice\n", "with_shots\n").replace(
+        "test_split", "fewshot_split: test\nnum_fewshot: 2\ntest_split"
+    )
+    (folder / "with_shots.yaml").write_text(shots, encoding="utf-8")
+    (folder / "both.yaml").write_text("group: both\ntask: [local_choice, with_shots]\n", encoding="utf-8")
+    loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4)
+    expected = simple_evaluate(model=model, tasks=["local_choice", "with_shots"], task_manager=manager, log_samples=False)[
+        "results"
+    ]
+    found = harness.run_tasks(loaded, ["local_choice", "with_shots"], include_path=folder)["tasks"]
+    for name in ("local_choice", "with_shots"):
+        for metric in ("acc", "acc_norm"):
+            score = found[name]["metrics"][metric]
+            assert (score["value"], score["stderr"]) == (
+                expected[name][f"{metric},none"],
+                expected[name][f"{metric}_stderr,none"],
+            )
+    assert found["with_shots"]["num_fewshot"] == 2 and found["local_choice"]["num_fewshot"] == 0
+    monkeypatch.setattr(harness, "_manager", lambda *given: manager)  # a group in one's own folder, without all others
+    assert {"local_choice", "with_shots"} <= set(harness.run_tasks(loaded, ["both"], include_path=folder)["tasks"])
+
+
+@pytest.mark.usefixtures("real")
 def test_memory_that_is_short_makes_batches_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lm_eval.models.huggingface import HFLM
 

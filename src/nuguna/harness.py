@@ -12,13 +12,16 @@ import importlib.metadata
 import logging
 import math
 import os
+import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from .errors import DataError, EnvironmentFault, NugunaError, SettingError
 from .message import say
@@ -28,15 +31,8 @@ from .shortage import in_smaller_pieces, is_shortage, watched
 BATCH_SIZE = 16  # answers at once; halved where memory runs out
 INSTALL = ".venv/bin/pip install -e '.[lm-eval]'"
 LIST = ".venv/bin/lm-eval ls tasks"
+Tasks = Mapping[str, Mapping[str, Any]]  # by the names that were asked for: the harness's own objects, questions at hand
 MOST_CLOSE = 5  # names that are offered for one that is not known
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """Tasks whose questions are at hand, as the harness's own objects."""
-
-    manager: Any  # the harness's index, without which it would make another one for every run
-    by_name: Mapping[str, Mapping[str, Any]]
 
 
 def run_tasks(
@@ -58,9 +54,9 @@ def run_tasks(
     """
     found = load_tasks(tasks, include_path)
     done: dict[str, Any] = {}
-    with _quietly(), watched(loaded.model):
-        for name in found.by_name:
-            on_task(name)
+    for name in found:
+        on_task(name)
+        with _quietly(), watched(loaded.model):
             done |= _read(in_smaller_pieces(partial(_run, loaded, found, name, limit), batch_size, on_less=on_less))
     return {"harness": f"lm-eval {importlib.metadata.version('lm_eval')}", "limit": limit, "chat_template": False, "tasks": done}
 
@@ -91,7 +87,7 @@ def _loaded(names: tuple[str, ...], include_path: Path | None) -> Tasks:
         for name in names:
             if name not in manager.all_tasks:
                 raise _unknown(name, manager.all_tasks)
-        return Tasks(manager, {name: _load(manager, name) for name in names})
+        return {name: _load(manager, name) for name in names}
 
 
 def _task_manager() -> Callable[..., Any]:
@@ -185,20 +181,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _run(loaded: Loaded, tasks: Tasks, name: str, limit: int | None, batch_size: int) -> Mapping[str, Any]:
-    """One task or group of tasks, by the harness's own path. The seeds are the harness's, so each task repeats by itself."""
-    from lm_eval import simple_evaluate
+    """One task or group of tasks, as the harness's `simple_evaluate` does it, without its look at the machine and at git."""
+    from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    task = tasks.by_name[name]
-    asked = list(task.get("groups", {}).values()) or list(task["tasks"].values())
     tokenizer = copy.deepcopy(loaded.tokenizer)  # the harness gives it a padding token
+    options = {"backend": "causal", "batch_size": batch_size, "trust_remote_code": False}
     try:
-        model = HFLM(
-            pretrained=loaded.model, tokenizer=tokenizer, backend="causal", batch_size=batch_size, trust_remote_code=False
-        )
-        results: Mapping[str, Any] = simple_evaluate(
-            model=model, tasks=asked, task_manager=tasks.manager, limit=limit, log_samples=False
-        )
+        _make_ready(tasks[name]["tasks"].values())
+        model = HFLM(pretrained=loaded.model, tokenizer=tokenizer, **options)
+        results: Mapping[str, Any] = evaluate(lm=model, task_dict=tasks[name], limit=limit, log_samples=False)
     except Exception as error:
         if is_shortage(error):
             raise
@@ -208,6 +200,19 @@ def _run(loaded: Loaded, tasks: Tasks, name: str, limit: int | None, batch_size:
             fix=say("Look into its description, or choose another task: {command}", command=LIST),
         ) from error
     return results
+
+
+def _make_ready(tasks: Iterable[Any]) -> None:
+    """The harness's own seeds, and no examples in front of a question where a task does not say how many."""
+    from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+
+    random.seed(DEFAULT_RANDOM_SEED)
+    np.random.seed(DEFAULT_OTHER_SEED)
+    torch.manual_seed(DEFAULT_OTHER_SEED)
+    for task in tasks:
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
 
 
 def _read(results: Mapping[str, Any]) -> dict[str, Any]:
