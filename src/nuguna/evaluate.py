@@ -107,7 +107,6 @@ def measure(
         tools=[c.tools for c in asked],
         end_ids=loaded.end_ids,
         max_new_tokens=answer_room(examples),
-        batch_size=max(batch_size, 16),
         on_less=on_less,
     )
     rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses)}
