@@ -149,7 +149,7 @@ def _may_mix(model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_t
     settings = causal(model).generation_config.to_diff_dict()
     if settings.get("cache_implementation") == "hybrid":  # Gemma's; transformers takes its usual cache
         del settings["cache_implementation"]
-    if not settings.keys() <= _PLAIN_SETTINGS:
+    if not {name for name, value in settings.items() if value} <= _PLAIN_SETTINGS:
         return False
     lengths = {len(p) for p in prompts}
     if len(lengths) < 2:
@@ -164,8 +164,10 @@ def _same_rotation_tokens(config: Any) -> float:
     """Up to how many tokens no row changes the rotary angles of the others: some kinds choose them by the longest."""
     given = getattr(config, "rope_parameters", None) or {}
     kinds = [kind for kind in (given, *given.values()) if isinstance(kind, dict)]  # Gemma 3 has one for each kind of layer
+    own = config.to_dict()
+    usual = own.get("original_max_position_embeddings") or own.get("max_position_embeddings") or 0
     limits = [
-        kind.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None) or 0
+        kind.get("original_max_position_embeddings") or usual
         for kind in kinds
         if kind.get("rope_type") in ("dynamic", "longrope")
     ]
