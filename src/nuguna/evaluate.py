@@ -108,7 +108,6 @@ def measure(
         tools=[c.tools for c in asked],
         end_ids=loaded.end_ids,
         max_new_tokens=answer_room(examples),
-        batch_size=max(batch_size, 16),
         on_less=on_less,
     )
     choices = choice_scores(loaded, conversations, examples, batch_size=batch_size, shortcuts=shortcuts, on_less=on_less)

@@ -14,13 +14,29 @@ from transformers.generation.streamers import BaseStreamer
 
 from .data.conversation import Turn
 from .data.encode import encode_prompt
+from .engine.attention import causal
+from .engine.forward import ROUNDING
 from .message import say
-from .shortage import attempt, no_memory
+from .shortage import attempt, no_memory, watched
+
+AT_ONCE = 64  # twice as many would be a tenth faster on the demo model (docs/log.md), and take twice the memory
+MOST_TOKENS = 16_384  # of questions and answers at once: what their cache takes grows with them
+ROUND_TOKENS = 8  # after so many, answers that have ended are computed no further (docs/log.md)
+# A model's own settings for generation under which an answer depends neither on padding nor on how often generation is taken up
+# again. Any other may (`min_length` counts the padding), so that with it only questions of one length go together.
+_PLAIN_SETTINGS = frozenset(
+    "bos_token_id eos_token_id pad_token_id do_sample temperature top_k top_p min_p typical_p max_length max_new_tokens"
+    " repetition_penalty use_cache transformers_version _from_model_config".split()
+)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One generated answer. `stopped`: it ended by itself, not by the limit or the user."""
+    """One generated answer. `stopped`: it ended by itself, not by the limit or the user.
+
+    `seconds`: from when its question, and those that went through the model beside it, began to be read until it had ended; seen
+    every few tokens when there were several.
+    """
 
     text: str
     stopped: bool
@@ -56,9 +72,11 @@ class _Streamer(BaseStreamer):  # type: ignore[misc]
 class _StopWhen(StoppingCriteria):  # type: ignore[misc]
     def __init__(self, stop: Callable[[], bool]) -> None:
         self._stop = stop
+        self.has_stopped = False
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self._stop(), dtype=torch.bool, device=input_ids.device)
+        self.has_stopped = self._stop()
+        return torch.full((input_ids.shape[0],), self.has_stopped, dtype=torch.bool, device=input_ids.device)
 
 
 @torch.inference_mode()
@@ -70,16 +88,17 @@ def answer(
     end_ids: frozenset[int],
     max_new_tokens: int,
     tools: Sequence[str] = (),
-    batch_size: int = 16,
+    batch_size: int = AT_ONCE,
     on_text: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
     on_less: Callable[[int], None] = lambda size: None,
 ) -> list[Answer]:
-    """Answer each conversation, greedily, so that the same question gets the same answer.
+    """Answer each conversation, greedily, so that the same question gets the same answer, alone as among others.
 
-    `tools` are the functions that each may call, as JSON. `on_text` (one conversation only) receives the text as it grows;
-    `stop` is asked after each token. Where memory runs out, fewer are answered at once, and `on_less` is told how many. Raises
-    `OutOfMemoryError` when not even one can be.
+    In half precision numbers are rounded otherwise for another number of questions, which may turn a near tie (docs/log.md).
+    At most `batch_size` go through the model at once, fewer if they are long. `tools` are the functions that each may call, as
+    JSON. `on_text` (one conversation only) receives the text as it grows; `stop` is asked after each token. Where memory runs
+    out, fewer are answered at once, and `on_less` is told how many. Raises `OutOfMemoryError` when not even one can be.
     """
     allowed = tools or [""] * len(conversations)
     context = getattr(model.config, "max_position_embeddings", None)
@@ -91,11 +110,15 @@ def answer(
     was_training = model.training
     model.eval()
     try:
+        is_mixed = bool(attempt(partial(_may_mix, model, tokenizer, prompts, max_new_tokens)))
+        round_tokens = ROUND_TOKENS if is_mixed else max_new_tokens
         while len(answers) < len(order):
-            chosen = order[len(answers) : len(answers) + batch_size]
+            chosen = _next(order[len(answers) :], prompts, batch_size, max_new_tokens, is_mixed=is_mixed)
             streamer = _Streamer(tokenizer, on_text) if on_text and len(prompts) == 1 else None
             asked = [prompts[i] for i in chosen]
-            made = attempt(partial(_answer_batch, model, tokenizer, asked, end_ids, max_new_tokens, streamer, stop))
+            one = partial(_answer_batch, model, tokenizer, asked, end_ids, max_new_tokens, streamer, stop, round_tokens)
+            with watched(model):
+                made = attempt(one)
             if made is not None:
                 answers.update(zip(chosen, made, strict=True))
             elif len(chosen) == 1:
@@ -108,6 +131,85 @@ def answer(
     return [answers[i] for i in range(len(prompts))]
 
 
+def _next(
+    order: Sequence[int], prompts: Sequence[list[int]], batch_size: int, max_new_tokens: int, *, is_mixed: bool
+) -> list[int]:
+    """Which of the prompts, by their length, go through the model next: at least one."""
+    chosen: list[int] = []
+    for i in order[:batch_size]:
+        is_other = not is_mixed and len(prompts[i]) != len(prompts[order[0]])
+        if chosen and (is_other or (len(chosen) + 1) * (len(prompts[i]) + max_new_tokens) > MOST_TOKENS):
+            break
+        chosen.append(i)
+    return chosen
+
+
+def _may_mix(model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> bool:
+    """Whether prompts of different lengths may go together without a change of any answer. Padding is tried, not looked up."""
+    settings = causal(model).generation_config.to_diff_dict()
+    if settings.get("cache_implementation") == "hybrid":  # Gemma's; transformers takes its usual cache
+        del settings["cache_implementation"]
+    if not {name for name, value in settings.items() if value} <= _PLAIN_SETTINGS:
+        return False
+    lengths = {len(p) for p in prompts}
+    if len(lengths) < 2:
+        return True
+    if max(lengths) + max_new_tokens > _same_rotation_tokens(model.config.get_text_config()):
+        return False
+    longest = max(prompts, key=len)
+    return _stands_padding(model, tokenizer, [longest[-2:], longest[-7:]])
+
+
+def _same_rotation_tokens(config: Any) -> float:
+    """Up to how many tokens no row changes the rotary angles of the others: some kinds choose them by the longest."""
+    given = getattr(config, "rope_parameters", None) or {}
+    kinds = [kind for kind in (given, *given.values()) if isinstance(kind, dict)]  # Gemma 3 has one for each kind of layer
+    own = config.to_dict()
+    usual = own.get("original_max_position_embeddings") or own.get("max_position_embeddings") or 0
+    limits = [
+        kind.get("original_max_position_embeddings") or usual
+        for kind in kinds
+        if kind.get("rope_type") in ("dynamic", "longrope")
+    ]
+    return min(limits, default=float("inf"))
+
+
+def _stands_padding(model: Any, tokenizer: Any, prompts: list[list[int]]) -> bool:
+    """Whether what comes next is the same for each of two short prompts alone as for both together."""
+
+    def logits(some: list[list[int]]) -> torch.Tensor:
+        ids, mask = _padded(some, next(model.parameters()).device)
+        settings = {**_greedy(tokenizer, frozenset()), "max_new_tokens": 1, "output_logits": True}
+        return model.generate(input_ids=ids, attention_mask=mask, **settings).logits[0].float()  # type: ignore[no-any-return]
+
+    dtype = next(p.dtype for p in model.parameters() if p.dtype in ROUNDING)
+    expected, found = torch.cat([logits([p]) for p in prompts]), logits(prompts)
+    return float((found - expected).abs().max()) <= ROUNDING[dtype] * float(expected.abs().max())
+
+
+def _padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, (prompts, longest), padded on the left. A token that a prompt has anyway pads it, so that a penalty for
+    what was said before (`repetition_penalty`) finds nothing new.
+    """
+    width = max(len(p) for p in prompts)
+    ids = torch.tensor([p[:1] * (width - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    return ids, mask
+
+
+def _greedy(tokenizer: Any, end_ids: frozenset[int]) -> dict[str, Any]:
+    """What transformers' `generate` is asked for."""
+    return {
+        "do_sample": False,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "eos_token_id": sorted(end_ids) or None,
+        "pad_token_id": tokenizer.pad_token_id,
+        "return_dict_in_generate": True,
+    }
+
+
 def _answer_batch(
     model: Any,
     tokenizer: Any,
@@ -116,29 +218,50 @@ def _answer_batch(
     max_new_tokens: int,
     streamer: _Streamer | None,
     stop: Callable[[], bool] | None,
+    round_tokens: int,
 ) -> list[Answer]:
-    width = max(len(p) for p in prompts)
-    context = getattr(model.config, "max_position_embeddings", None) or width + max_new_tokens
-    device = next(model.parameters()).device
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)  # (answers, width), padded on the left
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    """Answers of prompts that go through the model together, each as if it were alone.
+
+    After every `round_tokens` those that have ended leave the batch, and the rest go on with what the cache holds of them.
+    """
     began = time.perf_counter()
-    output = model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        max_new_tokens=min(max_new_tokens, context - width),
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        eos_token_id=sorted(end_ids),
-        pad_token_id=pad,
-        streamer=streamer,
-        stopping_criteria=StoppingCriteriaList([_StopWhen(stop)]) if stop else None,
-    )
-    seconds = time.perf_counter() - began
-    return [_finish(tokenizer, row[width:].tolist(), end_ids, seconds) for row in output]
+    device = next(model.parameters()).device
+    ids, mask = _padded(prompts, device)  # (prompts that go on, tokens so far)
+    width = ids.shape[1]
+    context = getattr(model.config, "max_position_embeddings", None) or width + max_new_tokens
+    room = [min(max_new_tokens, context - len(p)) for p in prompts]
+    halt = None if stop is None else _StopWhen(stop)
+    ends = torch.tensor(sorted(end_ids), device=device)
+    made: dict[int, Answer] = {}
+    going_on, cache = list(range(len(prompts))), None
+    while going_on:
+        least = min(room[i] for i in going_on) - (ids.shape[1] - width)
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            max_new_tokens=least if len(going_on) == 1 else min(least, round_tokens),
+            streamer=streamer,
+            stopping_criteria=StoppingCriteriaList([halt]) if halt else None,
+            **_greedy(tokenizer, end_ids),
+        )
+        ids, cache = output.sequences, output.past_key_values
+        num_tokens, seconds = ids.shape[1] - width, time.perf_counter() - began
+        has_end = torch.isin(ids[:, width:], ends).any(1).tolist()
+        rows = []
+        for row, i in enumerate(going_on):
+            if has_end[row] or num_tokens == room[i] or (halt is not None and halt.has_stopped):
+                made[i] = _finish(tokenizer, ids[row, width:].tolist(), end_ids, seconds)
+            else:
+                rows.append(row)
+        if 0 < len(rows) < len(going_on):
+            kept = torch.tensor(rows, device=device)
+            ids, mask = ids[kept], mask[kept]
+            if cache is not None:
+                cache.reorder_cache(kept)
+        mask = torch.cat([mask, mask.new_ones(len(mask), ids.shape[1] - mask.shape[1])], 1)
+        going_on = [going_on[row] for row in rows]
+    return [made[i] for i in range(len(prompts))]
 
 
 def _finish(tokenizer: Any, ids: list[int], end_ids: frozenset[int], seconds: float) -> Answer:
