@@ -19,9 +19,9 @@ from .engine.forward import ROUNDING
 from .message import say
 from .shortage import attempt, no_memory, watched
 
-AT_ONCE = 64  # twice as many would be a tenth faster on the demo model (docs/log.md), and take twice the memory
-MOST_TOKENS = 16_384  # of questions and answers at once: what their cache takes grows with them
-ROUND_TOKENS = 8  # after so many, answers that have ended are computed no further (docs/log.md)
+AT_ONCE = 64
+MOST_TOKENS = 8_192  # of questions and answers at once: their cache takes about 100 KB a token of a model of 0.6 billion
+ROUND_TOKENS = 8  # after so many, answers that have ended are computed no further
 # A model's own settings for generation under which an answer depends neither on padding nor on how often generation is taken up
 # again. Any other may (`min_length` counts the padding), so that with it only questions of one length go together.
 _PLAIN_SETTINGS = frozenset(
@@ -95,7 +95,7 @@ def answer(
 ) -> list[Answer]:
     """Answer each conversation, greedily, so that the same question gets the same answer, alone as among others.
 
-    In half precision numbers are rounded otherwise for another number of questions, which may turn a near tie (docs/log.md).
+    In half precision numbers are rounded otherwise for another number of questions, which may turn a near tie.
     At most `batch_size` go through the model at once, fewer if they are long. `tools` are the functions that each may call, as
     JSON. `on_text` (one conversation only) receives the text as it grows; `stop` is asked after each token. Where memory runs
     out, fewer are answered at once, and `on_less` is told how many. Raises `OutOfMemoryError` when not even one can be.
