@@ -190,9 +190,11 @@ def by_hand(loaded: Loaded, row: dict[str, Any]) -> tuple[bool, bool]:
 @pytest.mark.usefixtures("real")
 def test_accuracy_is_what_plain_forward_passes_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
-    padding = loaded.tokenizer.pad_token
+    loaded.tokenizer.pad_token = None  # the harness would give it one
+    (tmp_path / "noise.py").write_text("def ask(row):\n    print('a task that talks')\n    return row['ask']\n", encoding="utf-8")
+    folder = write_task(tmp_path, question="!function noise.ask")
     told: list[str] = []
-    result = harness.run_tasks(loaded, ["local_choice"], include_path=write_task(tmp_path), batch_size=2, on_task=told.append)
+    result = harness.run_tasks(loaded, ["local_choice"], include_path=folder, batch_size=2, on_task=told.append)
     found = [by_hand(loaded, row) for row in ROWS]
     task = result["tasks"]["local_choice"]
     for metric, right in zip(("acc", "acc_norm"), zip(*found, strict=True), strict=True):
@@ -202,8 +204,9 @@ def test_accuracy_is_what_plain_forward_passes_give(tmp_path: Path, capsys: pyte
         assert task["metrics"][metric]["stderr"] == pytest.approx(math.sqrt(share * (1 - share) / (len(right) - 1)))
     assert (task["version"], task["num_fewshot"], task["num_examples"]) == (3.0, 0, 5)
     assert result["harness"].startswith("lm-eval 0.4.") and json.loads(json.dumps(result)) == result
-    assert told == ["local_choice"] and loaded.tokenizer.pad_token == padding
-    assert capsys.readouterr().out == ""
+    assert told == ["local_choice"] and loaded.tokenizer.pad_token is None
+    talked = capsys.readouterr()
+    assert talked.out == "" and "a task that talks" in talked.err
 
 
 @pytest.mark.usefixtures("real")
@@ -298,3 +301,20 @@ def test_the_harness_says_what_is_missing_offline() -> None:
     error = refusal(["hellaswag"])
     assert isinstance(error, DataError) and "Rowan/hellaswag" in str(error.seen)
     assert "hellaswag" in str(refusal(["helaswag"]).seen)
+
+
+@pytest.mark.usefixtures("real")
+def test_the_command_measures_base_beside_tuned(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nuguna.cli import app
+
+    asked = ["evaluate", str(finished_run), "--tasks", "local_choice", "--tasks-path", str(write_task(tmp_path)), "--limit", "4"]
+    app([*asked, "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    for side in ("base", "tuned"):
+        task = found[side]["tasks"]["local_choice"]
+        assert set(task["metrics"]) == {"acc", "acc_norm"} and task["num_examples"] == found[side]["limit"] == 4
+    app(asked, standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "local_choice: acc_norm" in shown and "±" in shown and "The task local_choice" in shown
+    app([*asked, "--no-base", "--json"], standalone_mode=False)
+    assert set(json.loads(capsys.readouterr().out)) == {"target", "tuned"}

@@ -108,7 +108,7 @@ def show_tasks(document: Mapping[str, Any], screen: Screen) -> None:
 def _with_error(cell: Mapping[str, Any]) -> str:
     value, error = cell["value"], cell.get("stderr")
     if not isinstance(value, float | int):
-        return str(value)
+        return "–"  # the harness has tasks where a metric means nothing
     return f"{value:.4f}" if not isinstance(error, float | int) else f"{value:.4f} ± {error:.4f}"
 
 
