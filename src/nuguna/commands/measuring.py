@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import SettingError
 from ..message import say
 from .frame import DEFAULT_RUN, JsonFlag, app, errors, open_screen, print_json, t
 
@@ -40,6 +41,13 @@ def evaluate(
         from ..settings import split_columns
         from ..ui.score_view import show_examined, show_tasks
 
+        if (tasks is None and tasks_path) or (tasks is not None and data):
+            raise SettingError(
+                say(
+                    "--tasks-path belongs to --tasks, and standard tasks bring their own questions: --data does not go with them."
+                ),
+                fix=say("Name tasks or data, not both: nuguna evaluate --help"),
+            )
         wish = Wish(target, data, split_columns(columns) if columns else (), limit, seed, base)
         if tasks is not None:
             document = examine_tasks(wish, tasks.split(","), Path(tasks_path) if tasks_path else None, screen)
