@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nuguna import memory
+from nuguna import memory, timing
 from nuguna.catalog import DEMO_FOLDER, BaseModel, Shape, demo_model, describe_folder, load_catalog
 from nuguna.memory import MemoryEstimate, estimate, lora_parameters, step_flops
 
@@ -47,6 +47,17 @@ def test_parts_add_up() -> None:
     assert list(result.parts) == PARTS
     assert all(isinstance(part, int) and part > 0 for name, part in result.parts.items() if name != "loading")
     assert result.total_bytes == sum(result.parts.values())
+
+
+def test_answers_take_what_is_left() -> None:
+    base = model("Qwen3-0.6B")
+    made = estimate(base, **USUAL)
+    stays = made.total_bytes - made.parts["activations"] - made.parts["logits"] - made.parts["loading"]
+    assert made.answer_bytes(stays + 500 * 2**20) == 500 * 2**20
+    assert (made.answer_bytes(stays), made.answer_bytes(stays + 2**40)) == (64 * 2**20, 2**30)
+    per_token = 2 * 28 * 8 * 128 * 2  # keys and values, layers, heads, width, bytes
+    assert memory.answer_tokens(base.shape, 2, 500 * 2**20) == 500 * 2**20 // per_token
+    assert memory.answer_tokens(base.shape, 2, 2**30) == 8192
 
 
 def test_lora_parameters_counted_by_hand() -> None:
@@ -148,9 +159,12 @@ def test_softmax_is_kept_of_short_examples_on_a_processor_alone() -> None:
 
 
 def test_the_engines_own_numbers() -> None:
+    from nuguna import generate
     from nuguna.engine import blockwise, loss
 
     assert (memory.BLOCK_ROWS, memory.KEPT_LENGTH) == (blockwise.BLOCK_ROWS, blockwise.KEPT_LENGTH)
+    assert (memory.MOST_ANSWER_TOKENS, memory.MOST_CACHE_BYTES) == (generate.MOST_TOKENS, generate.MOST_CACHE_BYTES)
+    assert timing.ANSWERS_AT_ONCE == generate.AT_ONCE
     assert (memory.CHUNK_BYTES, memory.SOFTMAX_BYTES) == (loss.CHUNK_BYTES, loss.SOFTMAX_BYTES)
 
 

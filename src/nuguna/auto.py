@@ -140,6 +140,7 @@ def first_run_seconds(fit: Fit, facts: DataFacts, quantization: str, checkpointi
         gradient_checkpointing=checkpointing,
         num_heldout=MOST_HELDOUT,
         num_unseen=facts.num_unseen,
+        answer_bytes=fit.estimate(1, quantization, checkpointing).answer_bytes(fit.usable_bytes),
     )
     return predict(fit.base, fit.hardware, work).total_seconds
 

@@ -16,7 +16,7 @@ from .data.suspicions import language
 from .engine.attention import packed_attention
 from .engine.forward import Shortcuts, target_logits
 from .engine.loss import document_losses
-from .generate import Answer, answer
+from .generate import MOST_CACHE_BYTES, Answer, answer
 from .likelihood import choice_scores
 from .metrics.answers import described
 from .metrics.bootstrap import Rows, mean_of, ratio_of
@@ -96,6 +96,7 @@ def measure(
     num_answers: int,
     batch_size: int,
     shortcuts: Shortcuts,
+    cache_bytes: int = MOST_CACHE_BYTES,
     on_less: OnLess = _quiet,
 ) -> Measured:
     """Loss over all held-out examples, and scores over the first `num_answers` generated answers."""
@@ -108,6 +109,7 @@ def measure(
         tools=[c.tools for c in asked],
         end_ids=loaded.end_ids,
         max_new_tokens=answer_room(examples),
+        cache_bytes=cache_bytes,
         on_less=on_less,
     )
     choices = choice_scores(loaded, conversations, examples, batch_size=batch_size, shortcuts=shortcuts, on_less=on_less)

@@ -20,7 +20,9 @@ from .message import say
 from .shortage import attempt, no_memory, watched
 
 AT_ONCE = 64
-MOST_TOKENS = 8_192  # of questions and answers at once: their cache takes about 100 KB a token of a model of 0.6 billion
+# Of questions and answers at once; and what their keys and values may take where no plan says how much there is (about 100 KB a
+# token of a model of 0.6 billion). Both stand in memory.py too.
+MOST_TOKENS, MOST_CACHE_BYTES = 8_192, 2**30
 ROUND_TOKENS = 8  # after so many, answers that have ended are computed no further
 # A model's own settings for generation under which an answer depends neither on padding nor on how often generation is taken up
 # again. Any other may (`min_length` counts the padding), so that with it only questions of one length go together.
@@ -89,6 +91,7 @@ def answer(
     max_new_tokens: int,
     tools: Sequence[str] = (),
     batch_size: int = AT_ONCE,
+    cache_bytes: int = MOST_CACHE_BYTES,
     on_text: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
     on_less: Callable[[int], None] = lambda size: None,
@@ -96,7 +99,8 @@ def answer(
     """Answer each conversation, greedily, so that the same question gets the same answer, alone as among others.
 
     In half precision numbers are rounded otherwise for another number of questions, which may turn a near tie.
-    At most `batch_size` go through the model at once, fewer if they are long. `tools` are the functions that each may call, as
+    At most `batch_size` go through the model at once, fewer if they are long, so that their keys and values take no more than
+    `cache_bytes`. `tools` are the functions that each may call, as
     JSON. `on_text` (one conversation only) receives the text as it grows; `stop` is asked after each token. Where memory runs
     out, fewer are answered at once, and `on_less` is told how many. Raises `OutOfMemoryError` when not even one can be.
     """
@@ -112,8 +116,9 @@ def answer(
     try:
         is_mixed = bool(attempt(partial(_may_mix, model, tokenizer, prompts, max_new_tokens)))
         round_tokens = ROUND_TOKENS if is_mixed else max_new_tokens
+        most_tokens = min(MOST_TOKENS, cache_bytes // _cached_bytes(model))
         while len(answers) < len(order):
-            chosen = _next(order[len(answers) :], prompts, batch_size, max_new_tokens, is_mixed=is_mixed)
+            chosen = _next(order[len(answers) :], prompts, batch_size, max_new_tokens, most_tokens, is_mixed=is_mixed)
             streamer = _Streamer(tokenizer, on_text) if on_text and len(prompts) == 1 else None
             asked = [prompts[i] for i in chosen]
             one = partial(_answer_batch, model, tokenizer, asked, end_ids, max_new_tokens, streamer, stop, round_tokens)
@@ -132,16 +137,31 @@ def answer(
 
 
 def _next(
-    order: Sequence[int], prompts: Sequence[list[int]], batch_size: int, max_new_tokens: int, *, is_mixed: bool
+    order: Sequence[int],
+    prompts: Sequence[list[int]],
+    batch_size: int,
+    max_new_tokens: int,
+    most_tokens: int,
+    *,
+    is_mixed: bool,
 ) -> list[int]:
     """Which of the prompts, by their length, go through the model next: at least one."""
     chosen: list[int] = []
     for i in order[:batch_size]:
         is_other = not is_mixed and len(prompts[i]) != len(prompts[order[0]])
-        if chosen and (is_other or (len(chosen) + 1) * (len(prompts[i]) + max_new_tokens) > MOST_TOKENS):
+        if chosen and (is_other or (len(chosen) + 1) * (len(prompts[i]) + max_new_tokens) > most_tokens):
             break
         chosen.append(i)
     return chosen
+
+
+def _cached_bytes(model: Any) -> int:
+    """Keys and values that one token leaves in the cache; of a kind that names its sizes otherwise, next to nothing."""
+    config = model.config.get_text_config()
+    num_heads = getattr(config, "num_attention_heads", None) or 1
+    width = getattr(config, "head_dim", None) or getattr(config, "hidden_size", num_heads) // num_heads
+    rows = getattr(config, "num_hidden_layers", 1) * (getattr(config, "num_key_value_heads", None) or num_heads)
+    return int(2 * rows * width * next(p.dtype for p in model.parameters() if p.dtype in ROUNDING).itemsize)
 
 
 def _may_mix(model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> bool:

@@ -32,6 +32,8 @@ LOST_ACCUMULATING = 0.55  # where a step has several micro-batches, and holes of
 # The engine's own numbers, which stand in modules that need torch; tests/test_memory.py compares them.
 CHUNK_BYTES, SOFTMAX_BYTES = 64 * 2**20, {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}  # engine/loss.py
 BLOCK_ROWS, KEPT_LENGTH = {"cpu": 128, "mps": 512, "cuda": 512}, {"cpu": 256, "mps": 256, "cuda": 0}  # engine/blockwise.py
+MOST_ANSWER_TOKENS, MOST_CACHE_BYTES = 8_192, 2**30  # generate.py
+LEAST_CACHE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class MemoryEstimate:
     def total_bytes(self) -> int:
         """The sum of the parts."""
         return sum(self.parts.values())
+
+    def answer_bytes(self, usable_bytes: int) -> int:
+        """For keys and values of the answers that are made together while the model is measured: what is left, within bounds.
+
+        Where that is a little more than there really is, fewer are made at once (generate.py).
+        """
+        stays = sum(self.parts[name] for name in ("weights", "adapter", "optimizer", "overhead"))
+        return min(MOST_CACHE_BYTES, max(LEAST_CACHE_BYTES, usable_bytes - stays))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +151,11 @@ def step_flops(
     if gradient_checkpointing:
         per_token += 2 * (blocks + trained + attention)
     return float(tokens * per_token)
+
+
+def answer_tokens(shape: Shape, element_bytes: int, answer_bytes: int) -> int:
+    """Tokens of questions and answers that are in memory at once while a model is measured."""
+    return min(MOST_ANSWER_TOKENS, answer_bytes // (2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * element_bytes))
 
 
 def _weight_bytes(model: BaseModel, element_bytes: int, quantization: str) -> int:

@@ -63,6 +63,7 @@ class Plan:
     fits: bool
     usable_bytes: int
     memory: MemoryEstimate
+    answer_bytes: int  # for keys and values of the answers that are made at once while the model is measured
     time: TimeEstimate
     larger: tuple[Larger, ...] = ()  # the next model of the catalogue that would fit too, and the next that would not
     remedies: tuple[Remedy, ...] = ()  # for a plan that does not fit: changes that are each enough
@@ -168,6 +169,7 @@ def _decide(
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
+        answer_bytes=work.answer_bytes,
         time=predict(base, hardware, work),
         larger=larger_models(base, conditions),
     )
@@ -201,6 +203,7 @@ def _work(
 ) -> Work:
     """What the run has to do; `counts`: steps, examples a step, examples at once."""
     max_steps, batch_size, micro_batch_size = counts
+    memory = fit.estimate(micro_batch_size, quantization, checkpointing)
     return Work(
         max_steps=max_steps,
         batch_size=batch_size,
@@ -215,6 +218,7 @@ def _work(
         gradient_checkpointing=checkpointing,
         num_heldout=num_heldout,
         num_unseen=min(num_heldout, facts.num_unseen),
+        answer_bytes=memory.answer_bytes(fit.usable_bytes),
     )
 
 

@@ -167,8 +167,7 @@ def divide(loaded: Loaded, dataset: Dataset, plan: Plan, tell: Tell) -> Parts:
 
 def _require_enough(chosen: Chosen, dataset: Dataset, length: int) -> None:
     counts, refusal = chosen.drawn.counts, chosen.drawn.first_refusal
-    lost = counts.num_too_long + counts.num_refused
-    if chosen.train and lost <= MOST_LEFT_OUT * counts.num_rows:
+    if chosen.train and counts.num_too_long + counts.num_refused <= MOST_LEFT_OUT * counts.num_rows:
         return
     if refusal is not None and counts.num_refused >= counts.num_too_long:
         raise refusal
@@ -225,6 +224,7 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
             num_answers=num_answers,
             batch_size=size,
             shortcuts=parts.shortcuts,
+            cache_bytes=plan.answer_bytes,
             on_less=on_less,
         )
 

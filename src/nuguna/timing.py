@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from .catalog import BaseModel
 from .hardware import Hardware
-from .memory import DTYPE_BYTES, step_flops
+from .memory import DTYPE_BYTES, answer_tokens, step_flops
 
 # Rates of matrix products where none was measured, FLOP/s: of one CPU core (AVX2 in float32, a common laptop), of the GPU of a
 # base Apple M chip and of a small NVIDIA card without tensor cores in use (datasheets: 2.6 and 4.4 TFLOP/s). Assumed.
 ASSUMED_RATES = {"cpu": 6e10, "mps": 2e12, "cuda": 4e12}
-ANSWERS_AT_ONCE = 16  # the least that evaluate.py makes together
+ANSWERS_AT_ONCE = 64  # the most that generate.py makes together; fewer, if their keys and values would take too much memory
 MOST_UNSEEN = 32  # answers that are made of the part with unseen subjects
 LEAST_ANSWER_TOKENS, MOST_ANSWER_TOKENS = 32, 256  # bounds of evaluate.py
 
@@ -33,7 +33,7 @@ class Pace:
     attention_cost: float  # times its operations: narrow products, and a softmax of as many numbers
     width_seconds: float  # for each token, layer and unit of width: norms, activations, softmax; more cores hardly help
     layer_seconds: float  # for each layer and micro-batch, however few tokens it has: calls, launches
-    answer_share: float  # of the rate of products that a token of 16 answers reaches in float32
+    answer_share: float  # of the rate of products that a token of many answers reaches in float32
     half_answer_share: float  # the same in bfloat16 or float16
     answer_layer_seconds: float  # for each layer and such token: calls, launches
     start_seconds: float  # importing the libraries, reading the data, writing the report
@@ -98,6 +98,7 @@ class Work:
     gradient_checkpointing: bool
     num_heldout: int
     num_unseen: int
+    answer_bytes: int  # that keys and values of answers may take at once
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,21 @@ def _step_seconds(base: BaseModel, hardware: Hardware, work: Work) -> float:
 
 
 def _measuring_seconds(base: BaseModel, hardware: Hardware, work: Work, factor: float) -> float:
-    """Answers to the held-out questions, many at once, token by token; and twice their loss, which is a third of a step."""
-    pace, at_once = PACES[hardware.device], max(ANSWERS_AT_ONCE, work.micro_batch_size)
-    num_unseen = min(MOST_UNSEEN, work.num_unseen)
-    num_turns = math.ceil(work.num_heldout / at_once) + math.ceil(num_unseen / at_once)
-    num_tokens = min(MOST_ANSWER_TOKENS, max(LEAST_ANSWER_TOKENS, work.long_tokens))
-    share = pace.answer_share if work.dtype == "float32" else pace.half_answer_share
-    products = 2 * base.num_parameters * at_once / (product_rate(hardware, work.dtype) * share)
-    reading = base.num_parameters * DTYPE_BYTES[work.dtype] / _bytes_per_second(hardware, work.dtype)
-    token_seconds = base.shape.num_layers * pace.answer_layer_seconds * _slowness(hardware) + max(reading, products)
+    """Answers to the held-out questions, and twice their loss, which is a third of a step."""
+    counts = (work.num_heldout, min(MOST_UNSEEN, work.num_unseen))
+    answers = sum(_answering_seconds(base, hardware, work, count) for count in counts)
     read = (2 * work.num_heldout + work.num_unseen) / work.batch_size
-    return factor * num_turns * num_tokens * token_seconds + read * _step_seconds(base, hardware, work) / 3
+    return factor * answers + read * _step_seconds(base, hardware, work) / 3
+
+
+def _answering_seconds(base: BaseModel, hardware: Hardware, work: Work, count: int) -> float:
+    """`count` answers, as many at once as memory is kept for, token by token."""
+    pace, element_bytes = PACES[hardware.device], DTYPE_BYTES[work.dtype]
+    num_tokens = min(MOST_ANSWER_TOKENS, max(LEAST_ANSWER_TOKENS, work.long_tokens))
+    room = answer_tokens(base.shape, element_bytes, work.answer_bytes) // (num_tokens + max(1, round(work.mean_tokens)))
+    num_turns = math.ceil(count / max(1, min(ANSWERS_AT_ONCE, room)))
+    share = pace.answer_share if work.dtype == "float32" else pace.half_answer_share
+    products = 2 * base.num_parameters * count / max(1, num_turns) / (product_rate(hardware, work.dtype) * share)
+    reading = base.num_parameters * element_bytes / _bytes_per_second(hardware, work.dtype)
+    layers = base.shape.num_layers * pace.answer_layer_seconds * _slowness(hardware)
+    return num_turns * num_tokens * (layers + max(reading, products))
