@@ -17,6 +17,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a hub
 os.environ["NUGUNA_LANG"] = "en"
 _cache = tempfile.TemporaryDirectory()  # held until the end: tests leave nothing in the user's own cache
 os.environ["XDG_CACHE_HOME"] = _cache.name
+if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker of its own
+    os.environ["OMP_NUM_THREADS"] = "1"
 prepare()  # before torch is imported, as the program does
 for _name in ("MODEL", "DATASET", "OUTPUT_DIR", "MAX_STEPS", "BATCH_SIZE"):
     os.environ.pop(_name, None)
