@@ -46,6 +46,11 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def pytest_unconfigure() -> None:
+    """At the end of a worker, before the interpreter goes."""
+    _cache.cleanup()
+
+
 def make_model_folder(folder: Path, architecture: str = "llama", *, chat_template: bool = True, seed: int = 0) -> Path:
     """A model folder as it comes from a hub: random weights in safetensors, configuration, the demo model's real tokenizer."""
     import torch

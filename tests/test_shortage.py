@@ -196,7 +196,7 @@ def test_what_memory_allows_is_remembered_when_a_run_goes_on(
     monkeypatch.undo()
     checkpoint = find_checkpoint(tmp_path / "short", "m")
     assert checkpoint is not None
-    limits = json.loads((checkpoint / "state.json").read_text())["limits"]
+    limits = json.loads((checkpoint / "manifest.json").read_text())["limits"]
     assert limits["most_tokens"] < 6 * 30
     seen: list[int] = []
     batches = training.micro_batches

@@ -1,7 +1,8 @@
 """Checkpoints: everything that is needed to go on as if nothing had happened. safetensors and JSON only.
 
-A checkpoint is written into a folder of another name and renamed when it is whole, so a crash never leaves half of one.
-The order of data is a function of seed and step, so no random state needs keeping.
+A checkpoint is written into a folder of another name and renamed when it is on the disk, so nothing ever leaves half of one.
+Its manifest holds the size and SHA-256 of each file, and its own: what does not agree is set aside and never loaded. The order of
+data is a function of seed and step, so no random state needs keeping.
 """
 
 from __future__ import annotations
@@ -10,19 +11,31 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
+from .durable import remove_folder, rename, sync_folder, write_new
 from .errors import EnvironmentFault
 from .message import say
-from .runfolder import CHECKPOINTS, read_json, write_json
+from .runfolder import CHECKPOINTS
+from .units import format_bytes
 
-_WEIGHTS, _OPTIMIZER, _STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
+MANIFEST = "manifest.json"
+FORMAT = 2  # raised whenever an older program could not read it any more
+_WEIGHTS = "adapter.safetensors"
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of each parameter, a file each
+FILES = (_WEIGHTS, *(f"{key}.safetensors" for key in _MOMENTS))
 KEEP = 2  # the newest two: should one turn out damaged, the other is there
+MOST_MANIFEST_BYTES = 2**20
+
+Parameters = Mapping[str, torch.nn.Parameter]
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,21 @@ class Progress:
     tokens: int
     seconds: float
     limits: dict[str, int] | None = None  # what memory allows, where less than was planned
+    skipped: int = 0  # steps among them whose loss was no number
+    last_loss: float | None = None
+    peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a checkpoint gave back; `made_on` is what the machine and the versions were (`train.this_place`)."""
+
+    progress: Progress
+    made_on: dict[str, str]
+
+
+class _DamagedError(Exception):
+    """A checkpoint is not what its manifest says; the text says in what."""
 
 
 def plan_mark(settings: dict[str, Any]) -> str:
@@ -41,97 +69,290 @@ def plan_mark(settings: dict[str, Any]) -> str:
 
 
 def save_checkpoint(
-    folder: Path, mark: str, progress: Progress, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
+    folder: Path,
+    mark: str,
+    progress: Progress,
+    parameters: Parameters,
+    optimizer: torch.optim.Optimizer,
+    made_on: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write checkpoint `step-NNNNNN` whole, then drop all but the newest `KEEP`."""
+    """Write checkpoint `step-NNNNNN` whole, then drop all but the newest `KEEP`. Raises `EnvironmentFault`; then all older ones
+    are as they were.
+    """
     place = folder / CHECKPOINTS
-    target, draft = place / f"step-{progress.step:06d}", place / f".step-{progress.step:06d}.tmp"
+    target, draft = place / f"step-{progress.step:06d}", place / f".tmp-{progress.step:06d}-{os.getpid()}"
+    if _is_there(target, mark):
+        return target
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        save_file({n: p.detach().cpu().contiguous() for n, p in parameters.items()}, draft / _WEIGHTS)
-        save_file(_optimizer_tensors(parameters, optimizer), draft / _OPTIMIZER)
-        files = {name: _sha256(draft / name) for name in (_WEIGHTS, _OPTIMIZER)}
-        write_json(draft / _STATE, {"mark": mark, **vars(progress), "files": files})
-        for name in (_WEIGHTS, _OPTIMIZER):
-            _sync(draft / name)
-        _sync(draft)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(draft, target)
-        _sync(place)
-    except OSError as error:
+        _require_room(place, _whole_bytes(parameters))
+        with _draft(draft):
+            files = {_WEIGHTS: _write_tensors(draft / _WEIGHTS, parameters)}
+            for key in _MOMENTS:
+                name = f"{key}.safetensors"
+                files[name] = _write_tensors(draft / name, _state_of(parameters, optimizer, key))
+            facts = {"format": FORMAT, "mark": mark, **asdict(progress), "made_on": dict(made_on or {}), "files": files}
+            write_new(draft / MANIFEST, _sealed(facts))
+            sync_folder(draft)
+            if target.exists():
+                _set_aside(target)
+            rename(draft, target)
+    except (OSError, SafetensorError) as error:
         raise EnvironmentFault(
             say("A checkpoint could not be written to {folder}.", folder=place),
-            seen=say("{reason}", reason=error.strerror or error),
+            seen=say("{reason}", reason=getattr(error, "strerror", None) or error),
             fix=say("Free some disk space and start again: it goes on from the last checkpoint."),
         ) from error
-    for old in sorted(place.glob("step-*"))[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+    with suppress(OSError):  # what cannot be cleared away now is the next time
+        for old in _checkpoints(place)[KEEP:]:
+            remove_folder(old)
     return target
 
 
-def find_checkpoint(folder: Path, mark: str) -> Path | None:
-    """The newest checkpoint of this plan that is whole."""
-    for candidate in sorted((folder / CHECKPOINTS).glob("step-*"), reverse=True):
-        state = read_json(candidate / _STATE)
-        if isinstance(state, dict) and state.get("mark") == mark and _is_whole(candidate, state):
-            return candidate
+def find_checkpoint(folder: Path, mark: str, on_damaged: Callable[[Path, str], None] = lambda path, why: None) -> Path | None:
+    """The newest checkpoint of this plan that is whole. Those that are not are set aside; `on_damaged` is told."""
+    for checkpoint, facts in _of_plan(folder, mark, on_damaged):
+        try:
+            for name in FILES:
+                _verify(checkpoint / name, facts["files"][name])
+        except _DamagedError as error:
+            on_damaged(_set_aside(checkpoint), str(error))
+        else:
+            return checkpoint
     return None
 
 
-def load_checkpoint(checkpoint: Path, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
-    """Put weights and optimizer state back, and say how far the run was."""
-    weights = load_file(checkpoint / _WEIGHTS)
-    with torch.no_grad():
+def is_begun(folder: Path, mark: str) -> bool:
+    """Whether this plan has a checkpoint, as far as can be said without reading it whole; nothing is changed."""
+    for checkpoint in _checkpoints(folder / CHECKPOINTS):
+        with suppress(_DamagedError):
+            if _manifest(checkpoint)["mark"] == mark:
+                return True
+    return False
+
+
+def resume(
+    folder: Path,
+    mark: str,
+    parameters: Parameters,
+    optimizer: torch.optim.Optimizer,
+    on_damaged: Callable[[Path, str], None] = lambda path, why: None,
+) -> Resumed | None:
+    """Put weights and optimizer state back from the newest checkpoint of this plan that is whole.
+
+    None if there is none; then nothing is changed.
+    """
+    for checkpoint, facts in _of_plan(folder, mark, on_damaged):
+        try:
+            tensors = {name: _read_tensors(checkpoint / name, facts["files"][name], parameters) for name in FILES}
+        except _DamagedError as error:
+            on_damaged(_set_aside(checkpoint), str(error))
+            continue
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[_WEIGHTS][name])
+        optimizer.state.clear()
         for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
-    tensors = load_file(checkpoint / _OPTIMIZER)
-    for name, parameter in parameters.items():
-        state = {
-            key: tensors[f"{name}|{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq") if f"{name}|{key}" in tensors
-        }
-        if state:
-            state["step"] = tensors[f"{name}|step"]
-            optimizer.state[parameter] = state
-    state = read_json(checkpoint / _STATE)
-    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"], limits=state.get("limits"))
+            files = {key: tensors[f"{key}.safetensors"] for key in _MOMENTS}
+            if all(name in file for file in files.values()):
+                # the fused AdamW counts its steps on the device, too
+                optimizer.state[parameter] = {key: file[name].to(parameter.device) for key, file in files.items()}
+        progress = Progress(**{item.name: facts[item.name] for item in fields(Progress)})
+        return Resumed(progress, dict(facts["made_on"]))
+    return None
+
+
+def try_room(folder: Path, num_bytes: int) -> None:
+    """Write and delete what a checkpoint takes, so that a disk that is full or cannot be written is known before the work.
+
+    Raises `EnvironmentFault`.
+    """
+    place = folder / CHECKPOINTS
+    draft = place / f".tmp-trial-{os.getpid()}"
+    try:
+        _require_room(place, num_bytes)
+        with _draft(draft):
+            write_new(draft / "trial", os.urandom(2**16) * -(-num_bytes // 2**16))
+    except OSError as error:
+        raise EnvironmentFault(
+            say("There is no room for a checkpoint in {folder}: it takes {size}.", folder=place, size=format_bytes(num_bytes)),
+            seen=say("{reason}", reason=error.strerror or error),
+            fix=say("Free some space or choose another folder: OUTPUT_DIR=./other ./run.sh"),
+        ) from error
+    finally:
+        with suppress(OSError):
+            place.rmdir()  # if it was made for the trial
 
 
 def drop_checkpoints(folder: Path) -> None:
     """A finished run needs none."""
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    remove_folder(folder / CHECKPOINTS)
 
 
-def _optimizer_tensors(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name, parameter in parameters.items():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}|{key}"] = value.detach().cpu().contiguous()
+# Writing
+
+
+def _is_there(checkpoint: Path, mark: str) -> bool:
+    """Whether this step was kept before, whole: a stop right after a save changes nothing."""
+    try:
+        facts = _manifest(checkpoint)
+        for name in FILES:
+            _verify(checkpoint / name, facts["files"][name])
+    except _DamagedError:
+        return False
+    return bool(facts["mark"] == mark)
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[None]:
+    """Within, a fresh folder to write into; if it still has its name in the end it goes, and so do those of dead runs."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in [*folder.parent.glob(".tmp-*"), *folder.parent.glob(".old-*")]:
+        shutil.rmtree(left, ignore_errors=True)
+    os.mkdir(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_room(place: Path, num_bytes: int) -> None:
+    """Raise `OSError` where not even an empty disk cache could hold it: a disk filled to the last byte harms other programs."""
+    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if free < num_bytes:
+        raise OSError(f"{format_bytes(free)} are free, {format_bytes(num_bytes)} are needed")
+
+
+def _whole_bytes(parameters: Parameters) -> int:
+    """What weights and the two moments take, and a little for headers and manifest."""
+    return 3 * sum(p.nbytes for p in parameters.values()) + 2**16
+
+
+def _state_of(parameters: Parameters, optimizer: torch.optim.Optimizer, key: str) -> dict[str, torch.Tensor]:
+    states = {name: optimizer.state.get(parameter, {}) for name, parameter in parameters.items()}
+    return {name: state[key] for name, state in states.items() if key in state}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Write a safetensors file; returns its entry in the manifest."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    write_new(path, data)
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _sealed(facts: Mapping[str, Any]) -> bytes:
+    """The manifest's bytes. Written in one way only, so that no byte of it can change unseen."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**facts, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode()
+
+
+# Reading
+
+
+def _checkpoints(place: Path) -> list[Path]:
+    """The newest first."""
+    return sorted(place.glob("step-*"), key=lambda path: (len(path.name), path.name), reverse=True)
+
+
+def _of_plan(folder: Path, mark: str, on_damaged: Callable[[Path, str], None]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints of this plan with their manifests, the newest first; what has no good manifest is set aside."""
+    for checkpoint in _checkpoints(folder / CHECKPOINTS):
+        try:
+            facts = _manifest(checkpoint)
+        except _DamagedError as error:
+            on_damaged(_set_aside(checkpoint), str(error))
+        else:
+            if facts["mark"] == mark:
+                yield checkpoint, facts
+
+
+def _manifest(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, if that can be trusted. Raises `_DamagedError`."""
+    data = _read(checkpoint / MANIFEST, MOST_MANIFEST_BYTES)
+    try:
+        facts = json.loads(data)
+        facts.pop("sha256")
+        is_whole = _sealed(facts) == data
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        is_whole = False
+    if not is_whole:
+        raise _DamagedError(f"{MANIFEST} was changed")
+    if not _is_sound(facts) or checkpoint.name != f"step-{facts['step']:06d}":
+        raise _DamagedError(f"{MANIFEST} belongs to another checkpoint")
+    return dict(facts)
+
+
+def _is_sound(facts: Any) -> bool:
+    """Whether a manifest has what it must have: a seal only says that nobody changed it by accident."""
+    kinds = {"step": int, "tokens": int, "seconds": float, "skipped": int, "peak_memory_bytes": int, "mark": str, "made_on": dict}
+    if facts.get("format") != FORMAT or not all(type(facts.get(name)) is kind for name, kind in kinds.items()):
+        return False
+    files, limits = facts.get("files"), facts.get("limits")
+    names = {"most_tokens", "checkpointing", "chunk_bytes"}  # of `limits.Limits`
+    return (
+        isinstance(files, dict)
+        and set(files) == set(FILES)
+        and all(isinstance(e, dict) and type(e.get("bytes")) is int and type(e.get("sha256")) is str for e in files.values())
+        and (
+            limits is None or (isinstance(limits, dict) and set(limits) == names and all(type(n) is int for n in limits.values()))
+        )
+        and (facts.get("last_loss") is None or type(facts["last_loss"]) is float)
+        and all(type(text) is str for text in facts["made_on"].values())
+        and min(facts["step"], facts["tokens"], facts["skipped"]) >= 0
+    )
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    if path.is_symlink() or not path.is_file():
+        raise _DamagedError(f"{path.name} is missing")
+    if path.stat().st_size > most_bytes:
+        raise _DamagedError(f"{path.name} is too large")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _DamagedError(f"{path.name}: {error.strerror}") from error
+
+
+def _verify(path: Path, entry: Mapping[str, Any]) -> None:
+    """Compare a file with its entry in the manifest, a piece at a time."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
+        raise _DamagedError(f"{path.name} is missing or cut short")
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise _DamagedError(f"{path.name}: {error.strerror}") from error
+    if digest.hexdigest() != entry["sha256"]:
+        raise _DamagedError(f"{path.name} was changed")
+
+
+def _read_tensors(path: Path, entry: Mapping[str, Any], parameters: Parameters) -> dict[str, torch.Tensor]:
+    """The tensors of a file that is what the manifest says and fits the parameters: those that are looked at are those loaded."""
+    most_bytes = sum(parameter.nbytes for parameter in parameters.values()) + 2**20
+    data = _read(path, min(most_bytes, entry["bytes"]))
+    if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise _DamagedError(f"{path.name} was changed")
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise _DamagedError(f"{path.name}: {error}") from error
+    is_step = path.name == f"{_MOMENTS[-1]}.safetensors"  # one number for each parameter
+    sizes = {name: torch.Size() if is_step else parameter.shape for name, parameter in parameters.items()}
+    fits = all(tensor.shape == sizes.get(name) and tensor.dtype == torch.float32 for name, tensor in tensors.items())
+    if not fits or (path.name == _WEIGHTS and set(tensors) != set(sizes)):
+        raise _DamagedError(f"{path.name} belongs to another adapter")
     return tensors
 
 
-def _is_whole(checkpoint: Path, state: dict[str, Any]) -> bool:
-    files = state.get("files")
-    if not isinstance(files, dict) or set(files) != {_WEIGHTS, _OPTIMIZER}:
-        return False
-    return all((checkpoint / name).is_file() and _sha256(checkpoint / name) == digest for name, digest in files.items())
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file or folder has reached the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        if not path.is_dir():  # some file systems cannot sync folders; files must
-            raise
-    finally:
-        os.close(handle)
+def _set_aside(checkpoint: Path) -> Path:
+    """Give a damaged checkpoint a name that says so; nothing is deleted. Returns the new place."""
+    number, target = 1, checkpoint.with_name(f"damaged-{checkpoint.name}")
+    while target.exists():
+        number += 1
+        target = checkpoint.with_name(f"damaged-{checkpoint.name}-{number}")
+    with suppress(OSError):
+        os.replace(checkpoint, target)
+        return target
+    return checkpoint

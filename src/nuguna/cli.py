@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from . import __version__
 from .commands import answering, measuring, training
 from .commands.frame import CommandLineError, app, misunderstood, open_screen, t
-from .errors import SettingError
+from .errors import Interrupted, SettingError
 from .message import say
 from .process import prepare
 
@@ -36,17 +35,14 @@ def _main(
 
 
 def main() -> None:
-    """The program. A polite request to end (SIGTERM) is treated as Ctrl-C, so that a checkpoint is written."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
+    """The program."""
     prepare()
-    signal.signal(signal.SIGTERM, interrupt)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="nuguna", standalone_mode=False)
     except CommandLineError as error:
         lang, screen = open_screen(None, "--json" in sys.argv)
         screen.error(misunderstood(sys.argv[1:], error.format_message() if lang == "en" else ""))
         sys.exit(SettingError.exit_code)
+    except KeyboardInterrupt:  # before a command began
+        sys.exit(Interrupted.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -10,6 +10,7 @@ NugunaError
 │   ├── DivergedError       loss or gradients stopped being numbers
 │   └── OutOfMemoryError    even the smallest step does not fit
 └── Interrupted             Ctrl-C (exit 130)
+    └── Terminated          SIGTERM (exit 143)
 
 Every error carries three messages: what happened, what was seen, what to do next.
 """
@@ -67,3 +68,9 @@ class Interrupted(NugunaError):
     """The user pressed Ctrl-C; what was reached is saved."""
 
     exit_code = 130
+
+
+class Terminated(Interrupted):
+    """Another program or the system asked for the end (SIGTERM); what was reached is saved."""
+
+    exit_code = 143

@@ -70,6 +70,13 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """A checkpoint is on the disk: whatever happens now, these steps are not lost."""
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Scored:
     """Held-out numbers before and after, with their intervals; `unseen` on subjects that training did not contain."""
 
@@ -94,7 +101,7 @@ class Finished:
     seconds: float
 
 
-Event = Stage | Note | Reading | Planned | Downloading | Trying | Stepped | Scored | Proved | Finished
+Event = Stage | Note | Reading | Planned | Downloading | Trying | Stepped | Saved | Scored | Proved | Finished
 Tell = Callable[[Event], None]
 
 

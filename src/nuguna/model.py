@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,17 +12,20 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from .data.encode import end_token_ids
+from .durable import rename, sync_file
 from .engine.adapter import block_linear_names
 from .engine.linear import LoraLinear
 from .engine.quantized import keep_layout, problem
 from .engine.training import switch_checkpointing
 from .errors import EnvironmentFault, ModelError
 from .message import say
+from .runfolder import ADAPTER_CONFIG, CARD
 from .tokenizer import load_tokenizer
 
 
@@ -141,10 +146,28 @@ def _uses_conv1d(base: nn.Module, names: list[str]) -> bool:
 
 
 def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a standard PEFT adapter with the tokenizer and the template it was trained with."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, safe_serialization=True)
-    tokenizer.save_pretrained(folder)
+    """Write a standard PEFT adapter with the tokenizer and the template it was trained with, each file whole or not at all.
+
+    Raises `EnvironmentFault`.
+    """
+    draft = folder / f".adapter.{os.getpid()}.tmp"
+    try:
+        draft.mkdir(parents=True)
+        model.save_pretrained(draft, safe_serialization=True)
+        tokenizer.save_pretrained(draft)
+        (draft / CARD).unlink(missing_ok=True)  # peft's; ours comes with the report
+        # the configuration last: with it an adapter is there
+        for file in sorted(draft.iterdir(), key=lambda path: path.name == ADAPTER_CONFIG):
+            sync_file(file)
+            rename(file, folder / file.name)
+    except (OSError, SafetensorError) as error:
+        raise EnvironmentFault(
+            say("The adapter could not be written to {folder}.", folder=folder),
+            seen=say("{reason}", reason=getattr(error, "strerror", None) or error),
+            fix=say("Free some disk space and start the same command again: it goes on from the last checkpoint."),
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def reload_adapter(base: Any, folder: Path) -> Any:

@@ -25,10 +25,8 @@ from .stages import (
     attach,
     bring,
     conclude,
-    decide,
     divide,
     measure_all,
-    prepare_folder,
     prove,
     save,
     scores,
@@ -36,6 +34,7 @@ from .stages import (
 )
 from .tensorboard import with_tensorboard
 from .tokenizer import silence_libraries
+from .unfinished import decide_or_go_on, prepared_folder
 
 
 def run(
@@ -60,39 +59,39 @@ def run(
     dataset = read_data(request, lambda count: tell(Reading(count)))
     for note in dataset.notes:
         tell(Note(note))
-    plan, base = decide(request, hardware, dataset, edited)
+    plan, base = decide_or_go_on(request, hardware, dataset, edited)
     tell(Planned(plan, hardware))
     if (error := misfit(plan)) is not None:
         raise error
-    folder, mark = prepare_folder(plan, dataset, tell)
-    write_plan(plan, folder / PLAN, translate)
-    tell = with_tensorboard(tell, folder, plan.max_steps.value)
+    with prepared_folder(plan, dataset, tell) as (folder, mark):
+        write_plan(plan, folder / PLAN, translate)
+        tell = with_tensorboard(tell, folder, plan.max_steps.value)
 
-    tell(Stage(say("Loading the base model")))
-    place, loaded = bring(base, plan, tell)
-    parts = divide(loaded, dataset, plan, tell)
+        tell(Stage(say("Loading the base model")))
+        place, loaded = bring(base, plan, tell)
+        parts = divide(loaded, dataset, plan, tell)
 
-    tell(Stage(say("Measuring the base model on questions it will not be trained on")))
-    before = measure_all(loaded, parts, plan, tell)
-    fingerprint = base_fingerprint(loaded.model)
-    untrained_logits = probe_logits(loaded, parts.probes)
+        tell(Stage(say("Measuring the base model on questions it will not be trained on")))
+        before = measure_all(loaded, parts, plan, tell)
+        fingerprint = base_fingerprint(loaded.model)
+        untrained_logits = probe_logits(loaded, parts.probes)
 
-    tell(Stage(say("Training")))
-    tuned = attach(loaded, base, plan)
-    trained, steps = train_adapter(
-        tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
-    )
+        tell(Stage(say("Training")))
+        tuned = attach(loaded, base, plan)
+        trained, steps = train_adapter(
+            tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
+        )
 
-    tell(Stage(say("Measuring the trained model on the same questions")))
-    save(tuned, folder)
-    after = measure_all(tuned, parts, plan, tell)
-    tell(Scored(*scores(before, after), loss_curve(steps)))
+        tell(Stage(say("Measuring the trained model on the same questions")))
+        save(tuned, folder)
+        after = measure_all(tuned, parts, plan, tell)
+        tell(Scored(*scores(before, after), loss_curve(steps)))
 
-    tell(Stage(say("Proving that the result works")))
-    checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
-    tell(Proved(checks))
-    report = conclude(plan, parts, before, after, trained, checks)
-    write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)
-    drop_checkpoints(folder)
-    tell(Finished(report.status == "succeeded", folder, time.perf_counter() - began))
-    return report
+        tell(Stage(say("Proving that the result works")))
+        checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
+        tell(Proved(checks))
+        report = conclude(plan, parts, before, after, trained, checks)
+        write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)
+        drop_checkpoints(folder)
+        tell(Finished(report.status == "succeeded", folder, time.perf_counter() - began))
+        return report

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .durable import write_over
 from .errors import EnvironmentFault, ModelError
 from .message import say
 
@@ -21,29 +21,23 @@ ADAPTER_CONFIG = "adapter_config.json"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
+LOCK, RUNNING = ".lock", "running.json"  # while a process writes into the folder: runlock.py
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"),
     *("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"),
 )
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in any folder that was looked at
 _OURS = {
-    *(PLAN, REPORT, REPORT_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, TENSORBOARD),
+    *(PLAN, REPORT, REPORT_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, TENSORBOARD, LOCK, RUNNING),
     *(*_TOKENIZER, *_LITTER),
 }
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one: a temporary file beside it, synced, renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file so that a crash leaves the old one or the new one. Raises `EnvironmentFault`."""
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_over(path, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise _cannot_write(path, error) from error
 
 
@@ -56,7 +50,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON document; None when it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -90,7 +84,7 @@ def is_ours(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     strange = {name for name in names - _OURS if not (name.startswith(".") and name.endswith(".tmp"))}
     in_use = Path.cwd().is_relative_to(folder.resolve())
-    return not names or (not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG, BAD_ROWS}))
+    return not names or (not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG, BAD_ROWS, RUNNING}))
 
 
 def move_aside(folder: Path) -> Path | None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .catalog import BaseModel
-from .checkpoint import find_checkpoint, plan_mark
+from .checkpoint import Resumed
 from .checks import (
     Check,
     check_adapter_file,
@@ -24,18 +23,17 @@ from .data.batch import micro_batch_tokens
 from .data.cache import Chosen, choose_or_recall
 from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs, require_apart
 from .data.conversation import Conversation, Turn
-from .data.dataset import Dataset, describe, fingerprint
+from .data.dataset import Dataset, describe
 from .data.encode import Encoded
 from .data.template import is_date_fixed, with_thinking
 from .engine.forward import Shortcuts, find_shortcuts
 from .engine.loss import CHUNK_BYTES
-from .errors import DataError, SettingError
+from .errors import DataError, EnvironmentFault
 from .evaluate import Measured, measure, stop_chance
-from .events import Downloading, Note, Stepped, Tell
+from .events import Downloading, Note, Saved, Stepped, Tell
 from .hardware import Hardware
 from .hardware_probe import memory_in_use
 from .hub import candidates, fetch, free_cache_bytes
-from .intake import write_bad_rows
 from .limits import Limits
 from .message import Message, say
 from .metrics.compared import Compared, compared
@@ -51,9 +49,10 @@ from .model import (
 )
 from .plan import Choice, Plan, make_plan
 from .report.outcome import NUM_FIRST, LoggedStep, Report, Sample
-from .runfolder import BAD_ROWS, METRICS, REPORT, is_finished, is_ours, make_folder, move_aside
+from .runfolder import BAD_ROWS, METRICS, REPORT
 from .settings import Request
 from .steplog import StepLog
+from .surroundings import tell_resumed, this_place
 from .train import Recipe, Step, Trained, train
 from .units import format_bytes
 
@@ -95,33 +94,6 @@ def decide(
     found = candidates(request.model or "auto")
     plan = make_plan(request, hardware, describe(dataset), found, edited)
     return plan, next((c for c in found if c.id == plan.model.value), found[0])
-
-
-def prepare_folder(plan: Plan, dataset: Dataset, tell: Tell) -> tuple[Path, str]:
-    """Make the run folder ready: go on with an unfinished run of the same plan, move any other run aside.
-
-    Returns the folder and the mark of this plan's checkpoints. Raises `SettingError` for a folder with other files.
-    """
-    folder = Path(plan.output_dir.value).expanduser()
-    mark = plan_mark({**_what_matters(plan), "data_hash": fingerprint(dataset), "version": __version__})
-    if not is_ours(folder):
-        raise SettingError(
-            say("{folder} holds files that are not a training result, so nothing is written there.", folder=folder),
-            fix=say("Choose another folder: OUTPUT_DIR=./my_model ./run.sh"),
-        )
-    if not is_finished(folder) and find_checkpoint(folder, mark):
-        tell(Note(say("{folder} holds an unfinished run of the same plan: it goes on there.", folder=folder)))
-    elif moved := move_aside(folder):
-        tell(Note(say("The earlier result was kept: {folder} is now {moved}.", folder=folder, moved=moved)))
-    make_folder(folder)
-    write_bad_rows(folder, (*dataset.bad_rows, *dataset.heldout_bad_rows))
-    return folder, mark
-
-
-def _what_matters(plan: Plan) -> dict[str, Any]:
-    """What the trained weights depend on. The micro-batch size is not among it: it never changes the result."""
-    unimportant = {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing"}
-    return {name: choice.value for name, choice in plan.choices().items() if name not in unimportant}
 
 
 def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
@@ -282,9 +254,9 @@ def train_adapter(
     )
     log = StepLog(folder / METRICS)
 
-    def on_resume(step: int) -> None:
-        log.go_on(step)
-        tell(Note(say("Going on after step {step}.", step=step)))
+    def on_resume(resumed: Resumed) -> None:
+        log.go_on(resumed.progress.step)
+        tell_resumed(resumed, plan, tell)
 
     def on_step(step: Step) -> None:
         log.add(step)
@@ -294,8 +266,10 @@ def train_adapter(
         tell(Note(_less(limits, step)))
         on_less(_with_limits(plan, limits, micro_batch_tokens(parts.train, 1), step))
 
-    if not find_checkpoint(folder, mark):
-        log.begin()
+    def on_unsaved(last: int, error: EnvironmentFault) -> None:
+        what = say("No checkpoint could be written: {reason}. The training goes on, and tries again later.", reason=error.seen)
+        tell(Note(what if last == 0 else say("{what} Kept is step {step}.", what=what, step=last)))
+
     trained = train(
         tuned.model,
         parts.train,
@@ -305,9 +279,12 @@ def train_adapter(
         mark=mark,
         on_step=on_step,
         on_resume=on_resume,
-        on_stopping=lambda: tell(Note(say("This step is finished first, then it stops. Ctrl-C once more stops at once."))),
+        on_stopping=lambda: tell(Note(say("Stopping: what was reached is kept. Ctrl-C once more ends at once."))),
         memory_bytes=lambda: memory_in_use(plan.device.value),
         on_shortage=on_shortage,
+        on_saved=lambda step: tell(Saved(step)),
+        on_unsaved=on_unsaved,
+        made_on=this_place(plan),
     )
     return trained, log.steps()
 

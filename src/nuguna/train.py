@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +13,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from .checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import Progress, Resumed, resume, save_checkpoint
 from .data.batch import Batch, micro_batch_tokens, micro_batches, step_indices
 from .data.encode import Encoded
 from .engine.adapter import adapter_parameters
 from .engine.forward import Shortcuts
 from .engine.loss import loss_sum
 from .engine.training import training_form
-from .errors import DivergedError, Interrupted
+from .errors import DivergedError, EnvironmentFault, Interrupted
+from .keeping import MOST_SHARE, Keeper
 from .limits import Limits
 from .message import say
 from .shortage import attempt, no_memory, watched
+from .stopping import Stop, StopNow, interrupted, stop_requests
 
 MOST_BAD_STEPS = 3  # non-finite steps in a row before the run ends
 # float16 has no number below 6e-8, where many gradients of a mean over hundreds of tokens lie. Times 1,024 they are about as
@@ -49,6 +48,7 @@ class Recipe:
     max_grad_norm: float
     seed: int
     checkpoint_every: int
+    saving_share: float = MOST_SHARE  # of the time that may go into checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,30 +94,43 @@ def train(
     folder: Path,
     mark: str,
     on_step: Callable[[Step], None],
-    on_resume: Callable[[int], None],
+    on_resume: Callable[[Resumed], None],
     on_stopping: Callable[[], None],
     memory_bytes: Callable[[], int],
     on_shortage: Callable[[Limits, int], None] = lambda limits, step: None,
+    on_saved: Callable[[int], None] = lambda step: None,
+    on_unsaved: Callable[[int, EnvironmentFault], None] = lambda last, error: None,
+    made_on: Mapping[str, str] | None = None,
 ) -> Trained:
     """Train the adapter in place. Goes on from this plan's newest checkpoint in `folder`, if there is one.
 
     The loss of an optimizer step is the sum over its trained tokens divided by their number, whatever the micro-batch size.
     When memory runs out, the step is done again in smaller micro-batches, which changes speed and nothing else: `on_shortage` is
     told the new limits and the step. Raises `OutOfMemoryError` when nothing smaller is left, and `DivergedError` after three
-    non-finite steps in a row. Ctrl-C and SIGTERM call `on_stopping`, let the step end, leave a
-    checkpoint and raise `Interrupted`; a second one ends at once, with the last checkpoint that was written.
+    non-finite steps in a row. Ctrl-C and SIGTERM call `on_stopping`, drop the step in hand, leave a checkpoint of the last whole
+    one and raise `Interrupted`; a second one ends the process. `on_saved` is told the step of each checkpoint, `on_unsaved` of
+    one that could not be written the last step that is kept and why. `made_on` is written into them (`this_place`).
     """
-    loop = _Loop(model, examples, recipe, shortcuts, folder, mark, _Watch(recipe, on_step, memory_bytes))
-    if loop.progress.step:
-        on_resume(loop.progress.step)
+    loop = _Loop(model, examples, recipe, shortcuts, folder, mark, _Watch(recipe, on_step, memory_bytes), made_on or {})
+    if loop.resumed:
+        on_resume(loop.resumed)
+    loop.keeper = Keeper(recipe.checkpoint_every, loop.progress.step, loop.write, on_saved, on_unsaved, share=recipe.saving_share)
     for parameter in loop.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     model.train()
-    with _stop_requests(on_stopping) as is_stop_asked:
-        while loop.progress.step < recipe.max_steps:
-            loop.run(is_stop_asked)
-            if loop.progress.step < recipe.max_steps:
-                on_shortage(loop.take_less(), loop.progress.step + 1)
+    with stop_requests() as stop:
+        try:
+            while loop.progress.step < recipe.max_steps:
+                loop.run(stop)
+                if loop.progress.step < recipe.max_steps:
+                    on_shortage(loop.take_less(), loop.progress.step + 1)
+        except StopNow:
+            pass
+        if stop.is_asked:
+            on_stopping()
+        loop.keep()
+        if stop.is_asked:
+            raise _stopped(loop.keeper.last_step, loop.progress.step, recipe.max_steps, stop)
     return loop.finish()
 
 
@@ -133,14 +146,17 @@ class _Loop:
         folder: Path,
         mark: str,
         watch: _Watch,
+        made_on: Mapping[str, str],
     ) -> None:
         self.model, self.examples, self.recipe, self.shortcuts = model, examples, recipe, shortcuts
-        self.folder, self.mark, self.watch = folder, mark, watch
+        self.folder, self.mark, self.watch, self.made_on = folder, mark, watch, made_on
         self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
         self.parameters = adapter_parameters(model)
         self.optimizer = _make_optimizer(self.parameters, recipe)
-        checkpoint = find_checkpoint(folder, mark)
-        self.progress = load_checkpoint(checkpoint, self.parameters, self.optimizer) if checkpoint else Progress(0, 0, 0.0)
+        self.resumed = resume(folder, mark, self.parameters, self.optimizer)
+        self.progress = self.resumed.progress if self.resumed else Progress(0, 0, 0.0)
+        watch.go_on(self.progress)
+        self.keeper: Keeper
         self.longest = micro_batch_tokens(examples, 1)
         most_tokens = micro_batch_tokens(examples, recipe.micro_batch_size)
         self.limits = Limits(**self.progress.limits) if self.progress.limits else Limits(most_tokens)
@@ -148,48 +164,50 @@ class _Loop:
         # dry.
         self.num_ahead = NUM_AHEAD[self.accelerator.device.type]
 
-    def run(self, is_stop_asked: Callable[[], bool]) -> None:
-        """Step until the training is over, or memory runs out."""
+    def run(self, stop: Stop) -> None:
+        """Step until the training is over, or memory runs out. Raises `StopNow` when an end is asked for."""
         with (
             self.limits.kept(self.model),
             training_form(self.model, self.shortcuts, self.limits.most_tokens),
             watched(self.model),
         ):
-            while self.progress.step < self.recipe.max_steps and self._step(is_stop_asked):
+            while self.progress.step < self.recipe.max_steps and self._step(stop):
                 pass
 
-    def _step(self, is_stop_asked: Callable[[], bool]) -> bool:
+    def _step(self, stop: Stop) -> bool:
         """One optimizer step and what follows from it; False when memory ran out, and then nothing has changed."""
         recipe, began = self.recipe, time.perf_counter()
         step = self.progress.step
         chosen = [self.examples[i] for i in step_indices(len(self.examples), recipe.batch_size, recipe.seed, step)]
-        outcome = attempt(lambda: self._compute(chosen, step))
+        outcome = attempt(lambda: self._compute(chosen, step, stop))
         if outcome is None:
             return False
         tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
         done = self.progress
         self.progress = replace(done, step=done.step + 1, tokens=done.tokens + tokens, seconds=done.seconds + seconds)
         self.watch.queue.append(_Queued(self.progress, outcome, tokens, seconds))
-        is_last = self.progress.step == recipe.max_steps
-        is_due = self.progress.step % recipe.checkpoint_every == 0 and not is_last
-        self.watch.read(0 if is_due or is_last or is_stop_asked() else self.num_ahead)
-        if (is_due and not self.watch.bad_in_a_row) or is_stop_asked():
+        is_due = self.keeper.is_due(self.progress.step)
+        self.watch.read(0 if is_due or self.progress.step == recipe.max_steps else self.num_ahead)
+        if is_due and not self.watch.bad_in_a_row:
             self.keep()
-        if is_stop_asked():
-            raise _stopped(self.progress.step, recipe.max_steps)
         return True
 
-    def _compute(self, chosen: Sequence[Encoded], step: int) -> _Outcome:
+    def _compute(self, chosen: Sequence[Encoded], step: int, stop: Stop) -> _Outcome:
         device = self.accelerator.device
         batches = list(micro_batches(chosen, self.limits.most_tokens, device, packed=self.shortcuts.packed))
         parts = (self.accelerator, self.model, self.parameters, self.optimizer)
-        return _optimizer_step(*parts, batches, step, self.recipe, self.shortcuts, self.limits.chunk_bytes)
+        return _optimizer_step(*parts, batches, step, self.recipe, self.shortcuts, self.limits.chunk_bytes, stop)
 
     def keep(self) -> None:
-        """Write a checkpoint."""
-        _require_finite(self.parameters)
+        """See that the last whole step is kept."""
         self.watch.read(0)
-        save_checkpoint(self.folder, self.mark, self.progress, self.parameters, self.optimizer)
+        self.keeper.save(self.progress.step)
+
+    def write(self) -> None:
+        """Write a checkpoint. Raises `EnvironmentFault`."""
+        _require_finite(self.parameters)
+        progress = self.watch.noted(self.progress)
+        save_checkpoint(self.folder, self.mark, progress, self.parameters, self.optimizer, self.made_on)
 
     def take_less(self) -> Limits:
         """Forget the half of a step that did not fit, and hold less at once from now on. Raises `OutOfMemoryError`."""
@@ -246,6 +264,16 @@ class _Watch:
         self.queue: list[_Queued] = []
         self.loss, self.bad_in_a_row, self.skipped, self.peak_bytes = math.nan, 0, 0, 0
 
+    def go_on(self, progress: Progress) -> None:
+        """Count on from a checkpoint."""
+        self.loss = math.nan if progress.last_loss is None else progress.last_loss
+        self.skipped, self.peak_bytes = progress.skipped, progress.peak_memory_bytes
+
+    def noted(self, progress: Progress) -> Progress:
+        """The progress with what was seen on the way."""
+        last_loss = None if math.isnan(self.loss) else self.loss
+        return replace(progress, skipped=self.skipped, last_loss=last_loss, peak_memory_bytes=self.peak_bytes)
+
     def read(self, num_left: int) -> None:
         """Read until `num_left` are left. Raises `DivergedError`."""
         while len(self.queue) > num_left:
@@ -277,36 +305,11 @@ def _make_optimizer(parameters: dict[str, torch.nn.Parameter], recipe: Recipe) -
     return torch.optim.AdamW(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
-@contextmanager
-def _stop_requests(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Within, Ctrl-C or SIGTERM is remembered, so that no step is left half done; a second one ends the program at once.
-
-    Only the main thread receives signals: in any other nothing changes.
-    """
-    asked: list[int] = []
-
-    def remember(number: int, frame: object) -> None:
-        asked.append(number)
-        if len(asked) > 1:
-            raise KeyboardInterrupt
-        on_first()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stopped(step: int, max_steps: int) -> Interrupted:
-    return Interrupted(
-        say("Stopped by you after step {step} of {total}. Nothing is lost.", step=step, total=max_steps),
-        fix=say("Start the same command again to go on from there."),
-    )
+def _stopped(kept: int, done: int, max_steps: int, stop: Stop) -> Interrupted:
+    what = say("Stopped by you after step {step} of {total}. Nothing is lost.", step=done, total=max_steps)
+    if kept < done:
+        what = say("Stopped by you after step {step} of {total}; kept is step {kept}.", step=done, total=max_steps, kept=kept)
+    return interrupted(stop.number, what, say("Start the same command again to go on from there."))
 
 
 def _optimizer_step(
@@ -319,16 +322,21 @@ def _optimizer_step(
     recipe: Recipe,
     shortcuts: Shortcuts,
     chunk_bytes: int,
+    stop: Stop,
 ) -> _Outcome:
-    """One step over all micro-batches. A step that is not finite changes nothing; that is decided where it is computed."""
+    """One step over all micro-batches. A step that is not finite changes nothing; that is decided where it is computed.
+
+    Until the gradients are whole it can be dropped.
+    """
     num_trained = max(1, sum(len(batch.trained) for batch in batches))
     total = torch.zeros((), device=accelerator.device)
     scale = LOSS_SCALE if next(model.parameters()).dtype == torch.float16 else 1.0
-    for batch in batches:
-        loss = loss_sum(model, batch, shortcuts, chunk_bytes)
-        accelerator.backward(loss * (scale / num_trained))
-        total += loss.detach()
-        del loss  # its graph would lie between the pieces of memory that the next micro-batch needs
+    with stop.droppable():
+        for batch in batches:
+            loss = loss_sum(model, batch, shortcuts, chunk_bytes)
+            accelerator.backward(loss * (scale / num_trained))
+            total += loss.detach()
+            del loss  # its graph would lie between the pieces of memory that the next micro-batch needs
     if scale != 1.0:
         torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], 1 / scale)
     norm = torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)

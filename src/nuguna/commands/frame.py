@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ..errors import Interrupted, NugunaError, SettingError, UserError
+from ..errors import NugunaError, SettingError, UserError
 from ..language import Translate, choose_language, translator
 from ..message import say
 from ..settings import SETTINGS, Request, gather
+from ..stopping import raised_requests, stopped_by_you
 
 if TYPE_CHECKING:
     from ..ui.screen import Screen
@@ -114,20 +115,25 @@ def open_screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str
 
 
 class errors:  # noqa: N801 - a context manager, read as a word
-    """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the log alone."""
+    """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the log alone.
+
+    Ctrl-C and SIGTERM raise within, and the second of them ends the process.
+    """
 
     def __init__(self, screen: Screen, as_json: bool = False) -> None:
         self.screen, self.as_json = screen, as_json
+        self._requests = raised_requests()
 
     def __enter__(self) -> None:
-        return None
+        self._stop = self._requests.__enter__()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._requests.__exit__(None, None, None)
         if error is None or isinstance(error, (typer.Exit, SystemExit)):
             self.screen.close()
             return
-        if isinstance(error, KeyboardInterrupt):
-            error = Interrupted(say("Stopped by you."), fix=say("Start the same command again whenever you like."))
+        if isinstance(error, KeyboardInterrupt) or (self._stop.is_asked and not isinstance(error, NugunaError)):
+            error = stopped_by_you(self._stop.number)
         if isinstance(error, NugunaError):
             if self.as_json:
                 print_json(error_json(error))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import NugunaError
-from ..events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Scored, Stage, Stepped
+from ..events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Saved, Scored, Stage, Stepped
 from ..hardware import Hardware
 from ..language import Translate, translator
 from ..message import Message, say
@@ -46,7 +46,7 @@ class Screen:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if not isinstance(event, (Stepped, Downloading, Reading)):
+        if not isinstance(event, (Stepped, Saved, Downloading, Reading)):
             self.end_bar()
         match event:
             case Stage(message):
@@ -57,8 +57,8 @@ class Screen:
                 self._planned(plan, hardware)
             case Stepped(step):
                 self._stepped(step)
-            case Reading() | Downloading():
-                self._waiting(event)
+            case Reading() | Downloading() | Saved():
+                self._aside(event)
             case Scored():
                 self._scored(event)
             case Proved(checks):
@@ -168,8 +168,11 @@ class Screen:
             self._last_read = time.monotonic()
             self.line("  " + text)
 
-    def _waiting(self, event: Reading | Downloading) -> None:
-        if isinstance(event, Reading):
+    def _aside(self, event: Reading | Downloading | Saved) -> None:
+        if isinstance(event, Saved):
+            if self._log:
+                self._log.write(self.t(say("checkpoint: step {step} is kept", step=event.step)))
+        elif isinstance(event, Reading):
             self.reading(event.num_rows)
         elif self.console.is_terminal:
             self._show_bar(event.done, event.total, f"{format_bytes(event.done)} / {format_bytes(event.total)}")

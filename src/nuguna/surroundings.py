@@ -1,0 +1,33 @@
+"""What the last digits of a training may depend on beside its plan: the machine, the versions, how much goes through at once."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import torch
+
+from .checkpoint import Resumed
+from .events import Note, Tell
+from .message import say
+from .plan import Plan
+
+_LIBRARIES = ("torch", "transformers", "peft")
+
+
+def this_place(plan: Plan) -> dict[str, str]:
+    """What numbers may depend on in their last digits, beside the plan: machine, versions, how much goes through at once."""
+    found = {name: version(name) for name in _LIBRARIES}
+    threads = str(torch.get_num_threads()) if plan.device.value == "cpu" else ""
+    machine = {"machine": platform.machine(), "device": plan.device.value, "threads": threads}
+    return {**found, **machine, "examples at once": str(plan.micro_batch_size.value)}
+
+
+def tell_resumed(resumed: Resumed, plan: Plan, tell: Tell) -> None:
+    """Say from where it goes on, and what is not as it was."""
+    tell(Note(say("Going on after step {step}.", step=resumed.progress.step)))
+    now = this_place(plan)
+    others = [f"{name} {then} → {now[name]}" for name, then in resumed.made_on.items() if name in now and now[name] != then]
+    if others:
+        changes = ", ".join(others)
+        tell(Note(say("Not all is as before ({changes}): numbers may differ in their last digits.", changes=changes)))
