@@ -10,6 +10,7 @@ from ..data.read import DEMO
 from ..language import Translate
 from ..message import Message, say
 from ..metrics.bootstrap import Score
+from ..metrics.compared import Compared
 from .measures import MEASURES, Measure
 from .outcome import Report
 from .verdict import VERDICTS, judge
@@ -35,14 +36,15 @@ ROOM = 1.08  # above the largest number of a measure that has no upper bound
 
 def numbers(report: Report, t: Translate) -> list[dict[str, Any]]:
     """All that was measured, each with the same on unseen subjects beside it."""
-    unseen = report.unseen or {"before": {}, "after": {}}
     shown = []
     for measure in MEASURES:
         if measure.name not in report.before and measure.name not in report.after:
             continue
-        has_unseen = measure.name in unseen["before"] or measure.name in unseen["after"]
-        beside = {when: measure.show(unseen[when].get(measure.name)) for when in ("before", "after")} if has_unseen else None
-        shown.append({**_number(measure, report, t), "unseen": beside})
+        main, unseen = _sides(measure.name, report), report.unseen
+        beside = None
+        if unseen is not None and (measure.name in unseen.before or measure.name in unseen.after):
+            beside = _number(measure, (unseen.before.get(measure.name), unseen.after.get(measure.name)), unseen, t)
+        shown.append({**_number(measure, main, report.scores, t), "unseen": beside})
     return shown
 
 
@@ -56,10 +58,11 @@ def between(measure: Measure, score: Score | None, t: Translate, *, signed: bool
     return t(say("{low} to {high}", low=low.removesuffix(measure.unit), high=high))
 
 
-def _number(measure: Measure, report: Report, t: Translate) -> dict[str, Any]:
+def _number(
+    measure: Measure, sides: tuple[Score | None, Score | None], compared: Compared | None, t: Translate
+) -> dict[str, Any]:
     """One measure as texts: both sides and their difference with their ranges, and where they lie on a scale."""
-    sides = [_score(measure.name, report, "before"), _score(measure.name, report, "after")]
-    change = report.scores.change.get(measure.name) if report.scores is not None else None
+    change = compared.change.get(measure.name) if compared is not None else None
     verdict = judge(measure, change) if change is not None else ""
     directions = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
     top = measure.percent_of or ROOM * max([_top(side) for side in sides if side is not None], default=1.0)
@@ -82,12 +85,14 @@ def _number(measure: Measure, report: Report, t: Translate) -> dict[str, Any]:
     }
 
 
-def _score(name: str, report: Report, when: str) -> Score | None:
-    """A metric with its interval where there is one."""
-    values: Mapping[str, float] = getattr(report, when)
-    if report.scores is not None and (found := getattr(report.scores, when).get(name)) is not None:
-        return found  # type: ignore[no-any-return]
-    return Score(values[name]) if name in values else None
+def _sides(name: str, report: Report) -> tuple[Score | None, Score | None]:
+    """A metric before and after, with its interval where there is one."""
+
+    def side(values: Mapping[str, float], scores: Mapping[str, Score]) -> Score | None:
+        return scores.get(name) or (Score(values[name]) if name in values else None)
+
+    before, after = ({}, {}) if report.scores is None else (report.scores.before, report.scores.after)
+    return side(report.before, before), side(report.after, after)
 
 
 def _top(score: Score) -> float:
