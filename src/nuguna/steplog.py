@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .report.outcome import LoggedStep
-from .train import Step
+
+if TYPE_CHECKING:  # brings torch, which reading a log does without
+    from .train import Step
 
 _DRAWN = [item.name for item in fields(LoggedStep)]
 

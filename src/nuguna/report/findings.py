@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.read import DEMO
@@ -31,6 +31,7 @@ CHECK_TITLES = {
     "heldout_loss_fell": say("It does better on questions it was not trained on"),
     "answers_stop": say("Its answers come to an end"),
 }
+DIRECTIONS = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
 ROOM = 1.08  # above the largest number of a measure that has no upper bound
 
 
@@ -64,15 +65,14 @@ def _number(
     """One measure as texts: both sides and their difference with their ranges, and where they lie on a scale."""
     change = compared.change.get(measure.name) if compared is not None else None
     verdict = judge(measure, change) if change is not None else ""
-    directions = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
-    top = measure.percent_of or ROOM * max([_top(side) for side in sides if side is not None], default=1.0)
+    top = top_of(measure, sides)
     return {
         "name": measure.name,
         "technical": measure.technical,
         "title": t(measure.title),
         "meaning": t(measure.meaning),
         "higher_is_better": measure.higher_is_better,
-        "direction": t(directions[measure.higher_is_better]),
+        "direction": t(DIRECTIONS[measure.higher_is_better]),
         "before": measure.show(sides[0].value if sides[0] else None),
         "after": measure.show(sides[1].value if sides[1] else None),
         "before_range": between(measure, sides[0], t),
@@ -81,7 +81,7 @@ def _number(
         "change_range": between(measure, change, t, signed=True),
         "verdict": verdict,
         "verdict_text": t(VERDICTS[verdict]) if verdict else "",
-        "strips": [_strip(side, top) for side in sides],
+        "strips": [strip(side, top) for side in sides],
     }
 
 
@@ -95,12 +95,13 @@ def _sides(name: str, report: Report) -> tuple[Score | None, Score | None]:
     return side(report.before, before), side(report.after, after)
 
 
-def _top(score: Score) -> float:
-    largest = score.value if score.high is None else max(score.value, score.high)
-    return largest if math.isfinite(largest) and largest > 0 else 1.0
+def top_of(measure: Measure, scores: Sequence[Score | None]) -> float:
+    """The end of the scale on which these numbers and their ranges are drawn."""
+    largest = (score.value if score.high is None else max(score.value, score.high) for score in scores if score is not None)
+    return measure.percent_of or ROOM * max((one for one in largest if math.isfinite(one) and one > 0), default=1.0)
 
 
-def _strip(score: Score | None, top: float) -> dict[str, float] | None:
+def strip(score: Score | None, top: float) -> dict[str, float] | None:
     """Where a number and its range lie on a scale from 0 to `top`, as percentages."""
     if score is None or not math.isfinite(score.value):
         return None

@@ -13,13 +13,14 @@ from ..message import Message, say
 from ..metrics.bootstrap import Score
 from ..metrics.compared import Compared, all_scored
 from ..report.measures import measure_named
+from ..report.ranking import rank
 from ..report.verdict import VERDICTS, judge
 from ..units import format_bytes, format_seconds
 from .words import METRIC_NAMES, SETTING_NAMES
 
 if TYPE_CHECKING:  # the first brings torch, the second shows what stands here
-    from ..comparison import Comparison
     from ..examination import Examined
+    from ..report.ranking import Comparison
     from .screen import Screen
 
 MAIN = ("loss", "perplexity", "rouge_l", "bleu", "chrf", "key_terms", "stop_rate")  # what a run shows; the report has all
@@ -138,8 +139,7 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
     table.add_section()
     scores = found.scores()
     for name in filter(scores.__contains__, METRIC_NAMES):
-        higher = measure_named(name).higher_is_better
-        best = None if higher is None else found.best(name, lower_is_better=not higher)
+        best = found.best(name)
         cells = ["-" if score is None else number(name, score.value) for score in scores[name]]
         table.add_row(t(METRIC_NAMES[name]), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells)))
     table.add_section()
@@ -152,4 +152,8 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
     screen.console.print(table)
     for warning in found.warnings:
         screen.line(f"{screen.mark('⚠', '!')} {t(warning)}", style="yellow")
-    screen.line(t(say("{star}: better than every other run by more than chance (their intervals do not touch)", star=star)))
+    screen.line(t(say("{star}: better than every other run by more than chance", star=star)))
+    verdict = rank(found)
+    screen.line(t(verdict.headline), style="bold")
+    for reason in verdict.reasons:
+        screen.line("  " + t(reason))
