@@ -178,7 +178,7 @@ def test_numbers_on_new_subjects_carry_their_range_and_verdict_too() -> None:
     assert document["unseen_scores"]["change"]["rouge_l"] == {"value": 1.0, "low": -1.0, "high": 3.0, "is_real": False}
     assert a_report().to_json()["unseen_scores"] is None
     cards, _, tables = page(report).partition("<details>")
-    assert '10.0 → 11.0 <small>(-1.0 to +3.0)</small> <span class="mark">could be chance</span>' in cards
+    assert '10.0 → 11.0 <small>+1.0 (-1.0 to +3.0)</small> <span class="mark">could be chance</span>' in cards
     assert "All numbers on new subjects" in tables and "All numbers on new subjects" not in page(a_report())
     card = render_card(report, str, name="results", licence="Apache-2.0", languages=["ko"])
     assert "| 10.0 (8.0 to 12.0) | 11.0 (9.0 to 40.0) |\n" in card
