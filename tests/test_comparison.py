@@ -232,6 +232,8 @@ def test_the_curves_of_runs_are_told_apart_without_colour() -> None:
     assert all(below - above >= 26 for above, below in zip(heights, heights[1:], strict=False))  # names do not lie on each other
     assert all(chart.frame.top <= height <= chart.frame.bottom for height in heights)
     assert "A: 2.95 at step 1" in chart.description
+    rising = loss_curves([(name, some_steps([1.0 + 0.1 * i for i in range(20)])) for name in "ABC"], str)
+    assert rising is not None and all(curve is not None and curve.label_y >= rising.frame.top for curve in rising.curves)
     many = loss_curves([(str(i), falling[0]) for i in range(30)], str)
     assert many is not None and all(0 <= curve.label_y <= chart.frame.bottom for curve in many.curves if curve)
     assert loss_curves([("A", some_steps([None]))], str) is None
