@@ -40,6 +40,17 @@ def test_a_loss_that_still_falls_asks_for_more_steps() -> None:
     assert names(report(), some_steps([None, float("nan")] * 20)) == ["fine"]
 
 
+def test_a_loss_that_climbed_and_came_down_again_does_not_count_as_falling() -> None:
+    def steps(*thirds: float) -> Any:
+        return some_steps([level + 0.02 * (-1) ** i for level in thirds for i in range(12)])
+
+    assert names(report(), steps(2.0, 2.6, 2.1)) == ["fine"]
+    assert names(report(), steps(3.0, 2.6, 2.1)) == ["still_falling"]
+    assert names(report(), steps(3.0, 2.1, 2.05)) == ["fine"]  # less than a twentieth
+    spikes = [2.0 + 6.0 * (i in (14, 20)) for i in range(36)]  # two bad batches in the middle third
+    assert names(report(), some_steps(spikes)) == ["fine"]
+
+
 def test_a_held_out_loss_that_rose_asks_for_less_training_even_where_the_training_loss_falls() -> None:
     falling = some_steps([3 - 0.06 * i for i in range(40)])
     (found,) = advice(report(loss=UP), falling, TRIED)

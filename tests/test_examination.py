@@ -19,8 +19,11 @@ from nuguna.evaluate import heldout_losses
 from nuguna.events import Event, Note
 from nuguna.examination import Wish, examine
 from nuguna.metrics.bootstrap import Score
+from nuguna.metrics.compared import Compared
 from nuguna.pairs import read_pairs
-from nuguna.ui.score_view import loss_curve, verdict
+from nuguna.report.findings import numbers
+from nuguna.ui.score_view import compared_rows, loss_curve
+from test_report import a_report
 
 
 def notes_of(wish: Wish) -> tuple[Any, list[str]]:
@@ -180,12 +183,17 @@ def test_a_null_or_a_missing_line_is_named(tmp_path: Path) -> None:
         ("loss", Score(1, 0.5, 2), "really worse"),
         ("bleu", Score(5, -1, 9), "could be chance"),
         ("bleu", Score(5), "too few questions to tell"),
-        ("bleu", Score(0, 0, 0), "no difference"),
+        ("bleu", Score(0, 0, 0), "unchanged"),
+        ("bleu", Score(0, -1, 1), "could be chance"),  # equal here, but not on every question
         ("answer_words", Score(-9, -12, -5), "really different"),
     ],
 )
-def test_a_difference_is_judged_in_words(name: str, change: Score, said: str) -> None:
-    assert str(verdict(name, change)) == said
+def test_terminal_and_page_judge_a_difference_in_the_same_words(name: str, change: Score, said: str) -> None:
+    found = Compared({name: Score(10)}, {name: Score(10 + change.value)}, {name: change}, "words", {})
+    ((_, _, _, _, in_terminal),) = compared_rows(found, str)
+    made = replace(a_report(), before={name: 10.0}, after={name: 10 + change.value}, scores=found)
+    (on_page,) = numbers(made, str)
+    assert in_terminal == on_page["verdict_text"] == said
 
 
 def test_the_loss_is_drawn_as_a_line_of_blocks() -> None:

@@ -1,4 +1,4 @@
-"""report.html in a real browser, where one is installed: nothing sticks out, all is drawn, nothing is loaded, one click sorts."""
+"""Our pages in a real browser, where one is installed: nothing sticks out, all is drawn, nothing is loaded, one click sorts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from nuguna.comparison import write_comparison
+from nuguna.language import translator
+from test_comparison import three
 from test_report import MAYBE, a_report, page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -23,7 +26,7 @@ FLAGS = (
 HEIGHT = 4000
 # A window of Chromium cannot be as narrow as a phone, so the page is opened in a frame that can. The probe looks into it.
 PROBE = """<!doctype html><meta charset="utf-8"><body style="margin:0">
-<iframe id="page" src="report.html" style="border:0;width:WIDTHpx;height:HEIGHTpx"></iframe>
+<iframe id="page" src="PAGE" style="border:0;width:WIDTHpx;height:HEIGHTpx"></iframe>
 <script>
 onload = () => {
   const page = document.getElementById("page"), its = page.contentDocument, root = its.documentElement
@@ -40,7 +43,7 @@ onload = () => {
   }
   function innerWidthOf() { return page.contentWindow.innerWidth }
   function clipped(one) { return one.closest("thead, legend") }
-  its.getElementById("worst-first").click()
+  its.getElementById("worst-first")?.click()
   found.worst = seen()
   const out = document.createElement("pre")
   out.id = "found"
@@ -58,10 +61,10 @@ def browser() -> str:
     return found
 
 
-def look(browser: str, folder: Path, width: int, *flags: str) -> dict[str, Any]:
-    """Open folder/report.html at a width; what the probe found, the console's lines, and the picture that was taken."""
+def look(browser: str, folder: Path, width: int, *flags: str, page: str = "report.html") -> dict[str, Any]:
+    """Open a page in a folder at a width; what the probe found, the console's lines, and the picture that was taken."""
     probe, picture = folder / f"probe-{width}.html", folder / f"{width}.png"
-    probe.write_text(PROBE.replace("WIDTH", str(width)).replace("HEIGHT", str(HEIGHT)), "utf-8")
+    probe.write_text(PROBE.replace("PAGE", page).replace("WIDTH", str(width)).replace("HEIGHT", str(HEIGHT)), "utf-8")
     size = [f"--window-size={max(width, 500)},{HEIGHT}", f"--user-data-dir={folder / f'profile-{width}'}"]
     command = [browser, *FLAGS, *size, *flags, f"--screenshot={picture}", "--dump-dom", probe.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
@@ -90,6 +93,21 @@ def test_the_page_is_whole_on_a_phone_and_on_a_desk(
     assert len(found["picture"]) > 30_000  # an empty page takes a tenth of that
     if lang == "ko":
         assert found["first"] == list(range(1, 13)) and found["worst"] == [2, 50, 60, 40, 1, 3, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lang", "width"), [("en", 1280), ("ko", 390)])
+def test_the_comparison_of_runs_is_whole_on_a_phone_and_on_a_desk(
+    browser: str, lang: str, width: int, finished_run: Path, tmp_path: Path
+) -> None:
+    found = three(finished_run, tmp_path)
+    write_comparison(found, tmp_path / "comparison.html", translator(lang), lang=lang)
+    shown = look(browser, tmp_path, width, page="comparison.html")
+    assert shown["lang"] == lang
+    assert shown["console"] == [] and shown["loaded"] == [] and shown["scripts"] == 0
+    assert shown["inner"] == width and shown["scroll"] <= width and shown["wide"] == 0
+    assert len(shown["drawn"]) > 12 and all(w > 0 or h > 0 for w, h in shown["drawn"])
+    assert len(shown["first"]) > 5 and len(shown["picture"]) > 30_000
 
 
 @pytest.mark.slow

@@ -165,6 +165,25 @@ def test_the_card_shows_the_intervals(lang: str) -> None:
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:3]}) == 1  # a table with as many cells in each row
 
 
+def test_numbers_on_new_subjects_carry_their_range_and_verdict_too() -> None:
+    report = a_report(UP)
+    elsewhere = a_report(MAYBE).scores
+    report = replace(report, unseen=elsewhere)
+    found = {n["name"]: n for n in numbers(report, str)}["rouge_l"]
+    assert found["verdict"] == "better" and found["unseen"]["verdict"] == "chance"
+    assert (found["unseen"]["after"], found["unseen"]["after_range"]) == ("11.0", "9.0 to 40.0")
+    assert (found["unseen"]["change"], found["unseen"]["change_range"]) == ("+1.0", "-1.0 to +3.0")
+    document = json.loads(json.dumps(report.to_json()))
+    assert document["unseen"]["after"]["rouge_l"] == 11.0  # the bare numbers stay where they were
+    assert document["unseen_scores"]["change"]["rouge_l"] == {"value": 1.0, "low": -1.0, "high": 3.0, "is_real": False}
+    assert a_report().to_json()["unseen_scores"] is None
+    cards, _, tables = page(report).partition("<details>")
+    assert '10.0 → 11.0 <small>+1.0 (-1.0 to +3.0)</small> <span class="mark">could be chance</span>' in cards
+    assert "All numbers on new subjects" in tables and "All numbers on new subjects" not in page(a_report())
+    card = render_card(report, str, name="results", licence="Apache-2.0", languages=["ko"])
+    assert "| 10.0 (8.0 to 12.0) | 11.0 (9.0 to 40.0) |\n" in card
+
+
 # --- questions -----------------------------------------------------------------------------------------------------------------
 def test_words_of_the_right_answer_are_marked_each_as_often_as_there() -> None:
     assert marked("Take aspirin, aspirin helps.", "Aspirin helps the heart.") == [
@@ -230,9 +249,11 @@ def test_the_page_of_a_run_is_one_small_file_with_all_of_it(finished_run: Path) 
     report = json.loads((finished_run / "report.json").read_text("utf-8"))
     assert len(shown.encode()) < 200_000
     assert shown.count("<svg") == 4 and shown.count('class="held') == 2
-    assert shown.count('<article class="sample') == len(report["samples"]) == report["num_heldout"]  # so few are all shown
-    worst = min(sample["rouge_l_after"] for sample in report["samples"])
-    assert "--worst:1" in shown and worst <= report["scores"]["after"]["rouge_l"]["value"]
+    first, worst = re.split(r'<div class="samples worst">', shown)
+    assert first.count('<article class="sample">') == worst.count('<article class="sample">') == report["num_heldout"]  # so few
+    points = {sample["number"]: sample["rouge_l_after"] for sample in report["samples"]}
+    numbers_of = [[int(n) for n in re.findall(r'class="nth">(\d+)<', part)] for part in (first, worst)]
+    assert numbers_of[0] == sorted(points) and [points[n] for n in numbers_of[1]] == sorted(points.values())
     levels = [int(level) for level in re.findall(r"<h(\d)", shown)]
     assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
 

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 
 from .durable import remove_folder, rename, sync_folder, write_new
 from .errors import EnvironmentFault
-from .message import say
+from .message import Message, say
 from .runfolder import CHECKPOINTS
 from .units import format_bytes
 
@@ -60,7 +60,11 @@ class Resumed:
 
 
 class _DamagedError(Exception):
-    """A checkpoint is not what its manifest says; the text says in what."""
+    """A checkpoint is not what its manifest says; `why` says in what."""
+
+    def __init__(self, why: Message) -> None:
+        self.why = why
+        super().__init__(str(why))
 
 
 def plan_mark(settings: dict[str, Any]) -> str:
@@ -108,14 +112,14 @@ def save_checkpoint(
     return target
 
 
-def find_checkpoint(folder: Path, mark: str, on_damaged: Callable[[Path, str], None] = lambda path, why: None) -> Path | None:
+def find_checkpoint(folder: Path, mark: str, on_damaged: Callable[[Path, Message], None] = lambda path, why: None) -> Path | None:
     """The newest checkpoint of this plan that is whole. Those that are not are set aside; `on_damaged` is told."""
     for checkpoint, facts in _of_plan(folder, mark, on_damaged):
         try:
             for name in FILES:
                 _verify(checkpoint / name, facts["files"][name])
         except _DamagedError as error:
-            on_damaged(_set_aside(checkpoint), str(error))
+            on_damaged(_set_aside(checkpoint), error.why)
         else:
             return checkpoint
     return None
@@ -135,7 +139,7 @@ def resume(
     mark: str,
     parameters: Parameters,
     optimizer: torch.optim.Optimizer,
-    on_damaged: Callable[[Path, str], None] = lambda path, why: None,
+    on_damaged: Callable[[Path, Message], None] = lambda path, why: None,
 ) -> Resumed | None:
     """Put weights and optimizer state back from the newest checkpoint of this plan that is whole.
 
@@ -145,7 +149,7 @@ def resume(
         try:
             tensors = {name: _read_tensors(checkpoint / name, facts["files"][name], parameters) for name in FILES}
         except _DamagedError as error:
-            on_damaged(_set_aside(checkpoint), str(error))
+            on_damaged(_set_aside(checkpoint), error.why)
             continue
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -254,13 +258,13 @@ def _checkpoints(place: Path) -> list[Path]:
     return sorted(place.glob("step-*"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
-def _of_plan(folder: Path, mark: str, on_damaged: Callable[[Path, str], None]) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _of_plan(folder: Path, mark: str, on_damaged: Callable[[Path, Message], None]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Checkpoints of this plan with their manifests, the newest first; what has no good manifest is set aside."""
     for checkpoint in _checkpoints(folder / CHECKPOINTS):
         try:
             facts = _manifest(checkpoint)
         except _DamagedError as error:
-            on_damaged(_set_aside(checkpoint), str(error))
+            on_damaged(_set_aside(checkpoint), error.why)
         else:
             if facts["mark"] == mark:
                 yield checkpoint, facts
@@ -276,9 +280,9 @@ def _manifest(checkpoint: Path) -> dict[str, Any]:
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         is_whole = False
     if not is_whole:
-        raise _DamagedError(f"{MANIFEST} was changed")
+        raise _DamagedError(say("{name} was changed", name=MANIFEST))
     if not _is_sound(facts) or checkpoint.name != f"step-{facts['step']:06d}":
-        raise _DamagedError(f"{MANIFEST} belongs to another checkpoint")
+        raise _DamagedError(say("{name} belongs to another checkpoint", name=MANIFEST))
     return dict(facts)
 
 
@@ -304,28 +308,28 @@ def _is_sound(facts: Any) -> bool:
 
 def _read(path: Path, most_bytes: int) -> bytes:
     if path.is_symlink() or not path.is_file():
-        raise _DamagedError(f"{path.name} is missing")
+        raise _DamagedError(say("{name} is missing", name=path.name))
     if path.stat().st_size > most_bytes:
-        raise _DamagedError(f"{path.name} is too large")
+        raise _DamagedError(say("{name} is too large", name=path.name))
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _DamagedError(f"{path.name}: {error.strerror}") from error
+        raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error.strerror or error)) from error
 
 
 def _verify(path: Path, entry: Mapping[str, Any]) -> None:
     """Compare a file with its entry in the manifest, a piece at a time."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
-        raise _DamagedError(f"{path.name} is missing or cut short")
+        raise _DamagedError(say("{name} is missing or cut short", name=path.name))
     try:
         with open(path, "rb") as file:
             digest = hashlib.sha256()
             while block := file.read(2**20):
                 digest.update(block)
     except OSError as error:
-        raise _DamagedError(f"{path.name}: {error.strerror}") from error
+        raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error.strerror or error)) from error
     if digest.hexdigest() != entry["sha256"]:
-        raise _DamagedError(f"{path.name} was changed")
+        raise _DamagedError(say("{name} was changed", name=path.name))
 
 
 def _read_tensors(path: Path, entry: Mapping[str, Any], parameters: Parameters) -> dict[str, torch.Tensor]:
@@ -333,16 +337,16 @@ def _read_tensors(path: Path, entry: Mapping[str, Any], parameters: Parameters) 
     most_bytes = sum(parameter.nbytes for parameter in parameters.values()) + 2**20
     data = _read(path, min(most_bytes, entry["bytes"]))
     if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise _DamagedError(f"{path.name} was changed")
+        raise _DamagedError(say("{name} was changed", name=path.name))
     try:
         tensors = load(data)
     except SafetensorError as error:
-        raise _DamagedError(f"{path.name}: {error}") from error
+        raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error)) from error
     is_step = path.name == f"{_MOMENTS[-1]}.safetensors"  # one number for each parameter
     sizes = {name: torch.Size() if is_step else parameter.shape for name, parameter in parameters.items()}
     fits = all(tensor.shape == sizes.get(name) and tensor.dtype == torch.float32 for name, tensor in tensors.items())
     if not fits or (path.name == _WEIGHTS and set(tensors) != set(sizes)):
-        raise _DamagedError(f"{path.name} belongs to another adapter")
+        raise _DamagedError(say("{name} belongs to another adapter", name=path.name))
     return tensors
 
 

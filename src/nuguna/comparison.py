@@ -1,98 +1,25 @@
-"""Several finished runs beside each other, from what their folders say: settings that differ, scores, cost."""
+"""Several finished runs beside each other, from what their folders say: read, compared, and written as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelError, SettingError
-from .message import Message, say
+from .errors import EnvironmentFault, ModelError, SettingError
+from .language import Translate
+from .message import say
 from .metrics.bootstrap import Score
+from .metrics.paired import EachQuestion
 from .planfile import read_plan
-from .runfolder import PLAN, REPORT, read_json
+from .report.outcome import LoggedStep, Sample
+from .report.ranking import Comparison, Run
+from .report.runs_page import MADE_BY, render_comparison
+from .runfolder import COMPARISON_PAGE, METRICS, PLAN, REPORT, read_json, write_text
+from .steplog import StepLog
 
-# These change no result, or are another view of the same: nobody compares runs by them.
-_UNIMPORTANT = frozenset({"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing"})
-_QUESTIONS = ("data", "data_columns", "seed", "heldout_examples", "max_seq_length")  # what decides which questions are measured
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one folder says."""
-
-    name: str
-    status: str
-    settings: Mapping[str, Any]
-    before: Mapping[str, Score]
-    after: Mapping[str, Score]
-    tokenization: str
-    training: Mapping[str, float]  # steps, tokens, seconds, tokens_per_second, peak_memory_bytes
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs in the order in which they were named."""
-
-    runs: tuple[Run, ...]
-
-    @property
-    def differing(self) -> dict[str, tuple[Any, ...]]:
-        """Settings that are not the same in all runs."""
-        names = dict.fromkeys(name for run in self.runs for name in run.settings if name not in _UNIMPORTANT)
-        values = {name: tuple(run.settings.get(name) for run in self.runs) for name in names}
-        return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
-
-    @property
-    def warnings(self) -> list[Message]:
-        """Why numbers may not be comparable."""
-        found = []
-        if any(name in self.differing for name in _QUESTIONS):
-            found.append(say("These runs may have been measured on different questions: compare their numbers with care."))
-        if len({run.tokenization for run in self.runs}) > 1:
-            found.append(say("These runs take texts apart in different ways: ROUGE and BLEU cannot be compared."))
-        return found
-
-    def scores(self) -> dict[str, tuple[Score | None, ...]]:
-        """metric → its value after training in each run; None where it was not measured."""
-        names = dict.fromkeys(name for run in self.runs for name in run.after)
-        return {name: tuple(run.after.get(name) for run in self.runs) for name in names}
-
-    def best(self, name: str, *, lower_is_better: bool) -> int | None:
-        """The run that is better than every other by more than chance: its interval touches none of theirs. None if none is."""
-        bounds = [_bounds(score, lower_is_better) for score in self.scores()[name]]
-        if any(bound is None for bound in bounds):
-            return None
-        known = [bound for bound in bounds if bound is not None]
-        first = max(range(len(known)), key=lambda i: known[i][0])
-        return first if all(known[first][0] > high for i, (_, high) in enumerate(known) if i != first) else None
-
-    def to_json(self) -> dict[str, Any]:
-        """The document of `nuguna compare --json`."""
-        runs = [
-            {
-                "run": run.name,
-                "status": run.status,
-                "before": {name: score.to_json() for name, score in run.before.items()},
-                "after": {name: score.to_json() for name, score in run.after.items()},
-                "tokenization": run.tokenization,
-                "train": dict(run.training),
-            }
-            for run in self.runs
-        ]
-        return {
-            "settings": {n: list(v) for n, v in self.differing.items()},
-            "runs": runs,
-            "warnings": [str(w) for w in self.warnings],
-        }
-
-
-def _bounds(score: Score | None, lower_is_better: bool) -> tuple[float, float] | None:
-    """(low, high) of a score on a scale where more is better."""
-    if score is None or score.low is None or score.high is None:
-        return None
-    return (-score.high, -score.low) if lower_is_better else (score.low, score.high)
+_HEAD_CHARS = 2000  # of a page; its maker is named within them
 
 
 def compare_runs(folders: Sequence[Path]) -> Comparison:
@@ -102,6 +29,30 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
             say("Comparing needs at least two runs."), fix=say("Name their folders: nuguna compare results.1 results")
         )
     return Comparison(tuple(map(_run, folders)))
+
+
+def write_comparison(found: Comparison, wish: Path | None, translate: Translate, *, lang: str) -> Path:
+    """Write the page to `wish`, or as comparison.html into the current folder. Returns where it is.
+
+    An earlier comparison is replaced. Raises `SettingError` for any other file in that place: it belongs to somebody.
+    """
+    path = wish or Path(COMPARISON_PAGE)
+    other = say("Name another file: nuguna compare RUN RUN --page FILE.html")
+    if path.exists() and not _is_ours(path):
+        raise SettingError(say("{path} was not made by nuguna compare, so it is not written over.", path=path), fix=other)
+    try:
+        write_text(path, render_comparison(found, translate, lang=lang))
+    except EnvironmentFault as error:
+        raise EnvironmentFault(error.what, seen=error.seen, fix=other) from error
+    return path
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return MADE_BY in file.read(_HEAD_CHARS)
+    except (OSError, ValueError):
+        return False
 
 
 def _run(folder: Path) -> Run:
@@ -114,5 +65,37 @@ def _run(folder: Path) -> Run:
             fix=say("Measure it anew, or train it again: nuguna evaluate {folder}", folder=folder),
         )
     before, after = ({name: Score(**score) for name, score in scores[side].items()} for side in ("before", "after"))
-    plan = read_plan(folder / PLAN)
-    return Run(str(folder), report["status"], plan, before, after, scores["tokenization"], report["train"])
+    return Run(
+        name=str(folder),
+        status=report["status"],
+        settings=read_plan(folder / PLAN),
+        before=before,
+        after=after,
+        tokenization=scores["tokenization"],
+        training=report["train"],
+        checks=tuple((check["name"], check["passed"]) for check in report.get("checks", [])),
+        each=_each(report),
+        samples=tuple(_sample(sample) for sample in report.get("samples", [])),
+        steps=_steps(folder),
+    )
+
+
+def _each(report: Mapping[str, Any]) -> EachQuestion | None:
+    """What each question adds; None in a report of an earlier version."""
+    try:
+        return EachQuestion.from_json(report["each_question"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _sample(document: Mapping[str, Any]) -> Sample:
+    known = {item.name for item in fields(Sample)}
+    return Sample(**{name: value for name, value in document.items() if name in known})
+
+
+def _steps(folder: Path) -> tuple[LoggedStep, ...]:
+    """The steps as they were logged; none where the log is gone or damaged, and the page says that there are none."""
+    try:
+        return tuple(StepLog(folder / METRICS).steps())
+    except (OSError, ValueError, KeyError):
+        return ()

@@ -14,6 +14,7 @@ from .message import say
 PLAN = "plan.toml"
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
+COMPARISON_PAGE = "comparison.html"  # of several runs, left where the command was typed
 METRICS = "metrics.jsonl"
 BAD_ROWS = "bad_rows.jsonl"
 ADAPTER = "adapter_model.safetensors"
@@ -28,8 +29,8 @@ _TOKENIZER = (
 )
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in any folder that was looked at
 _OURS = {
-    *(PLAN, REPORT, REPORT_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, TENSORBOARD, LOCK, RUNNING),
-    *(*_TOKENIZER, *_LITTER),
+    *(PLAN, REPORT, REPORT_PAGE, COMPARISON_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, TENSORBOARD),
+    *(*_TOKENIZER, *_LITTER, LOCK, RUNNING),
 }
 
 

@@ -37,6 +37,7 @@ from .hub import candidates, fetch, free_cache_bytes
 from .limits import Limits
 from .message import Message, say
 from .metrics.compared import Compared, compared
+from .metrics.paired import each_question
 from .model import (
     Loaded,
     attach_adapter,
@@ -213,13 +214,6 @@ def scores(before: MeasuredAll, after: MeasuredAll) -> tuple[Compared, Compared 
     return main, compared(before.unseen.rows, after.unseen.rows, before.unseen.tokenization)
 
 
-def unseen_metrics(before: MeasuredAll, after: MeasuredAll) -> dict[str, dict[str, float]] | None:
-    """Numbers on subjects that training does not contain, for the report."""
-    if before.unseen is None or after.unseen is None:
-        return None
-    return {"before": before.unseen.metrics, "after": after.unseen.metrics}
-
-
 def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
     """The same model with a fresh adapter. The config names the base as others can load it: its hub name, or its folder."""
     name = str(base.folder) if base.folder is not None and ("/" not in base.id or Path(base.id).is_dir()) else base.id
@@ -361,17 +355,19 @@ def conclude(
     checks: tuple[Check, ...],
 ) -> Report:
     """All that was found, as the report has it."""
+    main, unseen = scores(before, after)
     return Report(
         status="succeeded" if all(check.passed for check in checks) else "failed",
         model=plan.model.value,
         data=plan.data.value,
         before=before.main.metrics,
         after=after.main.metrics,
-        unseen=unseen_metrics(before, after),
+        unseen=unseen,
         train=trained,
         checks=checks,
         samples=samples(parts, before, after),
-        scores=scores(before, after)[0],
+        scores=main,
+        each=each_question(parts.heldout, after.main.rows),
         system=parts.system,
         num_heldout=len(parts.heldout),
     )

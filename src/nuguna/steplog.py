@@ -6,10 +6,13 @@ import json
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .durable import write_over
 from .report.outcome import LoggedStep
-from .train import Step
+
+if TYPE_CHECKING:  # brings torch, which reading a log does without
+    from .train import Step
 
 _DRAWN = [item.name for item in fields(LoggedStep)]
 

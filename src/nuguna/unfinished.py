@@ -16,7 +16,7 @@ from .errors import SettingError
 from .events import Note, Tell
 from .hardware import Hardware
 from .intake import write_bad_rows
-from .message import say
+from .message import Message, say
 from .plan import Plan
 from .planfile import read_plan, split_edited
 from .runfolder import CHECKPOINTS, PLAN, is_finished, is_ours, move_aside
@@ -103,5 +103,5 @@ def prepared_folder(plan: Plan, dataset: Dataset, tell: Tell) -> Iterator[tuple[
         yield folder, mark
 
 
-def _tell_damaged(place: Path, why: str, tell: Tell) -> None:
+def _tell_damaged(place: Path, why: Message, tell: Tell) -> None:
     tell(Note(say("A checkpoint is damaged ({why}) and not used; it is kept as {place}.", why=why, place=place)))

@@ -66,19 +66,25 @@ def evaluate(
 @app.command(help=t(say("Several runs beside each other: settings that differ, scores, time and memory.")))
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help=t(say("folders of finished runs")))],
+    page: Annotated[
+        str | None, typer.Option("--page", metavar="FILE", help=t(say("where the page goes [comparison.html; with --json none]")))
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """`nuguna compare`."""
-    _, screen = open_screen(None, as_json)
+    lang, screen = open_screen(None, as_json)
     with errors(screen, as_json):
-        from ..comparison import compare_runs
+        from ..comparison import compare_runs, write_comparison
         from ..ui.score_view import show_comparison
 
         found = compare_runs([Path(name) for name in runs])
+        wish = Path(page).expanduser() if page else None
         if as_json:
-            print_json(found.to_json())
+            made = {} if wish is None else {"page": str(write_comparison(found, wish, screen.t, lang=lang))}
+            print_json({**found.to_json(), **made})
         else:
             show_comparison(found, screen)
+            screen.line(screen.t(say("See it as a page: {file}", file=write_comparison(found, wish, screen.t, lang=lang))))
 
 
 @app.command(help=t(say("BLEU, ROUGE and chrF of a file of predictions and references, right in Korean too.")))

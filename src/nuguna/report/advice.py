@@ -15,7 +15,7 @@ from .verdict import LOSS, answers_change, judge
 
 STOPS = 0.9  # share of answers that should end by themselves, as in checks.py
 REPEATS = 10.0  # percent of runs of four words; the right answers of the demo set repeat 0.2 %
-FALLS = 0.05  # of the loss, from the middle third of a training to the last
+FALLS = 0.05  # of the loss, from one third of a training to another; less is no reason to train again
 LEAST_STEPS = 12  # fewer show no trend
 
 
@@ -61,16 +61,16 @@ def advice(report: Report, steps: Sequence[LoggedStep], tried: Tried) -> tuple[A
 
 
 def _still_falling(steps: Sequence[LoggedStep], tried: Tried) -> Advice | None:
-    """The last third lies below the middle one by more than noise. Shorter pieces would not show it: the learning rate goes to
-    nothing at the end, and every curve with it to a level.
+    """The last third lies below the middle one by more than noise, and below the first: a curve that only comes down again from
+    where it had climbed gains nothing by more steps. Shorter pieces would not show a fall: the learning rate goes to nothing at
+    the end, and every curve with it to a level.
     """
     losses = [step.loss for step in steps if step.loss is not None and math.isfinite(step.loss)]
     third = len(losses) // 3
     if len(losses) < LEAST_STEPS:
         return None
-    middle, last = losses[-2 * third : -third], losses[-third:]
-    noise = math.sqrt((variance(middle) + variance(last)) / third)
-    if fmean(middle) - fmean(last) <= max(2 * noise, FALLS * fmean(middle)):
+    first, middle, last = losses[: -2 * third], losses[-2 * third : -third], losses[-third:]
+    if not (_fell(middle, last) and _fell(first, last)):
         return None
     text = say(
         "The training loss was still falling: {middle} in the middle third of the training, {last} in the last. More steps will "
@@ -79,6 +79,12 @@ def _still_falling(steps: Sequence[LoggedStep], tried: Tried) -> Advice | None:
         last=LOSS.show(fmean(last)),
     )
     return Advice("still_falling", text, (_longer(tried),))
+
+
+def _fell(earlier: Sequence[float], later: Sequence[float]) -> bool:
+    """Whether the mean fell by more than two standard errors of the difference, and by more than a little."""
+    noise = math.sqrt(variance(earlier) / len(earlier) + variance(later) / len(later))
+    return fmean(earlier) - fmean(later) > max(2 * noise, FALLS * fmean(earlier))
 
 
 def _heldout_rose(report: Report, tried: Tried) -> Advice | None:

@@ -1,4 +1,4 @@
-"""Charts of a training: lines, marks and axes in the coordinates of their view boxes."""
+"""Charts of one training or several: lines, marks and axes in the coordinates of their view boxes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Frame:
 
 LARGE = Frame(760, 320, 56, 742, 20, 262)
 SMALL = Frame(360, 212, 52, 346, 14, 158)
+SEVERAL = Frame(760, 320, 56, 708, 20, 262)  # with room for a name behind each line
+NAME_HEIGHT = 26  # of names at the ends of lines, as large as a phone shows them
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,112 @@ class Chart:
     y_marks: tuple[tuple[float, str], ...]
     marks: tuple[Mark, ...] = ()
     smoothed: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The loss of one of several runs: points of a polyline, its end, the height of its name, first and last value in words."""
+
+    points: str
+    end: tuple[float, float]
+    label: str
+    label_y: float
+    summary: str
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Losses of several runs in one chart; None in the place of a run that recorded none."""
+
+    name: str
+    title: str
+    description: str
+    frame: Frame
+    curves: tuple[Curve | None, ...]
+    x_marks: tuple[tuple[float, str], ...]
+    y_marks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Steps and values → places in a frame; the marks enclose them."""
+
+    frame: Frame
+    x_marks: list[float]
+    y_marks: list[float]
+    last_step: int
+
+    def place(self, step: float, value: float) -> tuple[float, float]:
+        frame = self.frame
+        x = frame.left + (frame.right - frame.left) * step / max(self.x_marks[-1], self.last_step)
+        share = (value - self.y_marks[0]) / (self.y_marks[-1] - self.y_marks[0])
+        return round(x, 1), round(frame.bottom - (frame.bottom - frame.top) * share, 1)
+
+    def line(self, points: Points) -> str:
+        stride = math.ceil(len(points) / MOST_POINTS)
+        kept = [*points[:-1:stride], points[-1]]
+        return " ".join(f"{x:g},{y:g}" for x, y in (self.place(*point) for point in kept))
+
+    def x_labels(self) -> tuple[tuple[float, str], ...]:
+        return tuple((self.place(mark, self.y_marks[0])[0], f"{mark:,.0f}") for mark in self.x_marks if mark == round(mark))
+
+    def y_labels(self) -> tuple[tuple[float, str], ...]:
+        return tuple((self.place(0, mark)[1], _label(mark)) for mark in self.y_marks)
+
+
+def _scale(frame: Frame, last_step: int, lowest: float, highest: float) -> _Scale:
+    count = 3 if frame is SMALL else 5
+    return _Scale(frame, _marks(0, last_step, count), _marks(lowest, highest, count), last_step)
+
+
+def loss_curves(runs: Sequence[tuple[str, Sequence[LoggedStep]]], t: Translate) -> Curves | None:
+    """The smoothed training losses of (name, steps), each with its name at its end; None where no run recorded one."""
+    found = [(name, _points(steps, lambda step: step.loss)) for name, steps in runs]
+    smooth = [(name, _smooth(points, _window(points)) if points else []) for name, points in found]
+    drawn = [points for _, points in smooth if points]
+    if not drawn:
+        return None
+    values = [value for points in drawn for _, value in points]
+    scale = _scale(SEVERAL, max(points[-1][0] for points in drawn), min(values), max(values))
+    ends = [scale.place(*points[-1]) if points else None for _, points in smooth]
+    heights = iter(_apart([end[1] for end in ends if end is not None], SEVERAL))
+    sentences: list[str] = []
+    curves: list[Curve | None] = []
+    for (name, points), end in zip(smooth, ends, strict=True):
+        if end is None:
+            curves.append(None)
+            continue
+        first, last = points[0], points[-1]
+        summary = f"{first[1]:.2f} → {last[1]:.2f}"
+        sentences.append(
+            t(
+                say(
+                    "{name}: {first} at step {first_step}, {last} at step {last_step}.",
+                    name=name,
+                    first=f"{first[1]:.2f}",
+                    first_step=first[0],
+                    last=f"{last[1]:.2f}",
+                    last_step=last[0],
+                )
+            )
+        )
+        curves.append(Curve(scale.line(points), end, name, next(heights), summary))
+    title = t(say("Training loss, smoothed"))
+    return Curves("losses", title, " ".join(sentences), SEVERAL, tuple(curves), scale.x_labels(), scale.y_labels())
+
+
+def _apart(heights: Sequence[float], frame: Frame) -> list[float]:
+    """Heights moved as little as need be for names to stand clear of each other, within the frame as far as there is room."""
+    gap = min(NAME_HEIGHT, (frame.bottom - frame.top) / max(1, len(heights) - 1))
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    moved = list(heights)
+    for above, below in zip(order, order[1:], strict=False):
+        moved[below] = max(moved[below], moved[above] + gap)
+    limit = float(frame.bottom)
+    for i in reversed(order):
+        moved[i] = min(moved[i], limit)
+        limit = moved[i] - gap
+    return [round(height, 1) for height in moved]
 
 
 def loss_chart(steps: Sequence[LoggedStep], heldout: tuple[float | None, float | None], t: Translate) -> Chart | None:
@@ -121,30 +229,18 @@ def _chart(
     values = [value for _, value in points] + list(levels)
     window = _window(points) if name != "rate" else 0  # nothing to smooth in a schedule
     smooth = _smooth(points, window)
-    count = 5 if frame is LARGE else 3
-    x_marks, y_marks = _marks(0, points[-1][0], count), _marks(min(values), max(values), count)
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        x = frame.left + (frame.right - frame.left) * step / max(x_marks[-1], points[-1][0])
-        share = (value - y_marks[0]) / (y_marks[-1] - y_marks[0])
-        return round(x, 1), round(frame.bottom - (frame.bottom - frame.top) * share, 1)
-
-    def line(path: Points) -> str:
-        stride = math.ceil(len(path) / MOST_POINTS)
-        kept = [*path[:-1:stride], path[-1]]
-        return " ".join(f"{x:g},{y:g}" for x, y in (place(*point) for point in kept))
-
+    scale = _scale(frame, points[-1][0], min(values), max(values))
     return Chart(
         name=name,
         title=t(title),
         description=t(description),
         frame=frame,
-        raw=line(points) if window else "",
-        smooth=line(smooth),
-        end=place(*smooth[-1]),
-        x_marks=tuple((place(mark, y_marks[0])[0], f"{mark:,.0f}") for mark in x_marks if mark == round(mark)),
-        y_marks=tuple((place(0, mark)[1], _label(mark)) for mark in y_marks),
-        marks=tuple(Mark(*place(step, value), f"{value:.2f}", is_after) for step, value, is_after in measured),
+        raw=scale.line(points) if window else "",
+        smooth=scale.line(smooth),
+        end=scale.place(*smooth[-1]),
+        x_marks=scale.x_labels(),
+        y_marks=scale.y_labels(),
+        marks=tuple(Mark(*scale.place(step, value), f"{value:.2f}", is_after) for step, value, is_after in measured),
         smoothed=t(say("mean of {count} steps", count=2 * window + 1)),
     )
 

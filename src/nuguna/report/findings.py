@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.read import DEMO
 from ..language import Translate
 from ..message import Message, say
 from ..metrics.bootstrap import Score
+from ..metrics.compared import Compared
 from .measures import MEASURES, Measure
 from .outcome import Report
 from .verdict import VERDICTS, judge
@@ -30,19 +31,21 @@ CHECK_TITLES = {
     "heldout_loss_fell": say("It does better on questions it was not trained on"),
     "answers_stop": say("Its answers come to an end"),
 }
+DIRECTIONS = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
 ROOM = 1.08  # above the largest number of a measure that has no upper bound
 
 
 def numbers(report: Report, t: Translate) -> list[dict[str, Any]]:
     """All that was measured, each with the same on unseen subjects beside it."""
-    unseen = report.unseen or {"before": {}, "after": {}}
     shown = []
     for measure in MEASURES:
         if measure.name not in report.before and measure.name not in report.after:
             continue
-        has_unseen = measure.name in unseen["before"] or measure.name in unseen["after"]
-        beside = {when: measure.show(unseen[when].get(measure.name)) for when in ("before", "after")} if has_unseen else None
-        shown.append({**_number(measure, report, t), "unseen": beside})
+        main, unseen = _sides(measure.name, report), report.unseen
+        beside = None
+        if unseen is not None and (measure.name in unseen.before or measure.name in unseen.after):
+            beside = _number(measure, (unseen.before.get(measure.name), unseen.after.get(measure.name)), unseen, t)
+        shown.append({**_number(measure, main, report.scores, t), "unseen": beside})
     return shown
 
 
@@ -56,20 +59,20 @@ def between(measure: Measure, score: Score | None, t: Translate, *, signed: bool
     return t(say("{low} to {high}", low=low.removesuffix(measure.unit), high=high))
 
 
-def _number(measure: Measure, report: Report, t: Translate) -> dict[str, Any]:
+def _number(
+    measure: Measure, sides: tuple[Score | None, Score | None], compared: Compared | None, t: Translate
+) -> dict[str, Any]:
     """One measure as texts: both sides and their difference with their ranges, and where they lie on a scale."""
-    sides = [_score(measure.name, report, "before"), _score(measure.name, report, "after")]
-    change = report.scores.change.get(measure.name) if report.scores is not None else None
+    change = compared.change.get(measure.name) if compared is not None else None
     verdict = judge(measure, change) if change is not None else ""
-    directions = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
-    top = measure.percent_of or ROOM * max([_top(side) for side in sides if side is not None], default=1.0)
+    top = top_of(measure, sides)
     return {
         "name": measure.name,
         "technical": measure.technical,
         "title": t(measure.title),
         "meaning": t(measure.meaning),
         "higher_is_better": measure.higher_is_better,
-        "direction": t(directions[measure.higher_is_better]),
+        "direction": t(DIRECTIONS[measure.higher_is_better]),
         "before": measure.show(sides[0].value if sides[0] else None),
         "after": measure.show(sides[1].value if sides[1] else None),
         "before_range": between(measure, sides[0], t),
@@ -78,24 +81,27 @@ def _number(measure: Measure, report: Report, t: Translate) -> dict[str, Any]:
         "change_range": between(measure, change, t, signed=True),
         "verdict": verdict,
         "verdict_text": t(VERDICTS[verdict]) if verdict else "",
-        "strips": [_strip(side, top) for side in sides],
+        "strips": [strip(side, top) for side in sides],
     }
 
 
-def _score(name: str, report: Report, when: str) -> Score | None:
-    """A metric with its interval where there is one."""
-    values: Mapping[str, float] = getattr(report, when)
-    if report.scores is not None and (found := getattr(report.scores, when).get(name)) is not None:
-        return found  # type: ignore[no-any-return]
-    return Score(values[name]) if name in values else None
+def _sides(name: str, report: Report) -> tuple[Score | None, Score | None]:
+    """A metric before and after, with its interval where there is one."""
+
+    def side(values: Mapping[str, float], scores: Mapping[str, Score]) -> Score | None:
+        return scores.get(name) or (Score(values[name]) if name in values else None)
+
+    before, after = ({}, {}) if report.scores is None else (report.scores.before, report.scores.after)
+    return side(report.before, before), side(report.after, after)
 
 
-def _top(score: Score) -> float:
-    largest = score.value if score.high is None else max(score.value, score.high)
-    return largest if math.isfinite(largest) and largest > 0 else 1.0
+def top_of(measure: Measure, scores: Sequence[Score | None]) -> float:
+    """The end of the scale on which these numbers and their ranges are drawn."""
+    largest = (score.value if score.high is None else max(score.value, score.high) for score in scores if score is not None)
+    return measure.percent_of or ROOM * max((one for one in largest if math.isfinite(one) and one > 0), default=1.0)
 
 
-def _strip(score: Score | None, top: float) -> dict[str, float] | None:
+def strip(score: Score | None, top: float) -> dict[str, float] | None:
     """Where a number and its range lie on a scale from 0 to `top`, as percentages."""
     if score is None or not math.isfinite(score.value):
         return None

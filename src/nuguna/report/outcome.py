@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..metrics.bootstrap import Score
 from ..metrics.compared import Compared
+from ..metrics.paired import EachQuestion
 
 if TYPE_CHECKING:  # checks needs torch, a report does not
     from ..checks import Check
@@ -63,8 +65,8 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The outcome of a run. `before` and `after` are metrics by their names in report.json; `unseen` has both of the same kind,
-    measured on subjects that training did not contain, and is None where the data has no such part.
+    """The outcome of a run. `before` and `after` are metrics by their names in report.json; `unseen` has both, with their
+    intervals, on subjects that training did not contain, and is None where the data has no such part.
     """
 
     status: str  # succeeded, failed
@@ -72,17 +74,17 @@ class Report:
     data: str
     before: Mapping[str, float]
     after: Mapping[str, float]
-    unseen: Mapping[str, Mapping[str, float]] | None
+    unseen: Compared | None
     train: Training
     checks: tuple[Check, ...]
     samples: tuple[Sample, ...]
     scores: Compared | None = None  # `before` and `after` with their intervals; None without a measurement
+    each: EachQuestion | None = None  # the same of the trained model, question by question
     system: str = ""  # a system prompt that stood in every conversation
     num_heldout: int = 0  # questions that `before` and `after` were measured on
 
     def to_json(self) -> dict[str, Any]:
         """The document of report.json. A metric that is not a finite number is null, since JSON has no such numbers."""
-        unseen = None if self.unseen is None else {when: _finite(metrics) for when, metrics in self.unseen.items()}
         return {
             "status": self.status,
             "model": self.model,
@@ -98,8 +100,12 @@ class Report:
                 "skipped_steps": self.train.skipped_steps,
             },
             "checks": [check.to_json() for check in self.checks],
-            "unseen": unseen,
+            "unseen": None
+            if self.unseen is None
+            else {"before": _values(self.unseen.before), "after": _values(self.unseen.after)},
             "scores": None if self.scores is None else self.scores.to_json(),
+            "unseen_scores": None if self.unseen is None else self.unseen.to_json(),
+            "each_question": None if self.each is None else self.each.to_json(),
             "system_prompt": self.system,
             "num_heldout": self.num_heldout,
             "samples": [asdict(sample) for sample in self.samples],
@@ -108,6 +114,11 @@ class Report:
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _values(scores: Mapping[str, Score]) -> dict[str, float | None]:
+    """Scores without their intervals."""
+    return _finite({name: round(score.value, 6) for name, score in scores.items()})
 
 
 def loss_curve(steps: Sequence[LoggedStep]) -> list[tuple[int, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _PAGE = {
     "numbers_intro": NUMBERS_INTRO,
     "intervals_intro": INTERVALS_INTRO,
     "further": say("More numbers"),
+    "further_unseen": say("All numbers on new subjects"),
     "measure": say("Measure"),
     "change": say("Difference"),
     "judgement": say("Judgement"),
@@ -80,7 +82,7 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
     """report.html: one file that loads nothing and runs nothing."""
     t = translate
     all_numbers = numbers(report, t)
-    cards = _cards(all_numbers)
+    cards, asked = _cards(all_numbers), questions(report.samples)
     tried = Tried(
         output_dir=plan.output_dir.value,
         max_steps=plan.max_steps.value,
@@ -96,10 +98,11 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
         "cards": cards,
         "further": [number for number in all_numbers if number not in cards],
         "signatures": _signatures(report),
-        "has_unseen": report.unseen is not None,
+        "unseen": [number["unseen"] for number in all_numbers if number["unseen"]],
         "chart": loss_chart(steps, (report.before.get("loss"), report.after.get("loss")), t),
         "small_charts": small_charts(steps, t),
-        "samples": questions(report.samples),
+        "samples": [sample for sample in asked if sample["first"]],
+        "worst": sorted((sample for sample in asked if sample["worst"]), key=itemgetter("worst")),
         "checks": [describe_check(check, t) for check in report.checks],
         "plan": _plan_rows(plan, t),
         "advice": [{"name": a.name, "text": t(a.text), "commands": a.commands} for a in advice(report, steps, tried)],

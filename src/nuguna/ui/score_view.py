@@ -10,20 +10,21 @@ from rich.table import Table
 
 from ..language import Translate
 from ..message import Message, say
-from ..metrics.bootstrap import Score, is_real
+from ..metrics.bootstrap import Score
 from ..metrics.compared import Compared, all_scored
+from ..report.measures import measure_named
+from ..report.ranking import rank
+from ..report.verdict import VERDICTS, judge
 from ..units import format_bytes, format_seconds
 from .words import METRIC_NAMES, SETTING_NAMES
 
 if TYPE_CHECKING:  # the first brings torch, the second shows what stands here
-    from ..comparison import Comparison
     from ..examination import Examined
+    from ..report.ranking import Comparison
     from .screen import Screen
 
 MAIN = ("loss", "perplexity", "rouge_l", "bleu", "chrf", "key_terms", "stop_rate")  # what a run shows; the report has all
 SHARES = frozenset({"stop_rate"})  # of 1, which people read as percentages
-LOWER_IS_BETTER = frozenset({"loss", "perplexity", "repetition"})
-NEITHER = frozenset({"answer_words"})
 CURVE_CHARS = 40
 _LEVELS, _PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=*#"
 
@@ -35,20 +36,6 @@ def number(name: str, value: float) -> str:
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def verdict(name: str, change: Score) -> Message:
-    """Whether a difference is more than chance, and in which direction."""
-    real = is_real(change)
-    if change.value == 0:
-        return say("no difference")
-    if real is None:
-        return say("too few questions to tell")
-    if not real:
-        return say("could be chance")
-    if name in NEITHER:
-        return say("really different")
-    return say("really better") if (change.value > 0) != (name in LOWER_IS_BETTER) else say("really worse")
-
-
 def compared_rows(
     found: Compared, t: Translate, names: Collection[str] = METRIC_NAMES
 ) -> Iterator[tuple[str, str, str, str, str]]:
@@ -58,7 +45,7 @@ def compared_rows(
             change = found.change[name]
             before, after = (number(name, side[name].value) for side in (found.before, found.after))
             signed = f"{'+' if change.value > 0 else ''}{number(name, change.value)}"
-            yield t(METRIC_NAMES[name]), before, after, signed, t(verdict(name, change))
+            yield t(METRIC_NAMES[name]), before, after, signed, t(VERDICTS[judge(measure_named(name), change)])
 
 
 def compared_table(
@@ -152,7 +139,7 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
     table.add_section()
     scores = found.scores()
     for name in filter(scores.__contains__, METRIC_NAMES):
-        best = None if name in NEITHER else found.best(name, lower_is_better=name in LOWER_IS_BETTER)
+        best = found.best(name)
         cells = ["-" if score is None else number(name, score.value) for score in scores[name]]
         table.add_row(t(METRIC_NAMES[name]), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells)))
     table.add_section()
@@ -165,4 +152,8 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
     screen.console.print(table)
     for warning in found.warnings:
         screen.line(f"{screen.mark('⚠', '!')} {t(warning)}", style="yellow")
-    screen.line(t(say("{star}: better than every other run by more than chance (their intervals do not touch)", star=star)))
+    screen.line(t(say("{star}: better than every other run by more than chance", star=star)))
+    verdict = rank(found)
+    screen.line(t(verdict.headline), style="bold")
+    for reason in verdict.reasons:
+        screen.line("  " + t(reason))

@@ -1,0 +1,231 @@
+"""comparison.html: several runs for people. It loads nothing and runs nothing; names and answers are hostile until escaped."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..language import Translate
+from ..message import Message, say
+from ..metrics.bootstrap import Score
+from ..settings import SETTINGS
+from ..units import format_bytes, format_seconds
+from .chart import loss_curves
+from .findings import CHECK_TITLES, DIRECTIONS, INTERVALS_INTRO, between, strip, top_of
+from .measures import MEASURES, Measure
+from .outcome import TEMPLATES, Sample
+from .questions import marked
+from .ranking import LEADS, Comparison, Run, rank
+from .verdict import judge
+
+MADE_BY = '<meta name="generator" content="nuguna compare">'  # tells our page from anybody else's file
+NUM_STYLES = 6  # of lines: colour and dashes; letters tell more runs apart
+MOST_QUESTIONS = 12
+_CARDS = (("choice_accuracy", "rouge_l"), ("key_terms", "chrf"), ("stop_rate",), ("loss",))  # of each, the first there is
+_SEALS = {"best": "★", "likelier": "★", "loss_only": "★", "alike": "="}  # anything else is a question
+
+_PAGE = {
+    "title": say("Comparison of runs"),
+    "runs": say("The runs"),
+    "run": say("Run"),
+    "passed": say("passed"),
+    "not_passed": say("not passed"),
+    "settings": say("What differs"),
+    "settings_intro": say(
+        "Only these settings are not the same. Whether a file of data was changed in between does not show here."
+    ),
+    "settings_same": say("All settings that could change a result are the same."),
+    "setting": say("Setting"),
+    "scores": say("How well they answer"),
+    "scores_intro": say(
+        "Measured after training, on questions that were kept out of it. A star marks a run that is better than every other by "
+        "more than chance."
+    ),
+    "star": say("better than every other by more than chance"),
+    "intervals": INTERVALS_INTRO,
+    "further": say("More numbers"),
+    "measure": say("Measure"),
+    "chart": say("How they learned"),
+    "chart_intro": say("The lower the line, the less the right answers surprise the model while it is trained."),
+    "other_models": say("These runs have different base models, so compare how the lines fall, not how high they lie."),
+    "no_chart": say("No loss was recorded in these runs."),
+    "no_curve": say("no loss recorded"),
+    "step": say("Step"),
+    "cost": say("What they took"),
+    "steps": say("Steps"),
+    "tokens": say("Tokens read"),
+    "time": say("Time"),
+    "rate": say("Tokens per second"),
+    "memory": say("Most memory used"),
+    "heldout_loss": say("Held-out loss, before → after"),
+    "checks": say("Checks"),
+    "samples": say("Read for yourself"),
+    "samples_intro": say("The same questions, kept out of the training of every run, and what each run answered."),
+    "samples_key": say("Underlined words stand in the right answer too."),
+    "reference": say("Right answer"),
+    "answer_before": say("Before training"),
+    "empty": say("(no answer)"),
+    "try": say("What to try"),
+}
+
+
+def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> str:
+    """The page in `lang`, texts by `translate`."""
+    t = translate
+    letters = [_letter(i) for i in range(len(found.runs))]
+    numbers = [_number(measure, found, t) for measure in MEASURES if any(measure.name in run.after for run in found.runs)]
+    cards = _cards(numbers)
+    context = {
+        "lang": lang,
+        "t": {name: t(text) for name, text in _PAGE.items()},
+        "made_by": MADE_BY,
+        "verdict": _verdict(found, t),
+        "warnings": [t(warning) for warning in found.warnings],
+        "runs": [
+            {"letter": letter, "name": label, "style": i % NUM_STYLES}
+            for i, (letter, label) in enumerate(zip(letters, found.labels, strict=True))
+        ],
+        "settings": _settings(found, t),
+        "cards": cards,
+        "further": [number for number in numbers if number not in cards],
+        "chart": loss_curves([(letter, run.steps) for letter, run in zip(letters, found.runs, strict=True)], t),
+        "has_other_models": "model" in found.differing,
+        "costs": [_cost(run, t) for run in found.runs],
+        "samples": _questions(found),
+    }
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("comparison.html.jinja").render(context)
+
+
+def _letter(number: int) -> str:
+    """A to Z, then A2, B2, …"""
+    letter, round_number = chr(ord("A") + number % 26), number // 26 + 1
+    return letter if round_number == 1 else f"{letter}{round_number}"
+
+
+def _verdict(found: Comparison, t: Translate) -> dict[str, Any]:
+    ranking = rank(found)
+    is_sound = ranking.first is not None and found.runs[ranking.first].status == "succeeded"
+    fix = say(
+        "Ask all of them the same questions and look at the numbers: {command}",
+        command=f"nuguna evaluate {shlex.quote(found.runs[0].name)} --data FILE",
+    )
+    again = say("Or train again with the same data, seed and heldout_examples: then they can be ranked.")
+    return {
+        "kind": "good" if is_sound and ranking.kind in ("best", "likelier", "loss_only") else "open",
+        "seal": _SEALS.get(ranking.kind, "?"),
+        "headline": t(ranking.headline),
+        "reasons": [t(reason) for reason in ranking.reasons],
+        "fixes": [t(fix), t(again)] if ranking.kind == "apart" else [],
+    }
+
+
+def _settings(found: Comparison, t: Translate) -> list[dict[str, Any]]:
+    meanings = {setting.name: setting.meaning for setting in SETTINGS}
+    return [
+        {"name": name, "meaning": t(meanings[name]) if name in meanings else "", "values": [_shown(value) for value in values]}
+        for name, values in found.differing.items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "—"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _number(measure: Measure, found: Comparison, t: Translate) -> dict[str, Any]:
+    """One measure as texts: the value of each run with its range and where it lies on a scale, and the best beside the others."""
+    scores = [run.after.get(measure.name) for run in found.runs]
+    best = found.best(measure.name)
+    top = top_of(measure, scores)
+    return {
+        "name": measure.name,
+        "technical": measure.technical,
+        "title": t(measure.title),
+        "meaning": t(measure.meaning),
+        "direction": t(DIRECTIONS[measure.higher_is_better]),
+        "sides": [_side(measure, score, top, t, is_best=i == best) for i, score in enumerate(scores)],
+        "leads": _leads(measure, found, t),
+    }
+
+
+def _side(measure: Measure, score: Score | None, top: float, t: Translate, *, is_best: bool) -> dict[str, Any]:
+    return {
+        "value": measure.show(score.value if score else None),
+        "range": between(measure, score, t),
+        "strip": strip(score, top),
+        "is_best": is_best,
+    }
+
+
+def _leads(measure: Measure, found: Comparison, t: Translate) -> list[dict[str, str]]:
+    """How far the first is ahead of each other run, where that is known question by question."""
+    if not found.is_comparable(measure.name):
+        return []
+    first = found.leader(measure.name)
+    leads = []
+    for other in range(len(found.runs)):
+        lead = found.lead(measure.name, first, other) if other != first else None
+        if lead is not None:
+            verdict = judge(measure, lead)
+            change, ends = measure.show(lead.value, signed=True), between(measure, lead, t, signed=True)
+            pair = t(say("{one} against {other}", one=_letter(first), other=_letter(other)))
+            told = {"pair": pair, "change": change, "range": ends}
+            leads.append({**told, "verdict": verdict, "verdict_text": t(LEADS[verdict])})
+    return leads
+
+
+def _cards(numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The four numbers that say most."""
+    by_name = {number["name"]: number for number in numbers}
+    chosen = (next((by_name[name] for name in names if name in by_name), None) for names in _CARDS)
+    return [number for number in chosen if number is not None]
+
+
+def _cost(run: Run, t: Translate) -> dict[str, Any]:
+    """What a run took, and which checks it did not pass."""
+    training, loss = run.training, [side.get("loss") for side in (run.before, run.after)]
+    failed = [CHECK_TITLES.get(name, name) for name, passed in run.checks if not passed]
+    passed = say("{passed} of {total} passed", passed=len(run.checks) - len(failed), total=len(run.checks))
+    return {
+        "steps": f"{training['steps']:,.0f}",
+        "tokens": f"{training['tokens']:,.0f}",
+        "time": format_seconds(training["seconds"]),
+        "rate": f"{training['tokens_per_second']:,.0f}",
+        "memory": format_bytes(int(training["peak_memory_bytes"])),
+        "loss": " → ".join("—" if score is None else f"{score.value:.3f}" for score in loss),
+        "is_sound": run.status == "succeeded",
+        "checks": t(passed),
+        "failed": [t(title) if isinstance(title, Message) else title for title in failed],
+    }
+
+
+def _questions(found: Comparison) -> list[dict[str, Any]]:
+    """The first questions that all reports show, with every run's answer, and that before training where it is the same."""
+    told = [{(sample.question, sample.reference): sample for sample in run.samples} for run in found.runs]
+    shared = [key for key in told[0] if all(key in samples for samples in told[1:])][:MOST_QUESTIONS]
+    return [_question(key, [samples[key] for samples in told], number) for number, key in enumerate(shared, start=1)]
+
+
+def _question(key: tuple[str, str], samples: Sequence[Sample], number: int) -> dict[str, Any]:
+    question, reference = key
+    before = {sample.before.strip() for sample in samples}
+    return {
+        "number": number,
+        "question": question,
+        "reference": reference,
+        "before": marked(before.pop(), reference) if len(before) == 1 else None,
+        "answers": [
+            {
+                "pieces": marked(sample.after.strip(), reference),
+                "score": "" if sample.rouge_l_after is None else f"{sample.rouge_l_after:.0f}",
+            }
+            for sample in samples
+        ],
+    }
