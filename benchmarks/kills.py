@@ -24,6 +24,7 @@ from nuguna.events import Event, Saved, Stage
 from nuguna.run import run
 
 PHASES = ("Looking at", "Reading the", "Loading the", "Measuring the base", "Training", "Measuring the trained", "Proving")
+ENDS = (0, 1)  # a run that is over; 1: so small a model passes not every check
 MOST_SECONDS = 120.0  # a child that takes longer hangs
 
 
@@ -178,12 +179,12 @@ def requests(place: Path, model: Path, data: Path, num_trials: int, seed: int = 
         code = child.end()
         slowest = max(slowest, time.monotonic() - asked)
         output = (folder.parent / "output").read_text()
-        if code not in (128 + number, 0) or "Traceback" in output or "Exception ignored" in output:
+        if code not in (128 + number, *ENDS) or "Traceback" in output or "Exception ignored" in output:
             wrong.append(f"{phase}: exit {code} on {signal.Signals(number).name}: {output[-800:]}")
-        if code != 0:
+        if code not in ENDS:
             again = Child(lambda say, to=folder: _command(model, data, to, say), folder.parent / "output")
             code = again.end()
-        if code != 0 or not _equals(expected, folder):
+        if code not in ENDS or not _equals(expected, folder):
             wrong.append(f"{phase}: it does not go on to the same adapter (exit {code})")
     return [*wrong, f"{slowest:.2f}", str(num_trials)]
 
