@@ -27,9 +27,11 @@ from nuguna.checks import (
     check_loss_fell,
     check_reload,
 )
-from nuguna.errors import Interrupted, ModelError, SettingError
+from nuguna.errors import Interrupted, ModelError, SettingError, Terminated
 from nuguna.events import Event, Note, Stepped
+from nuguna.hardware import detect
 from nuguna.planfile import read_plan
+from nuguna.run import run
 
 RUN_FILES = {
     "README.md",
@@ -228,3 +230,38 @@ def test_each_check_can_fail(tmp_path: Path) -> None:
     assert check_answers_stop(0.2, 0.01, 0.3).passed  # long answers: by where they should end they have likely ended
     assert not check_answers_stop(0.2, 0.01, 0.2).passed  # the end token was not learned
     assert not check_answers_stop(0.2, None, None).passed
+
+
+def test_an_unfinished_run_goes_on_as_planned_where_the_machine_looks_otherwise_now(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Free memory and what follows from it change from day to day; the same command goes on all the same."""
+    machine = replace(detect(tmp_path), dtype="float32")
+    asked = request(tmp_path, model_folder())
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        run(asked, hardware=replace(machine, dtype="bfloat16"), tell=interrupt)
+    told: list[Event] = []
+    run(asked, hardware=machine, tell=told.append)
+    assert [e.step.step for e in told if isinstance(e, Stepped)] == [5, 6]
+    assert 'dtype = "bfloat16"' in (tmp_path / "results" / "plan.toml").read_text()
+    assert not (tmp_path / "results.1").exists()
+
+
+def test_another_wish_begins_anew_and_keeps_what_was_there(model_folder: Callable[..., Path], tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        fine_tune(request(tmp_path, model_folder()), tell=interrupt)
+    told: list[Event] = []
+    fine_tune(request(tmp_path, model_folder(), learning_rate=0.002), tell=told.append)
+    assert [e.step.step for e in told if isinstance(e, Stepped)] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "results.1" / "checkpoints").is_dir()
+    notes = " ".join(str(e.message) for e in told if isinstance(e, Note))
+    assert "results.1" in notes

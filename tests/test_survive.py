@@ -24,6 +24,7 @@ from nuguna.errors import EnvironmentFault, Interrupted, SettingError, Terminate
 from nuguna.keeping import Keeper
 from nuguna.runlock import only_run
 from nuguna.stopping import StopNow, TerminateRequest, raised_requests, stop_requests
+from nuguna.surroundings import repeatable
 from nuguna.train import Step
 from test_train import RECIPE, run_loop, weights
 
@@ -82,6 +83,15 @@ def test_where_the_place_is_another_the_result_is_nearly_the_same(quick_folder: 
         run_loop(quick_folder / "cut", model_folder(), LONG, interrupt)
     resumed, _ = run_loop(quick_folder / "cut", model_folder(), replace(LONG, micro_batch_size=1))
     assert float((weights(whole) - weights(resumed)).abs().max()) < 1e-3  # AdamW magnifies rounding; losses agree to 1e-5
+
+
+def test_a_gpu_is_asked_for_the_same_bits_only_where_the_plan_says_so() -> None:
+    asked = []
+    for is_on, device in ((True, "cuda"), (False, "cuda"), (True, "cpu")):
+        with repeatable(is_on, device):
+            asked.append(torch.are_deterministic_algorithms_enabled())
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert asked == [True, False, False] and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 # Disks

@@ -33,6 +33,10 @@ from .wishes import Wishes
 
 TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
 LEAST_STEPS = 100
+# What the trained weights do not depend on, but for the last digits of their numbers.
+WITHOUT_EFFECT = frozenset(
+    {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing", "device", "deterministic"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ class Plan:
     heldout_examples: Choice[int]
     checkpoint_every: Choice[int]
     seed: Choice[int]
+    deterministic: Choice[bool]
     fits: bool
     usable_bytes: int
     memory: MemoryEstimate
@@ -166,6 +171,7 @@ def _decide(
         heldout_examples=heldout,
         checkpoint_every=_choose_checkpoints(wishes, steps),
         seed=wishes.get("seed") or _default("seed", say("the same seed gives the same result")),
+        deterministic=wishes.edited("deterministic", (True, False)) or _choose_deterministic(device.value),
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
@@ -174,6 +180,12 @@ def _decide(
         larger=larger_models(base, conditions),
     )
     return made, base
+
+
+def _choose_deterministic(device: str) -> Choice[bool]:
+    if device == "cpu":
+        return Choice(True, say("a processor computes the same bits every time"), "hardware")
+    return Choice(False, say("a GPU is faster so; with true the same run gives the same bits"), "default")
 
 
 def _no_decay() -> Choice[float]:

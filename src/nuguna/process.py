@@ -19,6 +19,8 @@ def prepare() -> None:
     share_cores()
     keep_memory()
     os.environ.setdefault("LRU_CACHE_CAPACITY", str(KEPT_KERNELS))
+    # without it cuBLAS may add in another order each time (CUDA's documentation, "Results reproducibility"); it costs 32 MiB
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # it complains when it is loaded, which peft does in any case, and at every call of a layer, hundreds of times a step
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 

@@ -53,7 +53,7 @@ from .report.outcome import NUM_FIRST, LoggedStep, Report, Sample
 from .runfolder import BAD_ROWS, METRICS, REPORT
 from .settings import Request
 from .steplog import StepLog
-from .surroundings import tell_resumed, this_place
+from .surroundings import repeatable, tell_resumed, this_place
 from .train import Recipe, Step, Trained, train
 from .units import format_bytes
 
@@ -264,22 +264,23 @@ def train_adapter(
         what = say("No checkpoint could be written: {reason}. The training goes on, and tries again later.", reason=error.seen)
         tell(Note(what if last == 0 else say("{what} Kept is step {step}.", what=what, step=last)))
 
-    trained = train(
-        tuned.model,
-        parts.train,
-        recipe,
-        shortcuts=parts.shortcuts,
-        folder=folder,
-        mark=mark,
-        on_step=on_step,
-        on_resume=on_resume,
-        on_stopping=lambda: tell(Note(say("Stopping: what was reached is kept. Ctrl-C once more ends at once."))),
-        memory_bytes=lambda: memory_in_use(plan.device.value),
-        on_shortage=on_shortage,
-        on_saved=lambda step: tell(Saved(step)),
-        on_unsaved=on_unsaved,
-        made_on=this_place(plan),
-    )
+    with repeatable(plan.deterministic.value, plan.device.value):
+        trained = train(
+            tuned.model,
+            parts.train,
+            recipe,
+            shortcuts=parts.shortcuts,
+            folder=folder,
+            mark=mark,
+            on_step=on_step,
+            on_resume=on_resume,
+            on_stopping=lambda: tell(Note(say("Stopping: what was reached is kept. Ctrl-C once more ends at once."))),
+            memory_bytes=lambda: memory_in_use(plan.device.value),
+            on_shortage=on_shortage,
+            on_saved=lambda step: tell(Saved(step)),
+            on_unsaved=on_unsaved,
+            made_on=this_place(plan),
+        )
     return trained, log.steps()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import torch
@@ -21,6 +23,20 @@ def this_place(plan: Plan) -> dict[str, str]:
     threads = str(torch.get_num_threads()) if plan.device.value == "cpu" else ""
     machine = {"machine": platform.machine(), "device": plan.device.value, "threads": threads}
     return {**found, **machine, "examples at once": str(plan.micro_batch_size.value)}
+
+
+@contextmanager
+def repeatable(is_on: bool, device: str) -> Iterator[None]:
+    """Within, a CUDA GPU computes the same bits every time, or raises where it has no such way. Others do in any case, or cannot
+    (MPS).
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    if device == "cuda":
+        torch.use_deterministic_algorithms(is_on)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def tell_resumed(resumed: Resumed, plan: Plan, tell: Tell) -> None:

@@ -17,15 +17,13 @@ from .events import Note, Tell
 from .hardware import Hardware
 from .intake import write_bad_rows
 from .message import Message, say
-from .plan import Plan
+from .plan import WITHOUT_EFFECT, Plan
 from .planfile import read_plan, split_edited
 from .runfolder import CHECKPOINTS, PLAN, is_finished, is_ours, move_aside
 from .runlock import only_run
 from .settings import SETTINGS, Request
 from .stages import decide
 
-# What the trained weights do not depend on, so that a run may go on where these are others.
-UNIMPORTANT = {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing", "device"}
 _NO_WISH = {"model": "auto", "quantization": "auto"}
 
 
@@ -62,13 +60,13 @@ def _as_decided_before(request: Request, edited: dict[str, Any], folder: Path) -
         return None
     missing = {name: getattr(then, name) for name in names if name not in said}
     sources = {**request.sources, **dict.fromkeys(missing, "plan file")}
-    kept = {name: value for name, value in rest.items() if name not in UNIMPORTANT}
+    kept = {name: value for name, value in rest.items() if name not in WITHOUT_EFFECT}
     return replace(request, **missing, sources=sources), {**kept, **edited}
 
 
 def mark_of(plan: Plan, dataset: Dataset) -> str:
     """The mark of this plan's checkpoints."""
-    matters = {name: choice.value for name, choice in plan.choices().items() if name not in UNIMPORTANT}
+    matters = {name: choice.value for name, choice in plan.choices().items() if name not in WITHOUT_EFFECT}
     return plan_mark({**matters, "data_hash": fingerprint(dataset), "version": __version__})
 
 

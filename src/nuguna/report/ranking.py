@@ -11,12 +11,12 @@ from typing import Any
 from ..message import Message, say
 from ..metrics.bootstrap import LEAST, Score
 from ..metrics.paired import EachQuestion, paired, shared_marks
+from ..plan import WITHOUT_EFFECT
 from .measures import Measure, measure_named
 from .outcome import LoggedStep, Sample
 from .verdict import CHOICE, LOSS, ROUGE_L, VERDICTS, judge
 
 # These change no result, or are another view of the same: nobody compares runs by them.
-_UNIMPORTANT = frozenset({"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing"})
 # What decides which questions are measured; asked only where a report does not name them.
 _QUESTIONS = ("data", "data_columns", "seed", "heldout_examples", "max_seq_length")
 _BY_TOKENS = frozenset({"loss", "perplexity"})  # another base model has other tokens
@@ -57,7 +57,7 @@ class Comparison:
     @cached_property
     def differing(self) -> dict[str, tuple[Any, ...]]:
         """Settings that are not the same in all runs."""
-        names = dict.fromkeys(name for run in self.runs for name in run.settings if name not in _UNIMPORTANT)
+        names = dict.fromkeys(name for run in self.runs for name in run.settings if name not in WITHOUT_EFFECT)
         values = {name: tuple(run.settings.get(name) for run in self.runs) for name in names}
         return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
 

@@ -61,6 +61,7 @@ SETTING_NAMES: dict[str, Message] = {
     "dtype": say("number format"),
     "gradient_checkpointing": say("activations computed twice"),
     "heldout_examples": say("questions kept for measuring"),
+    "deterministic": say("the same bits every time"),
     "checkpoint_every": say("checkpoint every (steps)"),
     "seed": say("random seed"),
 }
