@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import EnvironmentFault, ModelError
 from .message import say
+from .redaction import redact, redact_document
 
 PLAN = "plan.toml"
 REPORT = "report.json"
@@ -33,11 +34,14 @@ _OURS = {
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one: a temporary file beside it, synced, renamed."""
+    """Write a file so that a crash leaves the old one or the new one: a temporary file beside it, synced, renamed.
+
+    Passwords and keys are taken out: what is written here is meant to be shown and shared.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.write(redact(text))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -49,14 +53,14 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document, whole or not at all."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    write_text(path, json.dumps(redact_document(document), ensure_ascii=False, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON document; None when it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
