@@ -207,6 +207,9 @@ def in_a_cache(scene: Scene) -> None:
     scene.link("config.json", Path("../../blobs/blob"))
 
 
+# few parameters in each, so that only their number stands out
+THIN = {"hidden_size": 4, "intermediate_size": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 4}
+
 MODELS: dict[str, tuple[Spoil, str]] = {
     "auto_map": (config(auto_map={"AutoModelForCausalLM": "evil.Evil", "AutoConfig": "evil.Evil"}), "program code"),
     "custom_pipeline": (config(custom_pipeline="evil"), "program code"),
@@ -231,6 +234,7 @@ MODELS: dict[str, tuple[Spoil, str]] = {
     "share_of_a_network": (config(backbone_path="\\\\evil.example\\share\\x"), "outside its own folder"),
     "billion_layers": (config(num_hidden_layers=10**9), "larger model than its weights"),
     "few_more_layers": (config(num_hidden_layers=400), "larger model than its weights"),
+    "thin_layers": (config(num_hidden_layers=10_000, **THIN), "larger model than its weights"),
     "trillion_parameters": (config(hidden_size=2**20, intermediate_size=2**22), "larger model than its weights"),
     "trillion_tokens": (config(vocab_size=2**30), "larger model than its weights"),
     "many_experts": (
