@@ -115,9 +115,9 @@ def check_folder(folder: Path) -> None:
     for path in _files_read(folder):
         place = path.resolve()
         if not (place.is_relative_to(root) or place.is_relative_to(blobs)):
-            raise _outside(say("{file} is a link to another folder", file=str(path)))
+            raise outside(say("{file} is a link to another folder", file=str(path)))
         if place.exists() and not stat.S_ISREG(place.stat().st_mode):
-            raise _outside(say("{file} is not an ordinary file", file=str(path)))
+            raise outside(say("{file} is not an ordinary file", file=str(path)))
         if path.name.startswith("tokenizer") and place.is_file() and place.stat().st_size > MAX_TOKENIZER_BYTES:
             seen = say("{file}: {detail}", file=str(path), detail=f"{place.stat().st_size} bytes")
             raise _refused(say("The tokenizer of this model is too large to be one."), seen)
@@ -156,7 +156,7 @@ def check_names_no_file(config: Mapping[str, Any], folder: Path, *, source: str)
         for name in value if isinstance(value, list) else [value]:
             if isinstance(name, str) and _leads_outside(name, root):
                 seen = say('{source} has "{key}": {value}', source=source, key=key, value=shown(name))
-                raise _outside(seen)
+                raise outside(seen)
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -281,7 +281,8 @@ def _unnamed(source: str, value: object) -> ModelError:
     return _refused(say("This does not say what kind of model it is."), seen)
 
 
-def _outside(seen: Message) -> ModelError:
+def outside(seen: Message) -> ModelError:
+    """The error for a folder or repository that leads out of itself."""
     return ModelError(
         say("This model names files outside its own folder, and nuguna reads none of these."),
         seen=seen,

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from .catalog import BaseModel, demo_model, describe_folder, has_tokenizer, load_catalog, read_context, read_shape
 from .errors import EnvironmentFault, ModelError
-from .gate import check_config, check_no_code
-from .json_file import parse_object
+from .gate import check_config, check_no_code, outside
+from .json_file import parse_object, shown
 from .message import say
 from .units import format_bytes
 from .weights import INDEX, WEIGHTS, no_safetensors, weight_files
@@ -205,6 +205,8 @@ def _files_of(info: ModelInfo, model_id: str) -> list[_File]:
     files = []
     for sibling in info.siblings or ():
         if any(fnmatch.fnmatchcase(sibling.rfilename, pattern) for pattern in (*WEIGHT_PATTERNS, *SMALL_PATTERNS)):
+            if re.search(r"[/\\]", sibling.rfilename):  # "?" in a pattern stands for these, too
+                raise outside(say("{source} names {value}", source=_address(model_id), value=shown(sibling.rfilename)))
             blob = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
             files.append(_File(sibling.rfilename, sibling.size or 0, blob or ""))
     if not any(file.name.endswith(".safetensors") for file in files):
