@@ -16,6 +16,7 @@ from nuguna import stages
 from nuguna.commands.frame import print_json
 from nuguna.redaction import HIDDEN, redact, redact_document
 from nuguna.runfolder import write_json, write_text
+from nuguna.ui.logfile import LogFile
 from test_cli import nuguna
 
 ROOT = Path(__file__).parents[1]
@@ -130,6 +131,21 @@ def test_a_run_and_its_crash_hold_no_secret(
     assert "Traceback" in logs and HIDDEN in logs
     for name, text in files_of(place):
         assert not leaks(text, canaries + secrets), name
+
+
+def test_a_crash_without_a_log_and_a_log_alone_hold_no_secret(
+    canaries: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **given: object) -> None:
+        raise RuntimeError(" ".join(canaries))
+
+    monkeypatch.setattr("nuguna.chat.open_session", broken)
+    crash = nuguna(tmp_path, "ask", "hello")
+    assert crash.returncode == 1 and "Traceback" in crash.stdout
+    log = LogFile(tmp_path)
+    log.write("\n".join(canaries))
+    log.close()
+    assert not leaks(crash.stdout + crash.stderr + log.path.read_text(encoding="utf-8"), canaries)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
