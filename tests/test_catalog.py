@@ -13,8 +13,9 @@ import pytest
 import tomlkit
 
 from nuguna import catalog
-from nuguna.catalog import BaseModel, Shape, check_config, describe_folder, estimate_parameters, load_catalog, read_shape
+from nuguna.catalog import BaseModel, Shape, describe_folder, estimate_parameters, load_catalog, read_shape
 from nuguna.errors import ModelError
+from nuguna.gate import check_config
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

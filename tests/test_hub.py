@@ -296,6 +296,15 @@ def test_code_is_refused_before_the_weights_come(fake: FakeHub) -> None:
     assert set(fake.downloads()) == {"config.json"}
 
 
+@pytest.mark.parametrize(
+    "file", ["model-/../x-of-00001.safetensors", "model-00001-of-/../x.safetensors", "model-\\..\\x-of-00001.safetensors"]
+)
+def test_names_that_lead_out_of_the_cache(fake: FakeHub, file: str) -> None:
+    fake.repos[NAME][file] = fake.repos[NAME]["model.safetensors"]
+    expect_error("outside its own folder")
+    assert fake.downloads() == []
+
+
 def test_configuration_that_is_missing_or_no_json(fake: FakeHub) -> None:
     fake.repos[NAME]["config.json"] = b"<html>"
     expect_error("not readable JSON")

@@ -1,37 +1,30 @@
 """Base models as data: the known ones (catalog.toml), the demo model in the package, and any model in a local folder.
 
-`describe_folder` is also the gate before anything is loaded: it reads a model's files as plain data and refuses what would
-run code from the model's repository, unpickle its weights, or read files outside its folder. No torch, no transformers.
+`describe_folder` reads a model's files as plain data, through the gate: it refuses what would run code from the model's
+repository, unpickle its weights, or read files outside its folder. No torch, no transformers.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
 from .errors import ModelError
+from .gate import check_config, check_folder, check_layers, check_size, check_tokenizer
+from .json_file import read_object, shown
 from .message import Message, say
+from .weights import count_parameters, read_header, weight_files
 
 CATALOG = Path(__file__).parent / "catalog.toml"
 DEMO_FOLDER = Path(__file__).parent / "demo" / "model"
 
-# Files by which transformers finds weights and a tokenizer.
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SHARD = re.compile(r"\w[\w.-]*\.safetensors")
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tokenizer_config.json",))
-# Keys by which a config.json makes transformers or diffusers import Python from the model's repository.
-CODE_KEYS = ("auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code", "_attn_implementation_internal")
-MODEL_TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
-TEXT_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how transformers' text writing classes end
 
 # Architectures whose feed-forward part is up and down projection only (transformers' modeling files); the others are gated.
 PLAIN_MLP = ("gpt2", "gpt_neo", "gpt_neox", "gpt_bigcode", "gptj", "opt", "bloom", "falcon", "mpt", "phi", "starcoder2")
@@ -44,14 +37,6 @@ SCALED_LOGITS = ("granite", "cohere", "cohere2", "gemma2")
 QUERY_KEY_NORMS = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "exaone4", "hunyuan_v1_dense", "apertus")
 # What multimodal Gemma 3 leaves out of its config.json (defaults of Gemma3TextConfig).
 GEMMA3_DEFAULTS = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262_208}
-
-MAX_JSON_BYTES = 64 * 2**20
-MAX_HEADER_BYTES = 100 * 10**6  # the safetensors library's own limit
-NOT_PARAMETERS = re.compile(
-    r"\.(masked_bias|inv_freq|absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format|scales|qzeros|g_idx)$"
-    r"|_scale(_inv)?$|quant_state\."
-)
-OUTPUT_MATRIX = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +101,16 @@ def describe_folder(folder: Path) -> BaseModel:
     config = _read_config(folder)
     tokenizer = _read_tokenizer_config(folder)
     files = weight_files(folder)
-    shape = read_shape(config, source=str(folder / "config.json"))
+    headers = [read_header(path) for path in files]
+    source = str(folder / "config.json")
+    shape = read_shape(config, source=source)
+    num_parameters = count_parameters(headers, tied=shape.tied_embeddings)
+    check_layers(shape.num_layers, headers, source=source)
+    check_size(estimate_parameters(shape), num_parameters, source=source)
     return BaseModel(
         id=str(folder),
         folder=folder,
-        num_parameters=_count_parameters(files, tied=shape.tied_embeddings),
+        num_parameters=num_parameters,
         shape=shape,
         languages=(),
         licence="unknown",
@@ -147,41 +137,7 @@ def block_matrices(shape: Shape) -> tuple[tuple[int, int], ...]:
     return (*attention, *up, (shape.intermediate_size, hidden))
 
 
-# The gate: config.json and tokenizer_config.json
-
-
-def check_config(config: object, *, source: str) -> dict[str, Any]:
-    """Let a parsed config.json through if it asks for no code of its own and describes a model that writes text.
-
-    `source` (a path or an address) is for the messages. Raises `ModelError`.
-    """
-    checked = check_no_code(config, source=source)
-    model_type = checked.get("model_type")
-    if not isinstance(model_type, str) or not MODEL_TYPE.fullmatch(model_type):
-        seen = say('{source}: "model_type" is {value}', source=source, value=_shown(model_type))
-        raise _refused(say("This does not say what kind of model it is."), seen)
-    architectures = checked.get("architectures") or ["ForCausalLM"]
-    if not isinstance(architectures, list):
-        architectures = [architectures]
-    writes_text = any(str(name).endswith(TEXT_MODELS) for name in architectures)
-    if not writes_text or checked.get("is_encoder_decoder"):
-        seen = say('{source}: "architectures" is {value}', source=source, value=_shown(architectures))
-        raise _refused(say("This model does not write text word by word, so it cannot be trained to answer."), seen)
-    return checked
-
-
-def check_no_code(config: object, *, source: str) -> dict[str, Any]:
-    """Refuse a config that names Python code, at any depth. Raises `ModelError`."""
-    if not isinstance(config, dict):
-        seen = say("{source} starts with: {value}", source=source, value=_shown(config))
-        raise _refused(say("The model's configuration is not a JSON object."), seen)
-    for key, value in _all_pairs(config):
-        # "owner/name" as attention implementation downloads a compiled kernel from the hub.
-        downloads_kernel = key.endswith("attn_implementation") and isinstance(value, str) and "/" in value
-        if key in CODE_KEYS or downloads_kernel:
-            seen = say('{source} has "{key}": {value}', source=source, key=key, value=_shown(value))
-            raise _refused(say("This model wants to run program code from its own folder, and nuguna never does that."), seen)
-    return config
+# Sizes
 
 
 def read_shape(config: Mapping[str, Any], *, source: str) -> Shape:
@@ -194,7 +150,7 @@ def read_shape(config: Mapping[str, Any], *, source: str) -> Shape:
     def size(*names: str, default: int | None = None) -> int:
         value = next((text[name] for name in names if text.get(name) is not None), default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
-            seen = say('{source}: "{name}" is {value}', source=source, name=names[0], value=_shown(value))
+            seen = say('{source}: "{name}" is {value}', source=source, name=names[0], value=shown(value))
             raise _refused(say("The sizes of this model cannot be read from its configuration."), seen)
         return value
 
@@ -224,81 +180,6 @@ def read_context(config: Mapping[str, Any]) -> int:
     return next((value for value in found if isinstance(value, int) and value > 0), 2048)
 
 
-# The gate: weights
-
-
-def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files that transformers would load. Raises `ModelError` when they are not all in the folder."""
-    if (folder / WEIGHTS).is_file():
-        return (folder / WEIGHTS,)
-    if not (folder / INDEX).is_file():
-        raise no_safetensors(str(folder), [path.name for path in folder.iterdir()])
-    weight_map = _read_json(folder / INDEX).get("weight_map")
-    names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
-    if not names:
-        raise _refused(say("The list of weight files is empty."), say("{file}", file=str(folder / INDEX)))
-    num_found = sum((folder / name).is_file() for name in names)
-    for name in names:
-        if not SHARD.fullmatch(name):  # transformers would unpickle a .bin, and read outside the folder
-            seen = say("{file} names {value}", file=str(folder / INDEX), value=_shown(name))
-            raise _refused(say("This model names weights that are not safetensors files in its own folder."), seen)
-        if not (folder / name).is_file():
-            raise ModelError(
-                say("A weight file of this model is missing: {name}", name=name),
-                seen=say("{folder} holds {found} of {all} files", folder=str(folder), found=num_found, all=len(names)),
-                fix=say("Download or copy the model again."),
-            )
-    return tuple(folder / name for name in names)
-
-
-def no_safetensors(source: str, names: list[str]) -> ModelError:
-    """The error for a model without safetensors, telling whether other formats are there."""
-    others = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")))
-    if not others:
-        seen = say("{source} has neither {one} nor {index}", source=source, one=WEIGHTS, index=INDEX)
-        return _refused(say("There are no weights in this model."), seen)
-    return ModelError(
-        say("This model has no safetensors weights, and nuguna loads nothing else: older formats can hide programs."),
-        seen=say("{source} has {names}", source=source, names=", ".join(others[:3])),
-        fix=say("Choose another model, or convert it first: https://huggingface.co/spaces/safetensors/convert"),
-    )
-
-
-def _count_parameters(files: tuple[Path, ...], *, tied: bool) -> int:
-    """Add up the tensors in the headers, without buffers and without a second copy of a tied output matrix."""
-    total = 0
-    for path in files:
-        for name, (dtype, sizes) in _read_header(path).items():
-            is_mask = name.endswith(".bias") and len(sizes) == 4  # GPT-2 and GPT-NeoX store their causal mask
-            if is_mask or NOT_PARAMETERS.search(name) or (tied and OUTPUT_MATRIX.search(name)):
-                continue
-            # 4-bit weights lie two in a byte (bitsandbytes) or eight in an int32 (GPTQ, AWQ).
-            total += prod(sizes) * {"U8": 2, "I32": 8}.get(dtype, 1)
-    return total
-
-
-def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:
-    """Read dtype and sizes of each tensor: 8 bytes little-endian length, then JSON (safetensors format description)."""
-    num_bytes = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(MAX_HEADER_BYTES, num_bytes - 8):
-                raise ValueError(f"header of {length} bytes in a file of {num_bytes} bytes")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        expected = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if num_bytes < expected:
-            raise ValueError(f"{num_bytes} of {expected} bytes")
-        return {name: (str(entry["dtype"]), [abs(int(size)) for size in entry["shape"]]) for name, entry in header.items()}
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            say("A weight file is damaged or was not downloaded completely."),
-            seen=say("{file}: {detail}", file=str(path), detail=str(error)),
-            fix=say("Download or copy the model again."),
-        ) from error
-
-
 # Reading files
 
 
@@ -317,7 +198,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
             seen=say("{folder}", folder=str(folder)),
             fix=say('Give the folder that holds config.json, a name like "Qwen/Qwen3-0.6B", or demo.'),
         )
-    return check_config(_read_json(folder / "config.json"), source=str(folder / "config.json"))
+    check_folder(folder)
+    return check_config(read_object(folder / "config.json"), source=str(folder / "config.json"))
 
 
 def _read_tokenizer_config(folder: Path) -> dict[str, Any]:
@@ -326,8 +208,7 @@ def _read_tokenizer_config(folder: Path) -> dict[str, Any]:
             say("This model has no tokenizer, which turns text into numbers."),
             say("{folder} has none of tokenizer.json, tokenizer.model, vocab.json with merges.txt", folder=str(folder)),
         )
-    path = folder / "tokenizer_config.json"
-    return check_no_code(_read_json(path), source=str(path)) if path.is_file() else {}
+    return check_tokenizer(folder)
 
 
 def has_tokenizer(names: Iterator[str]) -> bool:
@@ -336,22 +217,9 @@ def has_tokenizer(names: Iterator[str]) -> bool:
     return any(present.issuperset(needed) for needed in TOKENIZERS)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:  # unreadable, not text or not JSON, nested without end
-        raise _refused(
-            say("A file of this model is not readable JSON: {name}", name=path.name),
-            say("{file}: {detail}", file=str(path), detail=str(error)),
-        ) from error
-    return document if isinstance(document, dict) else check_no_code(document, source=str(path))
-
-
 def _is_adapter(folder: Path) -> ModelError:
     # With an adapter in its folder, transformers would load that too, or another base model that the adapter names.
-    base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
     known = isinstance(base, str) and base.isprintable()
     return ModelError(
         say("This is an adapter, not a base model."),
@@ -376,25 +244,5 @@ def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return nested if isinstance(nested, dict) else config
 
 
-def _all_pairs(document: object) -> Iterator[tuple[str, object]]:
-    """Every key and value at every depth; without recursion, as the depth is the file's choice."""
-    waiting = [document]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            yield from item.items()
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-
-
 def _refused(what: Message, seen: Message) -> ModelError:
     return ModelError(what, seen=seen, fix=say("Choose another model, for example MODEL=demo"))
-
-
-def _shown(value: object) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return "…"
-    return text if len(text) <= 60 else text[:59] + "…"

@@ -11,12 +11,13 @@ from typing import Any
 from .catalog import demo_model, describe_folder
 from .data.conversation import Turn, answer_turn
 from .errors import ModelError
+from .gate import check_adapter, is_on_another_machine
 from .generate import Answer, answer
 from .hub import cached_folder
 from .message import say
 from .model import Loaded, load_base, reload_adapter
-from .planfile import read_plan
-from .runfolder import ADAPTER_CONFIG, PLAN, REPORT, open_run, read_json
+from .planfile import read_run_plan
+from .runfolder import ADAPTER_CONFIG, REPORT, open_run, read_json
 from .tokenizer import load_tokenizer, silence_libraries
 
 MAX_NEW_TOKENS = 512
@@ -70,6 +71,7 @@ def open_session(folder: Path, *, use_base: bool = False, system: str | None = N
 
 def open_adapter(folder: Path) -> Loaded:
     """Base and adapter of a run folder, or of any PEFT adapter folder. Raises `ModelError`."""
+    check_adapter(folder)
     dtype, device = _how_it_was_trained(folder)
     loaded = load_base(find_base(folder), dtype=dtype, device=device)
     model = reload_adapter(loaded.model, folder)
@@ -87,7 +89,7 @@ def find_base(folder: Path) -> Path:
     """The folder of the base model that an adapter names: a local folder, the demo model, or one in the hub's cache."""
     config = read_json(folder / ADAPTER_CONFIG)
     name = config.get("base_model_name_or_path") if isinstance(config, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or is_on_another_machine(name):
         raise ModelError(
             say("{folder} does not say which base model it belongs to.", folder=folder), fix=say("Train it again: ./run.sh")
         )
@@ -115,7 +117,7 @@ def _how_it_was_trained(folder: Path) -> tuple[str, str]:
     """(dtype, device) of the run's plan where this machine has the device; else float32 on the CPU."""
     import torch
 
-    values = read_plan(folder / PLAN) if (folder / PLAN).is_file() else {}
+    values = read_run_plan(folder)
     dtype, device = values.get("dtype", "float32"), values.get("device", "cpu")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     return (dtype, device) if there.get(device) else ("float32", "cpu")

@@ -24,8 +24,8 @@ from .metrics.bootstrap import Score
 from .metrics.compared import Compared, all_scored, compared
 from .metrics.scores import signatures
 from .model import Loaded, load_base
-from .planfile import read_plan
-from .runfolder import ADAPTER_CONFIG, PLAN, REPORT, read_json
+from .planfile import read_run_plan
+from .runfolder import ADAPTER_CONFIG, REPORT, read_json
 from .settings import SETTINGS, split_columns
 from .tokenizer import silence_libraries
 
@@ -188,7 +188,7 @@ def _open(wish: Wish, tell: Tell) -> _Subject:
     folder = Path(wish.target).expanduser()
     seed = _DEFAULT_SEED if wish.seed is None else wish.seed
     if (folder / ADAPTER_CONFIG).is_file():
-        plan = read_plan(folder / PLAN) if (folder / PLAN).is_file() else {}
+        plan = read_run_plan(folder)
         loaded = open_adapter(folder)
         kept = plan.get("heldout_examples")
         limit = min(wish.limit or USUAL_LIMIT, kept or USUAL_LIMIT) if wish.data is None else wish.limit or USUAL_LIMIT

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import json
 import logging
 import re
 import shutil
@@ -21,24 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .catalog import (
-    INDEX,
-    WEIGHTS,
-    BaseModel,
-    check_config,
-    check_no_code,
-    demo_model,
-    describe_folder,
-    has_tokenizer,
-    load_catalog,
-    no_safetensors,
-    read_context,
-    read_shape,
-    weight_files,
-)
+from .catalog import BaseModel, demo_model, describe_folder, has_tokenizer, load_catalog, read_context, read_shape
 from .errors import EnvironmentFault, ModelError
+from .gate import check_config, check_no_code, outside
+from .json_file import parse_object, shown
 from .message import say
 from .units import format_bytes
+from .weights import INDEX, WEIGHTS, no_safetensors, weight_files
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -88,9 +76,9 @@ def is_reachable(timeout_seconds: float = 3.0) -> bool:
     answers: list[bool] = []
 
     def ask() -> None:
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the user's own setting
         try:
-            with urllib.request.urlopen(request, timeout=timeout_seconds):
+            with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310
                 answers.append(True)
         except urllib.error.HTTPError as error:
             answers.append(error.code in (401, 404, 405, 429))  # the hub or a mirror, in a mood; not a proxy's refusal
@@ -217,6 +205,8 @@ def _files_of(info: ModelInfo, model_id: str) -> list[_File]:
     files = []
     for sibling in info.siblings or ():
         if any(fnmatch.fnmatchcase(sibling.rfilename, pattern) for pattern in (*WEIGHT_PATTERNS, *SMALL_PATTERNS)):
+            if re.search(r"[/\\]", sibling.rfilename):  # "?" in a pattern stands for these, too
+                raise outside(say("{source} names {value}", source=_address(model_id), value=shown(sibling.rfilename)))
             blob = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
             files.append(_File(sibling.rfilename, sibling.size or 0, blob or ""))
     if not any(file.name.endswith(".safetensors") for file in files):
@@ -234,7 +224,7 @@ def _gate(model_id: str, revision: str | None, names: set[str]) -> tuple[dict[st
             path = Path(hf_hub_download(model_id, name, revision=revision))
             source = f"{_address(model_id)} {name}"
             try:
-                document = json.loads(path.read_bytes())
+                document = parse_object(path.read_bytes())
             except (ValueError, RecursionError) as error:
                 raise ModelError(
                     say("A file of this model is not readable JSON: {name}", name=name),

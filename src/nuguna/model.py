@@ -17,15 +17,18 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
+from .catalog import describe_folder
 from .data.encode import end_token_ids
 from .durable import rename, sync_file
 from .engine.adapter import block_linear_names
 from .engine.linear import LoraLinear
 from .engine.quantized import keep_layout, problem
 from .engine.training import switch_checkpointing
-from .errors import EnvironmentFault, ModelError
+from .errors import EnvironmentFault, ModelError, NugunaError
+from .gate import check_adapter, check_size
 from .message import say
 from .runfolder import ADAPTER_CONFIG, CARD
+from .shortage import is_shortage
 from .tokenizer import load_tokenizer
 
 
@@ -40,12 +43,13 @@ class Loaded:
 
 def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "none") -> Loaded:
     """Load base weights and tokenizer from a local folder. Raises `ModelError` when they do not fit together."""
+    found = describe_folder(folder)  # the gate: everything that is loaded below goes through it, whoever asks
     tokenizer = load_tokenizer(folder)
     options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if quantization != "none":
         options["quantization_config"] = _quantization_config(quantization, dtype)
         options["device_map"] = {"": device}
-    model = _from_pretrained(folder, options)
+    model = _from_pretrained(folder, options, found.num_parameters)
     if quantization == "none":
         model = model.to(device)
     keep_layout(model)
@@ -62,20 +66,35 @@ def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "non
     return Loaded(model.eval(), tokenizer, end_token_ids(tokenizer, eos))
 
 
-def _from_pretrained(folder: Path, options: dict[str, Any]) -> Any:
+def _from_pretrained(folder: Path, options: dict[str, Any], num_stored: int) -> Any:
     common = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        _require_size(config, num_stored, folder)
         # SDPA has no cap for attention scores (Gemma 2): only the plain implementation computes these models exactly
         exact = "eager" if config.get_text_config().to_dict().get("attn_logit_softcapping") else "sdpa"
         _without_dropout(config)
         return AutoModelForCausalLM.from_pretrained(folder, config=config, attn_implementation=exact, **common, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what stands in a configuration can fail in any way
+        if is_shortage(error) or isinstance(error, NugunaError):
+            raise
         raise ModelError(
             say("The model in {folder} cannot be loaded.", folder=folder),
-            seen=say("{reason}", reason=str(error).splitlines()[0]),
+            seen=say("{reason}", reason=_first_line(error)),
             fix=say("Choose another model, for example MODEL=demo."),
         ) from error
+
+
+def _require_size(config: Any, num_stored: int, folder: Path) -> None:
+    """Build the model without memory and count: transformers makes room for all that is described, whatever the files hold."""
+    with torch.device("meta"):
+        built = AutoModelForCausalLM.from_config(config)
+    described = sum(tensor.numel() for tensor in (*built.parameters(), *built.buffers()))
+    check_size(described, num_stored, source=str(folder / "config.json"))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _without_dropout(config: Any) -> None:
@@ -172,12 +191,15 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def reload_adapter(base: Any, folder: Path) -> Any:
     """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together."""
+    check_adapter(folder)
     try:
         return PeftModel.from_pretrained(base, str(folder)).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # as above
+        if is_shortage(error):
+            raise
         raise ModelError(
             say("The adapter in {folder} cannot be put on its base model.", folder=folder),
-            seen=say("{reason}", reason=str(error).splitlines()[0]),
+            seen=say("{reason}", reason=_first_line(error)),
             fix=say("Train it again: ./run.sh"),
         ) from error
 

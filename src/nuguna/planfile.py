@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +14,20 @@ from tomlkit.exceptions import TOMLKitError
 from .errors import SettingError
 from .message import Message, say
 from .plan import Plan
-from .runfolder import move_aside, write_text
+from .redaction import redact
+from .runfolder import PLAN, move_aside, write_text
 from .settings import SETTINGS, unknown_key
 
+MAX_BYTES = 2**16  # a plan has three thousand
+MAX_CHARACTERS = 4096  # of a value: the longest path on Linux
+MAX_NUMBER = 2**53
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "Choice[int]": int,
+    "Choice[float]": (int, float),
+    "Choice[str]": str,
+    "Choice[bool]": bool,
+}
+_CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "device": ("cpu", "cuda", "mps")}
 _HEADER = (
     say("The plan of a run. Edit any line and run it again: nuguna train --plan FILE"),
     say("A line that is deleted is decided anew. Behind each value: why, and who decided."),
@@ -44,16 +56,20 @@ def write_plan(plan: Plan, path: Path, translate: Callable[[Message], str]) -> N
 def keep_older(plan: Plan, path: Path, translate: Callable[[Message], str]) -> Path | None:
     """Rename a file at `path` that says something else than `plan`, since a person may have edited it. Returns its new place."""
     try:
-        same = path.read_text(encoding="utf-8") == plan_toml(plan, translate)
+        same = path.read_text(encoding="utf-8") == redact(plan_toml(plan, translate))
     except (OSError, ValueError):
         same = False
     return None if same else move_aside(path)
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """Names and values of a plan file. Raises `SettingError` for a missing file, broken TOML or an unknown key."""
+    """Names and values of a plan file. Raises `SettingError`: no file, broken TOML, an unknown key, an absurd value."""
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8-sig")).unwrap()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        document = tomlkit.parse(content.decode("utf-8-sig")).unwrap()
     except OSError as error:
         raise SettingError(
             say("The plan file {path} cannot be read.", path=path),
@@ -70,7 +86,53 @@ def read_plan(path: Path) -> dict[str, Any]:
     for name in document:
         if name not in known:
             raise unknown_key(name, known, path.name)
+        if not _is_plain(document[name]):
+            raise SettingError(
+                say("In the plan file, {name} has a value that no setting can have.", name=name),
+                seen=say("{value}", value=_shown(document[name])),
+                fix=say("Correct the line, or delete it: then the planner decides."),
+            )
     return dict(document)
+
+
+def read_run_plan(folder: Path) -> dict[str, Any]:
+    """The same for the plan in the folder of a run or adapter, which may be somebody else's; {} where there is none.
+
+    Every value has the kind and the size that a plan's has. Raises `SettingError`.
+    """
+    path = folder / PLAN
+    values = read_plan(path) if path.is_file() else {}
+    kinds = {item.name: str(item.type) for item in fields(Plan)}
+    for name, value in values.items():
+        is_right = isinstance(value, _KINDS[kinds[name]]) and isinstance(value, bool) == (kinds[name] == "Choice[bool]")
+        if not is_right or (name in _CHOICES and value not in _CHOICES[name]):
+            raise SettingError(
+                say(
+                    "The plan in {folder} was not written by nuguna: {name} cannot be {value}.",
+                    folder=folder,
+                    name=name,
+                    value=_shown(value),
+                ),
+                fix=say("Delete that line of {file}, or the whole file.", file=path),
+            )
+    return values
+
+
+def _is_plain(value: object) -> bool:
+    """A text, a number or a yes, none of them absurd."""
+    if isinstance(value, str):
+        return len(value) <= MAX_CHARACTERS and "\0" not in value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and abs(value) < MAX_NUMBER
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # Python writes no number of more than 4,300 digits
+        text = "…"
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def split_edited(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

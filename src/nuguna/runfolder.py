@@ -10,6 +10,7 @@ from typing import Any
 from .durable import write_over
 from .errors import EnvironmentFault, ModelError
 from .message import say
+from .redaction import redact, redact_document
 
 PLAN = "plan.toml"
 REPORT = "report.json"
@@ -35,16 +36,19 @@ _OURS = {
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one. Raises `EnvironmentFault`."""
+    """Write a file so that a crash leaves the old one or the new one. Raises `EnvironmentFault`.
+
+    Passwords and keys are taken out: what is written here is meant to be shown and shared.
+    """
     try:
-        write_over(path, text.encode())
+        write_over(path, redact(text).encode())
     except OSError as error:
         raise _cannot_write(path, error) from error
 
 
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document, whole or not at all."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    write_text(path, json.dumps(redact_document(document), ensure_ascii=False, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from .data.encode import begins_texts
 from .data.template import default_template, is_thinking_fixed, with_fixed_date, with_thinking
 from .errors import ModelError
+from .gate import check_tokenizer
 from .message import say
 
 FILE = "tokenizer.json"
@@ -23,16 +28,13 @@ _PROBE = "It's 2024년 12월 31일: 고혈압의 증상은\n\n  1234567 x3  HELL
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
-    try:
+    check_tokenizer(folder)
+    with _sentences(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if not splits_as_its_file_says(tokenizer, folder):
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            say("The tokenizer in {folder} cannot be loaded.", folder=folder),
-            seen=say("{reason}", reason=str(error).splitlines()[0]),
-            fix=say("Download the model again, or choose another one: MODEL=demo"),
-        ) from error
+    if isinstance(tokenizer.chat_template, dict):  # several by name: for tools, for retrieval
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not tokenizer.chat_template:
         tokenizer.chat_template = default_template(tokenizer.bos_token if begins_texts(tokenizer) else "")
     elif not is_thinking_fixed(tokenizer.chat_template):  # a run folder says how it was trained
@@ -41,6 +43,50 @@ def load_tokenizer(folder: Path) -> Any:
         # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+@contextmanager
+def _sentences(folder: Path) -> Iterator[None]:
+    """A file that libraries cannot read ends in one sentence. The tokenizers library raises a bare `Exception` for it, or panics
+    as Rust does: that Python sees as a `BaseException`, and its own long account on standard error is held back.
+    """
+    try:
+        with _held_back():
+            yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(
+            say("The tokenizer in {folder} cannot be loaded.", folder=folder),
+            seen=say("{reason}", reason=next(iter(str(error).splitlines()), type(error).__name__)),
+            fix=say("Download the model again, or choose another one: MODEL=demo"),
+        ) from error
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Keep what is written on standard error meanwhile, by other languages too; it comes out at the end, unless Rust panicked."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a program without standard error
+        yield
+        return
+    is_told = True
+    with tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException as error:
+            is_told = isinstance(error, Exception)
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            if is_told and (text := file.read()):
+                sys.stderr.write(text.decode("utf-8", "replace"))
 
 
 def splits_as_its_file_says(tokenizer: Any, folder: Path) -> bool:
@@ -53,7 +99,10 @@ def splits_as_its_file_says(tokenizer: Any, folder: Path) -> bool:
     file = folder / FILE
     if not file.is_file():
         return True
-    expected = Tokenizer.from_file(str(file)).encode(_PROBE, add_special_tokens=False).ids
+    plain = Tokenizer.from_file(str(file))
+    plain.no_padding()  # the file may ask for any length; transformers overrules that as well
+    plain.no_truncation()
+    expected = plain.encode(_PROBE, add_special_tokens=False).ids
     return bool(tokenizer(_PROBE, add_special_tokens=False)["input_ids"] == expected)
 
 

@@ -17,6 +17,7 @@ import typer
 from ..errors import NugunaError, SettingError, UserError
 from ..language import Translate, choose_language, translator
 from ..message import say
+from ..redaction import redact_document
 from ..settings import SETTINGS, Request, gather
 from ..stopping import raised_requests, stopped_by_you
 
@@ -104,13 +105,11 @@ def take_request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request,
 
 def open_screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str, Screen]:
     """The chosen language and a screen in it; with --json, words for people go to standard error."""
-    from rich.console import Console
-
     from ..ui.logfile import LogFile
-    from ..ui.screen import Screen
+    from ..ui.screen import SafeConsole, Screen
 
     lang = choose_language((wish or os.environ.get("NUGUNA_LANG", "")).lower(), os.environ)
-    console = Console(stderr=as_json, highlight=False, emoji=False)
+    console = SafeConsole(stderr=as_json, highlight=False, emoji=False)
     return lang, Screen(console, translator(lang), LogFile(Path.cwd()) if log else None, program())
 
 
@@ -174,4 +173,5 @@ def program() -> str:
 
 
 def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """One document on standard output; passwords and keys are taken out."""
+    sys.stdout.write(json.dumps(redact_document(document), ensure_ascii=False, indent=2) + "\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -15,7 +17,7 @@ from typing import Any
 from ..message import Message, say
 from .names import ANSWERS, QUESTIONS, TEXTS, TURNS, plain
 from .rows import BadRow, Row, shown
-from .text import ESCAPED, compression, damaged, whole
+from .text import CHUNK_BYTES, ESCAPED, MOST_WHOLE_BYTES, compression, damaged, too_large, whole
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_FIELD_CHARS = 10_000_000  # a CSV field longer than this is a missing quote, not a text
@@ -239,12 +241,30 @@ def _row(header: list[str], fields: list[str], delimiter: str, file: str, line: 
     return Row(dict(zip(header, fields, strict=True)), file, line)
 
 
+def _require_small_parts(name: str, content: bytes) -> None:
+    """A spreadsheet is a zip archive, whose parts the parser unpacks into memory. They are counted, whatever the archive says."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            num_bytes = 0
+            for part in archive.infolist():
+                part.file_size, part.CRC = MOST_WHOLE_BYTES + 1, None  # type: ignore[assignment]  # both are only claims
+                with archive.open(part) as stream:
+                    while chunk := stream.read(CHUNK_BYTES):
+                        num_bytes += len(chunk)
+                        if num_bytes > MOST_WHOLE_BYTES:
+                            raise too_large(name, num_bytes)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
+        return  # an .xls is no archive; whatever else is wrong, the parser says
+
+
 def first_filled_sheet(path: Path) -> tuple[str, list[list[Any]], tuple[Message, ...]]:
     """(name, its rows of cells, notes) of the first sheet that holds anything."""
     import python_calamine
 
+    content = whole(path)
+    _require_small_parts(path.name, content)
     try:
-        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(whole(path)))
+        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
     except (python_calamine.CalamineError, OSError, ValueError) as error:
         raise damaged(path.name, error) from error
     filled: list[tuple[str, list[list[Any]]]] = []

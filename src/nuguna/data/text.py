@@ -70,8 +70,10 @@ class TextFile:
     def _wide_lines(self, file: BinaryIO) -> Iterator[str]:
         codecs.register_error(_ESCAPING, _escaped)
         with io.TextIOWrapper(file, self.encoding, errors=_ESCAPING, newline=self.newline) as text:
-            for line in text:
+            while line := text.readline(MOST_LINE_BYTES):
                 yield line[:-1] + "\n" if self.newline == "\r" and line.endswith("\r") else line
+                while len(line) == MOST_LINE_BYTES and not line.endswith(self.newline):  # as above
+                    line = text.readline(MOST_LINE_BYTES)
 
     def text(self) -> str:
         """All of it. Raises `DataError` when that is more than a program should hold at once."""

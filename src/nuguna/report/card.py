@@ -81,7 +81,7 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "limits": [t(text) for text in [*limits(report), _DECISIONS]],
     }
     context |= {key: t(text) for key, text in context.items() if isinstance(text, Message)}
-    environment = Environment(
+    environment = Environment(  # noqa: S701 - Markdown: _markdown takes its signs for what they are
         loader=FileSystemLoader(TEMPLATES), finalize=_markdown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("card.md.jinja").render(context)
@@ -102,7 +102,7 @@ def _front_matter(base: str | None, licence: str, languages: Sequence[str]) -> M
     lines += ["language:", *(f"- {_quoted(code)}" for code in languages)] if languages else []
     lines += ["tags:", *(f"- {tag}" for tag in ("lora", "peft", "nuguna"))]
     lines += [f"- {_quoted('base_model:adapter:' + base)}"] if base else []
-    return Markup("\n".join([*lines, "---"]))
+    return Markup("\n".join([*lines, "---"]))  # noqa: S704 - code, which stands in a block
 
 
 def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
@@ -111,7 +111,7 @@ def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
     first = f'{{"role": "system", "content": {_quoted(system)}}}, ' if system else ""
     lines = ["import torch", "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer"]
     lines += ["from nuguna.catalog import DEMO_FOLDER"] if demo else []
-    return Markup(
+    return Markup(  # noqa: S704 - code, which stands in a block
         "\n".join(
             [
                 *lines,

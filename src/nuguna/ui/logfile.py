@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TextIO
 
+from ..redaction import redact
+
 
 class LogFile:
     """One log of one run, in the folder where the command was started. A folder that cannot be written gets no log."""
@@ -28,7 +30,7 @@ class LogFile:
         """Add lines with the time before each."""
         if self._file is None:
             return
-        for line in text.splitlines():
+        for line in redact(text).splitlines():
             self._file.write(f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
         self._file.flush()
 

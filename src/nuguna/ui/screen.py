@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,7 @@ from ..language import Translate, translator
 from ..message import Message, say
 from ..metrics.compared import Compared
 from ..plan import Plan
+from ..redaction import redact
 from ..units import format_bytes, format_seconds
 from .logfile import LogFile
 from .plan_view import larger_lines, memory_picture, time_line
@@ -34,11 +35,19 @@ READING_SECONDS = 10.0  # between two lines about a long reading
 PLAIN_LINES = 20  # about how many progress lines a run prints that is not on a terminal
 
 
+class SafeConsole(Console):
+    """rich's console without passwords and keys: what stands in cells of tables and in titles comes through here."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, of the text as it may be shown."""
+        return super().render_str(redact(text), **options)
+
+
 class Screen:
     """Shows events as they come. `log` is None for commands that keep no log."""
 
     def __init__(self, console: Console, translate: Translate, log: LogFile | None = None, program: str = "nuguna") -> None:
-        self.console, self.t, self._log, self._program = console, translate, log, program
+        self.console, self._translate, self._log, self._program = console, translate, log, program
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_read = time.monotonic()
@@ -67,8 +76,13 @@ class Screen:
             case Finished():
                 self._finished(event)
 
+    def t(self, message: Message) -> str:
+        """A sentence in the user's language, as it may be shown: passwords and keys in what it tells are taken out."""
+        return redact(self._translate(message))
+
     def line(self, text: str, style: str = "") -> None:
         """One line on the screen and in the log."""
+        text = redact(text)
         self.console.print(Text(text, style=style), soft_wrap=True)
         if self._log:
             self._log.write(text)
@@ -85,7 +99,7 @@ class Screen:
     def fault(self, error: BaseException) -> None:
         """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is no log)."""
         self.end_bar()
-        trace = "".join(traceback.format_exception(error))
+        trace = redact("".join(traceback.format_exception(error)))
         what = say("Something broke inside nuguna: {reason}", reason=error)
         self.line(f"{self.mark('✗', 'x')} {self.t(what)}", style="bold red")
         if self._log:
@@ -234,4 +248,4 @@ class Screen:
 
 def screen(lang: str = "en") -> Screen:
     """A screen on standard output, without a log file; `screen(lang).t` translates."""
-    return Screen(Console(highlight=False, emoji=False), translator(lang))
+    return Screen(SafeConsole(highlight=False, emoji=False), translator(lang))
