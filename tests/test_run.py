@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import nuguna.stages as stages
 from conftest import ARCHITECTURES, write_pairs
-from nuguna import Request, fine_tune, open_session
+from nuguna import Request, auto, fine_tune, open_session
 from nuguna import train as training
 from nuguna.checks import (
     check_adapter_file,
@@ -233,9 +233,10 @@ def test_each_check_can_fail(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_goes_on_as_planned_where_the_machine_looks_otherwise_now(
-    model_folder: Callable[..., Path], tmp_path: Path
+    model_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Free memory and what follows from it change from day to day; the same command goes on all the same."""
+    monkeypatch.setattr(auto, "SMALL_MODEL_PARAMETERS", 0)  # so that the number format follows from the machine
     machine = replace(detect(tmp_path), dtype="float32")
     asked = request(tmp_path, model_folder())
 

@@ -67,6 +67,7 @@ def _as_decided_before(request: Request, edited: dict[str, Any], folder: Path) -
 def mark_of(plan: Plan, dataset: Dataset) -> str:
     """The mark of this plan's checkpoints."""
     matters = {name: choice.value for name, choice in plan.choices().items() if name not in WITHOUT_EFFECT}
+    matters = {name: float(value) if type(value) is int else value for name, value in matters.items()}  # 16 is 16.0 in a file
     return plan_mark({**matters, "data_hash": fingerprint(dataset), "version": __version__})
 
 
