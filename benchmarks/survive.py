@@ -15,7 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 os.environ.update(HF_HUB_OFFLINE="1", NUGUNA_LANG="en", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 
@@ -28,12 +31,14 @@ from benchmarks import faults, kills  # noqa: E402
 from tests.conftest import make_model_folder, write_pairs  # noqa: E402
 
 TRIALS = {"kills": 200, "requests": 100}
+FIGURES = {"requests": "slowest_end_seconds", "cost": "percent_of_the_time"}
+MOST_PERCENT = 2.0
 
 
 def main() -> int:
     """Measure what is asked for, print a line for each, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("faults", "damage", "disk", "resume", "kills", "requests")
+    names = ("faults", "damage", "disk", "resume", "kills", "requests", "cost")
     parser.add_argument("--only", choices=names, action="append")
     parser.add_argument("--trials", type=int, help="kills or requests")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -44,9 +49,9 @@ def main() -> int:
         for name in asked.only or names:
             began = time.monotonic()
             *wrong, num_trials = measure(name, Path(place), asked.trials or TRIALS.get(name, 0))
-            slowest = wrong.pop() if name == "requests" else None
+            more = {} if name not in FIGURES else {FIGURES[name]: float(wrong.pop())}
             row = {"name": name, "num_trials": int(num_trials), "num_failed": len(wrong), "seconds": time.monotonic() - began}
-            rows.append({**row, **({} if slowest is None else {"slowest_end_seconds": float(slowest)})})
+            rows.append({**row, **more})
             print(", ".join(f"{key} {round(value, 1) if isinstance(value, float) else value}" for key, value in rows[-1].items()))
             for line in wrong:
                 print("  FAILED", line)
@@ -64,6 +69,7 @@ def measure(name: str, place: Path, num_trials: int) -> list[str]:
         "damage": faults.damages,
         "disk": faults.full_disk,
         "resume": resumes,
+        "cost": cost,
     }
     if name in plain:
         return plain[name](folder)
@@ -87,6 +93,45 @@ def resumes(folder: Path) -> list[str]:
             if not stopped_and_whole(where, model, micro_batch_size, stop_at):
                 wrong.append(f"stopped after step {stop_at}, micro-batches of {micro_batch_size}: not the same")
     return [*wrong, str(num_trials)]
+
+
+def cost(folder: Path) -> list[str]:
+    """Train the shape of SmolLM2-135M for 40 steps, save four times as a plan would, and compare the times. Returns what went
+    wrong, the percentage, and how often it was saved.
+    """
+    sys.path.insert(0, str(Path(__file__).parent))
+    import engine
+    import sides
+
+    from nuguna import train
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    folder.mkdir()
+    place = engine.make_model("smollm2-135m", folder / "model")
+    examples = engine.make_examples(49152, 200)
+    seconds: list[float] = []
+    real = train.save_checkpoint
+
+    def timed(*args: Any, **kwargs: Any) -> Path:
+        began = time.perf_counter()
+        try:
+            return real(*args, **kwargs)
+        finally:
+            seconds.append(time.perf_counter() - began)
+
+    task = {"model": str(place), "dtype": "bfloat16", "steps": 40, "batch_size": 4, "micro_batch_size": 4}
+    task |= {"examples": examples, "folder": str(folder / "run")}
+    usual = sides.recipe
+    sides.recipe = lambda task: replace(usual(task), checkpoint_every=10)
+    with patch.object(train, "save_checkpoint", timed):
+        began = time.perf_counter()
+        sides.run_ours(task)
+        whole = time.perf_counter() - began
+    percent = 100 * sum(seconds) / whole
+    sizes = sum(file.stat().st_size for file in next((folder / "run" / "checkpoints").iterdir()).iterdir())
+    print(f"{len(seconds)} saves of {sizes / 1e6:.0f} MB: {', '.join(f'{s:.2f}' for s in seconds)} s of {whole:.0f} s")
+    wrong = [f"saving took {percent:.1f} % of the time"] if percent > MOST_PERCENT else []
+    return [*wrong, f"{percent:.2f}", str(len(seconds))]
 
 
 def _in_a_child(work: Callable[[], object], made: Path) -> Path:
