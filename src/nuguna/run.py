@@ -16,6 +16,8 @@ from .language import Translate
 from .message import say
 from .model import base_fingerprint
 from .planfile import write_plan
+from .preflight import preflight
+from .proof import prove
 from .remedy import misfit
 from .report.outcome import Report, loss_curve
 from .report.write import write_report
@@ -29,7 +31,6 @@ from .stages import (
     divide,
     measure_all,
     prepare_folder,
-    prove,
     save,
     scores,
     train_adapter,
@@ -79,6 +80,7 @@ def run(
 
     tell(Stage(say("Training")))
     tuned = attach(loaded, base, plan)
+    preflight(tuned, parts, plan, untrained_logits, tell)
     trained, steps = train_adapter(
         tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
     )
@@ -89,7 +91,7 @@ def run(
     tell(Scored(*scores(before, after), loss_curve(steps)))
 
     tell(Stage(say("Proving that the result works")))
-    checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
+    checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits, steps)
     tell(Proved(checks))
     report = conclude(plan, parts, before, after, trained, checks)
     write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)
