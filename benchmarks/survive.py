@@ -104,6 +104,7 @@ def cost(folder: Path) -> list[str]:
     import sides
 
     from nuguna import train
+    from nuguna.hardware import detect
 
     torch.set_num_threads(os.cpu_count() or 1)
     folder.mkdir()
@@ -119,7 +120,7 @@ def cost(folder: Path) -> list[str]:
         finally:
             seconds.append(time.perf_counter() - began)
 
-    task = {"model": str(place), "dtype": "bfloat16", "steps": 40, "batch_size": 4, "micro_batch_size": 4}
+    task = {"model": str(place), "dtype": detect(folder).dtype, "steps": 40, "batch_size": 4, "micro_batch_size": 4}
     task |= {"examples": examples, "folder": str(folder / "run")}
     usual = sides.recipe
     sides.recipe = lambda task: replace(usual(task), checkpoint_every=10)

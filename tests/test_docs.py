@@ -38,6 +38,7 @@ DOCS = [
 OTHER_VARIABLES = {"PYTHON", "NUGUNA_TORCH", "PIP_NO_INDEX", "PIP_FIND_LINKS", "HF_HUB_OFFLINE", "HF_HOME", "HF_TOKEN"}
 # of the libraries of threads and kernels, in docs/log.md; of the desktop's standard, in docs/data.md
 OTHER_VARIABLES |= {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LRU_CACHE_CAPACITY", "XDG_CACHE_HOME"}
+OTHER_VARIABLES |= {"NUGUNA_TEST_ALL"}  # of our own tests
 
 in_both_languages = pytest.mark.parametrize("lang", READMES)
 in_every_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))

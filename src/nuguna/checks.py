@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from .data.encode import encode_prompt
+from .data.conversation import Conversation
+from .data.encode import Encoded, encode_prompt
 from .message import Message, say
 from .model import Loaded
 from .runfolder import ADAPTER
@@ -38,9 +40,14 @@ class Check:
         return document
 
 
-def check_adapter_file(folder: Path) -> Check:
-    """The saved weights are finite, and at least one B matrix is not zero (else the adapter would change nothing)."""
+def check_adapter_file(folder: Path, working: Collection[str] = ()) -> Check:
+    """The saved weights are finite, and no B matrix is zero (else it changes nothing) but of layers that are never called.
+
+    `working` names the layers that are, as the model has them; the experts of a mixture may see no token in a short training.
+    """
     tensors = load_file(folder / ADAPTER)
+    zero = {name.partition(".lora_")[0] for name, tensor in tensors.items() if "lora_B" in name and not bool(tensor.any())}
+    still = [name for name in sorted(zero & set(working)) if "expert" not in name]
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     moved = sum(bool(torch.any(tensor != 0)) for name, tensor in tensors.items() if "lora_B" in name)
     numbers = sum(tensor.numel() for tensor in tensors.values())
@@ -48,6 +55,8 @@ def check_adapter_file(folder: Path) -> Check:
         detail = say("{count} tensors hold values that are not numbers, first {name}", count=len(broken), name=broken[0])
     elif not moved:
         detail = say("all B matrices are zero: nothing was learned")
+    elif still:
+        detail = say("{count} B matrices are zero: {name} has learned nothing", count=len(still), name=still[0])
     else:
         detail = say(
             "{numbers} finite numbers in {tensors} tensors, {moved} B matrices moved",
@@ -56,7 +65,66 @@ def check_adapter_file(folder: Path) -> Check:
             moved=moved,
         )
     fix = say("Lower the learning rate: LEARNING_RATE=0.0001 ./run.sh") if broken else say("Train longer: MAX_STEPS=200 ./run.sh")
-    return Check("adapter_weights", not broken and moved > 0, detail, fix)
+    return Check("adapter_weights", not broken and moved > 0 and not still, detail, fix)
+
+
+def check_adapter_complete(folder: Path, in_memory: Mapping[str, torch.Tensor]) -> Check:
+    """The file holds the matrices that were trained, all of them and no other, bit for bit."""
+    saved = load_file(folder / ADAPTER)
+    strangers = sorted(set(saved) ^ set(in_memory))
+    other = [name for name in in_memory if name in saved and not torch.equal(saved[name], in_memory[name].detach().cpu())]
+    if strangers:
+        detail = say("{count} matrices are missing or strange, first {name}", count=len(strangers), name=strangers[0])
+    elif other:
+        detail = say("{count} matrices differ from the trained ones, first {name}", count=len(other), name=other[0])
+    else:
+        detail = say("{count} matrices, as they were trained", count=len(saved))
+    return Check("adapter_complete", not strangers and not other, detail, say("Free disk space, then train again: ./run.sh"))
+
+
+def check_asks_as_trained(tuned: Loaded, opened: Loaded, pairs: Sequence[tuple[Conversation, Encoded]]) -> Check:
+    """The saved tokenizer and its template, as in `opened`, turn questions into the tokens that were trained; and what ended
+    these answers will end others.
+    """
+    saved_tokenizer = opened.tokenizer
+    marks = [
+        hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:12] for tokenizer in (tuned.tokenizer, saved_tokenizer)
+    ]
+    differing = [
+        conversation for conversation, encoded in pairs if not encoded.cut and not _asks_so(opened, conversation, encoded)
+    ]
+    if marks[0] != marks[1]:
+        detail = say("the saved chat template {b} is not {a}, which was trained", a=marks[0], b=marks[1])
+    elif differing:
+        detail = say("{count} of {total} questions become other tokens", count=len(differing), total=len(pairs))
+    else:
+        detail = say("chat template {mark}, {count} questions token for token", mark=marks[0], count=len(pairs))
+    fix = say("This is a fault in the program: please report it with the log file.")
+    return Check("asks_as_trained", marks[0] == marks[1] and not differing, detail, fix)
+
+
+def _asks_so(opened: Loaded, conversation: Conversation, encoded: Encoded) -> bool:
+    prompt = encode_prompt(opened.tokenizer, conversation.prompt, conversation.tools)
+    ids = [token for token, is_trained in zip(encoded.ids, encoded.trained, strict=True) if is_trained]
+    return list(encoded.ids[: len(prompt)]) == prompt and ids[-1] in opened.end_ids
+
+
+MOST_SKIPPED = 0.01  # share of the steps that may be skipped; a single one may always
+
+
+def check_steps(num_done: int, num_skipped: int, max_steps: int) -> Check:
+    """All steps were done, and of a hundred no more than one was skipped since its loss or gradients were no numbers."""
+    detail = say("{done} of {total} steps, {skipped} skipped", done=num_done, total=max_steps, skipped=num_skipped)
+    passed = num_done == max_steps and num_skipped <= max(1, MOST_SKIPPED * max_steps)
+    return Check("steps_taken", passed, detail, say("Lower the learning rate: LEARNING_RATE=0.0001 ./run.sh"))
+
+
+def check_base_answers(base: Sequence[torch.Tensor], without: Sequence[torch.Tensor]) -> Check:
+    """With the adapter switched off, the opened result computes what the base model computed: `--base` compares with the base."""
+    difference = _largest_difference(base, without)
+    detail = say("logits differ from the base model by up to {difference}", difference=f"{difference:.2g}")
+    fix = say("This is a fault in the program: please report it with the log file.")
+    return Check("base_without_adapter", difference <= RELOAD_TOLERANCE, detail, fix)
 
 
 def check_base_unchanged(before: str, after: str) -> Check:
@@ -84,9 +152,19 @@ def probe_logits(loaded: Loaded, prompts: Sequence[Sequence[Any]]) -> list[torch
     return rows
 
 
-def check_reload(in_memory: Sequence[torch.Tensor], reloaded: Sequence[torch.Tensor]) -> Check:
-    """The saved folder, opened by plain transformers and peft, computes what the trained model computed."""
+def check_reload(
+    in_memory: Sequence[torch.Tensor],
+    reloaded: Sequence[torch.Tensor],
+    scales: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
+) -> Check:
+    """The saved folder, opened by plain transformers and peft, computes what the trained model computed.
+
+    `scales` are those of all layers, trained and reloaded.
+    """
     difference = _largest_difference(in_memory, reloaded)
+    if scales[0] != scales[1]:
+        detail = say("the scale of the adapter is another one than in training")
+        return Check("reloads_the_same", False, detail, say("Train it again: ./run.sh"))
     detail = say(
         "largest difference of logits {difference}, allowed {tolerance}",
         difference=f"{difference:.1e}",

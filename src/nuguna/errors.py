@@ -7,6 +7,7 @@ NugunaError
 │   └── ModelError          the base model or the run folder is not there, or cannot be used
 ├── RunError                the run itself broke (exit 1)
 │   ├── EnvironmentFault    the machine or the installation is not fit (wrong torch build, full disk)
+│   ├── UnsoundError        what would be trained is not what is meant; found out before the training
 │   ├── DivergedError       loss or gradients stopped being numbers
 │   └── OutOfMemoryError    even the smallest step does not fit
 └── Interrupted             Ctrl-C (exit 130)
@@ -54,6 +55,14 @@ class RunError(NugunaError):
 
 class EnvironmentFault(RunError):
     """The machine or the installation cannot do what was asked."""
+
+
+class UnsoundError(RunError):
+    """Training would go wrong without a word; `check` names what was found out."""
+
+    def __init__(self, check: str, what: Message, *, seen: Message | None = None, fix: Message) -> None:
+        self.check = check
+        super().__init__(what, seen=seen, fix=fix)
 
 
 class DivergedError(RunError):

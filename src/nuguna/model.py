@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
@@ -27,7 +31,7 @@ from .engine.training import switch_checkpointing
 from .errors import EnvironmentFault, ModelError, NugunaError
 from .gate import check_adapter, check_size
 from .message import say
-from .runfolder import ADAPTER_CONFIG, CARD
+from .runfolder import ADAPTER, ADAPTER_CONFIG, CARD
 from .shortage import is_shortage
 from .tokenizer import load_tokenizer
 
@@ -189,11 +193,50 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """The adapter's matrices by their names in the saved file."""
+    found = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: tensor for name, tensor in found.items() if "lora_" in name}
+
+
+def lora_layers(model: nn.Module) -> dict[str, Any]:
+    """The layers with LoRA by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+@contextmanager
+def reported_layers(model: nn.Module) -> Iterator[set[str]]:
+    """Within, the names of the layers with LoRA that compute something are put into the set."""
+    called: set[str] = set()
+
+    def report(name: str) -> Any:
+        return lambda module, inputs: called.add(name)
+
+    hooks = [layer.register_forward_pre_hook(report(name)) for name, layer in lora_layers(model).items()]
+    try:
+        yield called
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def reload_adapter(base: Any, folder: Path) -> Any:
-    """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together."""
+    """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together.
+
+    peft passes over matrices that it does not find in the file or in the model (its issue 2115: no more than a warning), and the
+    model would answer as if it had never been trained.
+    """
     check_adapter(folder)
     try:
-        return PeftModel.from_pretrained(base, str(folder)).eval()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
+            model = PeftModel.from_pretrained(base, str(folder)).eval()
+        if (folder / ADAPTER).is_file():
+            with safe_open(folder / ADAPTER, framework="pt") as file:
+                saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118 - not a dict
+            if strangers := sorted(saved ^ set(adapter_tensors(model))):
+                raise ValueError(f"{len(strangers)} matrices are in the file or in the model alone: {strangers[0]}")
+        return model
     except Exception as error:  # as above
         if is_shortage(error):
             raise

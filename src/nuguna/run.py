@@ -16,6 +16,8 @@ from .language import Translate
 from .message import say
 from .model import base_fingerprint
 from .planfile import write_plan
+from .preflight import preflight
+from .proof import prove
 from .remedy import misfit
 from .report.outcome import Report, loss_curve
 from .report.write import write_report
@@ -27,7 +29,6 @@ from .stages import (
     conclude,
     divide,
     measure_all,
-    prove,
     save,
     scores,
     train_adapter,
@@ -78,6 +79,7 @@ def run(
 
         tell(Stage(say("Training")))
         tuned = attach(loaded, base, plan)
+        preflight(tuned, parts, plan, untrained_logits, tell)
         trained, steps = train_adapter(
             tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
         )
@@ -88,7 +90,7 @@ def run(
         tell(Scored(*scores(before, after), loss_curve(steps)))
 
         tell(Stage(say("Proving that the result works")))
-        checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits)
+        checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits, trained)
         tell(Proved(checks))
         report = conclude(plan, parts, before, after, trained, checks)
         write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)

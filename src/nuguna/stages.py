@@ -9,16 +9,7 @@ from typing import Any
 
 from .catalog import BaseModel
 from .checkpoint import Resumed
-from .checks import (
-    Check,
-    check_adapter_file,
-    check_answers_stop,
-    check_base_unchanged,
-    check_changes_answers,
-    check_loss_fell,
-    check_reload,
-    probe_logits,
-)
+from .checks import Check
 from .data.batch import micro_batch_tokens
 from .data.cache import Chosen, choose_or_recall
 from .data.choose import MOST_LEFT_OUT, Rules, encode_pairs, require_apart
@@ -41,10 +32,7 @@ from .metrics.paired import each_question
 from .model import (
     Loaded,
     attach_adapter,
-    base_fingerprint,
     load_base,
-    release,
-    reload_adapter,
     require_quantization,
     save_adapter,
 )
@@ -228,14 +216,9 @@ def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
     return replace(loaded, model=model)
 
 
-def train_adapter(
-    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell, on_less: Callable[[Plan], None]
-) -> tuple[Trained, list[LoggedStep]]:
-    """Train, with one line a step in metrics.jsonl. Returns the totals and all steps.
-
-    Where memory is short, `on_less` receives the plan with what it allows.
-    """
-    recipe = Recipe(
+def recipe_of(plan: Plan) -> Recipe:
+    """What the loop needs to know of the plan."""
+    return Recipe(
         max_steps=plan.max_steps.value,
         batch_size=plan.batch_size.value,
         micro_batch_size=plan.micro_batch_size.value,
@@ -246,6 +229,15 @@ def train_adapter(
         seed=plan.seed.value,
         checkpoint_every=plan.checkpoint_every.value,
     )
+
+
+def train_adapter(
+    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell, on_less: Callable[[Plan], None]
+) -> tuple[Trained, list[LoggedStep]]:
+    """Train, with one line a step in metrics.jsonl. Returns the totals and all steps.
+
+    Where memory is short, `on_less` receives the plan with what it allows.
+    """
     log = StepLog(folder / METRICS)
 
     def on_resume(resumed: Resumed) -> None:
@@ -268,7 +260,7 @@ def train_adapter(
         trained = train(
             tuned.model,
             parts.train,
-            recipe,
+            recipe_of(plan),
             shortcuts=parts.shortcuts,
             folder=folder,
             mark=mark,
@@ -307,33 +299,6 @@ def save(tuned: Loaded, folder: Path) -> None:
     """Write adapter, tokenizer and template into the run folder."""
     (folder / REPORT).unlink(missing_ok=True)
     save_adapter(tuned.model, tuned.tokenizer, folder)
-
-
-def prove(
-    tuned: Loaded,
-    place: Path,
-    plan: Plan,
-    folder: Path,
-    parts: Parts,
-    before: MeasuredAll,
-    after: MeasuredAll,
-    fingerprint: str,
-    base_logits: Sequence[Any],
-) -> tuple[Check, ...]:
-    """All checks. The trained model is let go before the saved folder is opened anew, so that only one is in memory."""
-    in_memory = probe_logits(tuned, parts.probes)
-    fingerprint_after = base_fingerprint(tuned.model)
-    release(tuned.model)
-    fresh = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
-    reloaded = probe_logits(replace(fresh, model=reload_adapter(fresh.model, folder)), parts.probes)
-    return (
-        check_adapter_file(folder),
-        check_base_unchanged(fingerprint, fingerprint_after),
-        check_reload(in_memory, reloaded),
-        check_changes_answers(base_logits, reloaded),
-        check_loss_fell(before.main.metrics["loss"], after.main.metrics["loss"]),
-        check_answers_stop(after.main.metrics["stop_rate"], before.stop_chance, after.stop_chance),
-    )
 
 
 def samples(parts: Parts, before: MeasuredAll, after: MeasuredAll) -> tuple[Sample, ...]:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from .checkpoint import Progress, Resumed, resume, save_checkpoint
-from .data.batch import Batch, micro_batch_tokens, micro_batches, step_indices
+from .data.batch import Batch, micro_batch_tokens, micro_batches, require_whole, step_indices
 from .data.encode import Encoded
 from .engine.adapter import adapter_parameters
 from .engine.forward import Shortcuts
@@ -195,6 +195,7 @@ class _Loop:
     def _compute(self, chosen: Sequence[Encoded], step: int, stop: Stop) -> _Outcome:
         device = self.accelerator.device
         batches = list(micro_batches(chosen, self.limits.most_tokens, device, packed=self.shortcuts.packed))
+        require_whole(batches, chosen, self.recipe.batch_size)
         parts = (self.accelerator, self.model, self.parameters, self.optimizer)
         return _optimizer_step(*parts, batches, step, self.recipe, self.shortcuts, self.limits.chunk_bytes, stop)
 

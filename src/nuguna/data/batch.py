@@ -10,6 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..errors import UnsoundError
+from ..message import say
 from .encode import Encoded
 from .tokens import Tokens
 
@@ -74,6 +76,26 @@ def micro_batches(examples: Sequence[Encoded], most_tokens: int, device: torch.d
         chosen.append(example)
         tokens = with_it
     yield _laid_out(chosen, device, packed)
+
+
+def require_whole(batches: Sequence[Batch], examples: Sequence[Encoded], batch_size: int) -> None:
+    """Raise `UnsoundError` unless the micro-batches of a step hold its `batch_size` examples and every token that is trained."""
+    num_examples = sum(len(batch.lengths) for batch in batches)
+    num_trained, wanted = sum(len(batch.trained) for batch in batches), sum(example.num_trained for example in examples)
+    if num_examples == batch_size and num_trained == wanted > 0:
+        return
+    raise UnsoundError(
+        "whole_batch",
+        say("A training step does not hold the examples that it should."),
+        seen=say(
+            "{found} examples with {tokens} trained tokens instead of {size} with {wanted}",
+            found=num_examples,
+            tokens=num_trained,
+            size=batch_size,
+            wanted=wanted,
+        ),
+        fix=say("This is a fault in the program: please report it with the log file."),
+    )
 
 
 def _laid_out(chosen: Sequence[Encoded], device: torch.device | str, packed: bool) -> Batch:

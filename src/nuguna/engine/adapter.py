@@ -34,6 +34,13 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     return min(lists, key=lambda item: (item[0].count("."), -len(item[1])))
 
 
+def linears_without_adapter(model: nn.Module) -> list[str]:
+    """Names of the linear layers of the blocks on which no adapter lies."""
+    prefix, blocks = find_blocks(model)
+    bare = (name for name, m in blocks.named_modules() if _is_linear(m) and "lora_" not in name)
+    return [f"{prefix}.{name}" for name in bare if not name.endswith(".base_layer")]
+
+
 def _is_linear(module: Any) -> bool:
     # bitsandbytes' Linear8bitLt and Linear4bit are subclasses of nn.Linear
     return isinstance(module, (nn.Linear, Conv1D))

@@ -30,6 +30,10 @@ CHECK_TITLES = {
     "changes_the_model": say("The adapter changes what the model says"),
     "heldout_loss_fell": say("It does better on questions it was not trained on"),
     "answers_stop": say("Its answers come to an end"),
+    "adapter_complete": say("Everything that was trained is in the saved file"),
+    "base_without_adapter": say("Without its adapter it is the base model again"),
+    "asks_as_trained": say("It is asked with the same tokens as it was trained"),
+    "steps_taken": say("The training took its steps"),
 }
 DIRECTIONS = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
 ROOM = 1.08  # above the largest number of a measure that has no upper bound

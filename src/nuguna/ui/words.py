@@ -40,6 +40,10 @@ CHECK_NAMES: dict[str, Message] = {
     "changes_the_model": say("the adapter changes the model"),
     "heldout_loss_fell": say("it got better on questions it never saw"),
     "answers_stop": say("answers come to an end"),
+    "adapter_complete": say("all that was trained is in the saved file"),
+    "base_without_adapter": say("without its adapter it is the base model again"),
+    "asks_as_trained": say("questions are asked as they were trained"),
+    "steps_taken": say("the training took its steps"),
 }
 SETTING_NAMES: dict[str, Message] = {
     "model": say("base model"),
