@@ -31,7 +31,7 @@ check() { # NAME COMMAND...
 check ruff "${bin}/ruff" check .
 check mypy "${bin}/mypy"
 check lint-imports "${bin}/lint-imports"
-check pytest "${bin}/pytest" -q
+check pytest "${bin}/pytest" -q -n auto --maxprocesses 4 --dist loadfile
 
 if [ -n "${failed}" ]; then
   printf 'FAILED: %s\n' "${failed}" >&2

@@ -106,12 +106,14 @@ def test_the_whole_weight_is_near_the_original(kind: str, most: float) -> None:
 
 
 def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
-    """On the medical set; the loss of what it was not trained on, against that of bfloat16 weights."""
+    """On the medical set; the loss of what it was not trained on, against that of whole weights. In float32: a processor without
+    arithmetic for bfloat16 takes minutes for it.
+    """
     rows = load_dataset("demo")
-    loaded = load_base(DEMO_MODEL, dtype="bfloat16", device="cpu")
+    loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
     encoded = [encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in [*rows.train[:240], *rows.heldout[:40]]]
     recipe = Recipe(
-        max_steps=30,
+        max_steps=20,
         batch_size=8,
         micro_batch_size=8,
         learning_rate=1.5e-3,
@@ -123,7 +125,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
     )
     losses = {}
     for name in ("none", "8bit", "4bit"):
-        loaded = load_base(DEMO_MODEL, dtype="bfloat16", device="cpu", quantization=name)
+        loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu", quantization=name)
         model = attach_adapter(loaded.model, base_name="x", lora_r=16, lora_alpha=16, seed=1, gradient_checkpointing=False)
         shortcuts = find_shortcuts(model)
         before = ratio_of(heldout_losses(replace(loaded, model=model), encoded[240:], 8, shortcuts)).value

@@ -505,7 +505,9 @@ def test_run_tests_runs_every_check_and_names_what_failed(machine: Machine) -> N
     result = machine.run(machine.repo / "run_tests.sh")
     assert result.returncode == 0, result.stderr
     assert re.findall(r"^(\S+) in (.*)$", result.stdout, re.M) == [(name, str(machine.repo)) for name in names]
-    assert result.stdout.endswith("pytest in " + str(machine.repo) + "\n[-q]\n"), "pytest's closing line is the last"
+    words = ["-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+    last = "pytest in " + str(machine.repo) + "\n" + "".join(f"[{word}]\n" for word in words)
+    assert result.stdout.endswith(last), "pytest's closing line is the last"
     for name in names:
         result = machine.run(machine.repo / "run_tests.sh", FAKE_FAILS=name)
         assert result.returncode == 1

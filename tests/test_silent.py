@@ -27,8 +27,8 @@ from nuguna.model import Loaded, base_fingerprint
 from nuguna.plan import Plan
 from nuguna.preflight import WRONG, preflight
 from nuguna.proof import prove
-from nuguna.report.outcome import LoggedStep
 from nuguna.stages import MeasuredAll, Parts, attach, bring, decide, divide, measure_all, save, train_adapter
+from nuguna.train import Trained as Totals
 from silent_mutations import AFTER, BEFORE, DURING, MUTATIONS, Mutation, table
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -70,8 +70,8 @@ class Ready:
     def train(self, folder: Path) -> Trained:
         """The training and what is measured after it, by the run's own stages."""
         folder.mkdir()
-        _, steps = train_adapter(self.tuned, self.parts, self.plan, folder, "mark", quiet, lambda plan: None)
-        return Trained(self, measure_all(self.tuned, self.parts, self.plan, quiet), steps)
+        totals, _ = train_adapter(self.tuned, self.parts, self.plan, folder, "mark", quiet, lambda plan: None)
+        return Trained(self, measure_all(self.tuned, self.parts, self.plan, quiet), totals)
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Trained:
 
     ready: Ready
     after: MeasuredAll
-    steps: list[LoggedStep]
+    totals: Totals
 
     def finish(self, folder: Path) -> tuple[Check, ...]:
         """Save and prove, by the run's own stages."""
         ready = self.ready
         save(ready.tuned, folder)
         assert ready.before is not None
-        given = (ready.parts, ready.before, self.after, ready.fingerprint, ready.base_logits, self.steps)
+        given = (ready.parts, ready.before, self.after, ready.fingerprint, ready.base_logits, self.totals)
         return prove(ready.tuned, ready.place, ready.plan, folder, *given)
 
 

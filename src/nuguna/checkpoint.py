@@ -34,6 +34,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of each parameter,
 FILES = (_WEIGHTS, *(f"{key}.safetensors" for key in _MOMENTS))
 KEEP = 2  # the newest two: should one turn out damaged, the other is there
 MOST_MANIFEST_BYTES = 2**20
+TRIAL_BYTES = 8 * 2**20  # written at once to see whether there is room
 
 Parameters = Mapping[str, torch.nn.Parameter]
 
@@ -175,7 +176,9 @@ def try_room(folder: Path, num_bytes: int) -> None:
     try:
         _require_room(place, num_bytes)
         with _draft(draft):
-            write_new(draft / "trial", os.urandom(2**16) * -(-num_bytes // 2**16))
+            piece = os.urandom(TRIAL_BYTES)  # what no file system can make smaller
+            for number in range(-(-num_bytes // TRIAL_BYTES)):
+                write_new(draft / str(number), piece[: num_bytes - number * TRIAL_BYTES])
     except OSError as error:
         raise EnvironmentFault(
             say("There is no room for a checkpoint in {folder}: it takes {size}.", folder=place, size=format_bytes(num_bytes)),
