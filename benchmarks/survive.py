@@ -81,7 +81,8 @@ def measure(name: str, place: Path, num_trials: int) -> list[str]:
 
 def resumes(folder: Path) -> list[str]:
     """Stop a training of 24 steps after each of them, with three sizes of micro-batches, and compare what it goes on to."""
-    from tests.test_survive import LONG, stopped_and_whole
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from test_survive import LONG, stopped_and_whole
 
     folder.mkdir()
     model = make_model_folder(folder / "model")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +25,7 @@ from nuguna import hub
 from nuguna.catalog import load_catalog
 from nuguna.errors import EnvironmentFault, ModelError
 from nuguna.hub import cached_folder, candidates, fetch, is_reachable, lookup
+from nuguna.stopping import TerminateRequest, raised_requests
 from test_catalog import LLAMA, write_safetensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -38,6 +42,7 @@ class FakeHub:
     gated: set[str] = field(default_factory=set)
     broken_after: dict[str, int] = field(default_factory=dict)  # file: bytes after which the connection is cut, once
     asked: list[tuple[str, str]] = field(default_factory=list)
+    slow: set[str] = field(default_factory=set)  # files that come a hundredth at a time, five a second
     url: str = ""
 
     def downloads(self) -> list[str]:
@@ -109,7 +114,12 @@ def handler_for(fake: FakeHub) -> type[BaseHTTPRequestHandler]:
             if self.command == "GET":
                 end = fake.broken_after.pop(answer.file, None)
                 self.close_connection = end is not None
-                self.wfile.write(answer.content[begin:end])
+                content = answer.content[begin:end]
+                piece = len(content) // 100 + 1 if answer.file in fake.slow else max(1, len(content))
+                with suppress(ConnectionError):
+                    for start in range(0, len(content), piece):
+                        self.wfile.write(content[start : start + piece])
+                        time.sleep(0.2 if answer.file in fake.slow else 0)
 
     return Handler
 
@@ -227,6 +237,20 @@ def test_goes_on_after_a_cut_connection(fake: FakeHub) -> None:
     folder = fetch(lookup(NAME), free_disk_bytes=GIB, on_progress=ignore)
     assert (folder / "model.safetensors").read_bytes() == fake.repos[NAME]["model.safetensors"]
     assert fake.downloads().count("model.safetensors") == 2
+
+
+def test_a_request_to_end_does_not_wait_for_the_download(fake: FakeHub) -> None:
+    """Twenty seconds of it; what has come is no file, so that the next start has nothing half done."""
+    fake.slow.add("model.safetensors")
+    found = lookup(NAME)
+    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    began = time.monotonic()
+    with pytest.raises(TerminateRequest), raised_requests():
+        fetch(found, free_disk_bytes=GIB, on_progress=ignore)
+    assert time.monotonic() - began < 5
+    fake.slow.clear()
+    folder = fetch(found, free_disk_bytes=GIB, on_progress=ignore)
+    assert (folder / "model.safetensors").read_bytes() == fake.repos[NAME]["model.safetensors"]
 
 
 def test_a_second_try_downloads_only_what_is_missing(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import shutil
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,7 +159,7 @@ def fetch(model: BaseModel, *, free_disk_bytes: int, on_progress: Callable[[int,
             )
         _gate(model.id, model.revision, {file.name for file in files})
         with _polling(blobs, files, on_progress):
-            folder = _download(model.id, model.revision)
+            folder = _download(model.id, model.revision, [file.name for file in files])
     describe_folder(folder)
     total = sum(file.num_bytes for file in files)
     on_progress(total, total)
@@ -236,11 +236,16 @@ def _gate(model_id: str, revision: str | None, names: set[str]) -> tuple[dict[st
     return documents["config.json"], has_template
 
 
-def _download(model_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
+def _download(model_id: str, revision: str | None, names: Sequence[str]) -> Path:
+    """One file after the other, in this thread: `snapshot_download` has threads of its own, which a Ctrl-C would wait for until
+    gigabytes have come.
+    """
+    from huggingface_hub import hf_hub_download
 
-    patterns = [*SMALL_PATTERNS, *WEIGHT_PATTERNS]
-    return Path(snapshot_download(model_id, revision=revision, allow_patterns=patterns))
+    folders: set[Path] = set()
+    while len(folders) != 1:  # two only where somebody published another version in between
+        folders = {Path(hf_hub_download(model_id, name, revision=revision)).parent for name in names}
+    return folders.pop()
 
 
 def _blobs_folder(model_id: str) -> Path:
