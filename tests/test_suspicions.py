@@ -297,12 +297,13 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
-def test_a_million_hostile_characters_take_less_than_a_second(text: str) -> None:
+def test_a_million_hostile_characters_take_no_more_than_seconds(text: str) -> None:
+    """About one each; work that grows with the square of the length would take hours."""
     for function in (find_private, mend_mojibake, has_replacement, ends_abruptly, language):
         start = time.process_time()  # not the wall clock: other work may run beside the tests
         function(text)
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 10
     spans = find_private(text)
     start = time.process_time()
     mask(text, spans)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 10
