@@ -22,6 +22,7 @@ from nuguna import checkpoint, durable, runlock
 from nuguna.checkpoint import find_checkpoint
 from nuguna.errors import EnvironmentFault, Interrupted, SettingError, Terminated
 from nuguna.keeping import Keeper
+from nuguna.runfolder import is_finished, is_ours, write_json
 from nuguna.runlock import only_run
 from nuguna.stopping import StopNow, TerminateRequest, raised_requests, stop_requests
 from nuguna.surroundings import repeatable
@@ -184,6 +185,25 @@ def test_where_no_checkpoint_has_room_nothing_is_begun(quick_folder: Path) -> No
     with Fault("EACCES", 1).injected(), pytest.raises(EnvironmentFault):
         checkpoint.try_room(quick_folder, 1000)
     assert not list(quick_folder.iterdir())
+
+
+def test_a_kill_while_a_finished_run_is_cleared_up_leaves_a_run_folder(quick_folder: Path) -> None:
+    from benchmarks.faults import State
+
+    at = 0
+    while True:
+        at += 1
+        folder = quick_folder / str(at)
+        State().save(folder, 1)
+        write_json(folder / "report.json", {"status": "succeeded"})
+        (folder / "plan.toml").touch()
+        fault = Fault("kill", at)
+        with fault.injected(), suppress(Killed):
+            checkpoint.drop_checkpoints(folder)
+        assert is_ours(folder) and is_finished(folder)
+        if not fault.has_struck:
+            break
+    assert at > 5 and not (folder / "checkpoints").exists()
 
 
 def test_a_file_is_the_old_or_the_new_one(quick_folder: Path) -> None:

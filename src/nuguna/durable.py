@@ -71,7 +71,7 @@ def sync_folder(folder: Path) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Take away a folder. One that is half removed has a name that nobody takes for a whole one; what cannot go stays."""
-    grave = folder.with_name(f".old-{folder.name.lstrip('.')}")
+    grave = folder.with_name(f".old-{folder.name}.tmp")  # what is left over of a killed process is known as such (`is_ours`)
     with suppress(OSError):
         if not folder.name.startswith("."):
             shutil.rmtree(grave, ignore_errors=True)
