@@ -469,7 +469,7 @@ MUTATIONS = [
     Mutation("sum_for_mean", "gradients are those of a sum, not of a mean", "own_loss", BEFORE,
              late=step_line(("scale / num_trained", "scale"))),
     Mutation("last_micro_batch", "gradients of all micro-batches but the last are lost", "own_loss", BEFORE, late=step_line(
-        ("        loss = loss_sum(", "        optimizer.zero_grad(set_to_none=False)\n        loss = loss_sum("))),
+        ("            loss = loss_sum(", "            optimizer.zero_grad(set_to_none=False)\n            loss = loss_sum("))),
     Mutation("attention_leaks", "packed examples see each other", "together_as_alone", BEFORE, late=leak),
     Mutation("positions_go_on", "positions do not begin anew in a packed row", "together_as_alone", BEFORE,
              late=positions_go_on, architecture="gpt2"),
