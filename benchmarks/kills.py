@@ -230,8 +230,7 @@ def _newest(folder: Path) -> int:
     for checkpoint in checkpoints._checkpoints(folder / "checkpoints"):
         try:
             facts = checkpoints._manifest(checkpoint)
-            for name in checkpoints.FILES:
-                checkpoints._verify(checkpoint / name, facts["files"][name])
+            checkpoints._verify_all(checkpoint, facts)
         except checkpoints._DamagedError:
             continue
         return int(facts["step"])

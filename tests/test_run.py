@@ -62,6 +62,16 @@ def request(folder: Path, model: Path, **wishes: Any) -> Request:
     return Request(model=str(model), data=str(data), **settings)
 
 
+def ending_at(step: int, number: int) -> Callable[[Event], None]:
+    """Asks for the end after a step, as a user or the system would."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step.step == step:
+            signal.raise_signal(number)
+
+    return tell
+
+
 def test_a_finished_run_holds_exactly_what_was_promised(finished_run: Path) -> None:
     assert {p.name for p in finished_run.iterdir()} == RUN_FILES
     report = json.loads((finished_run / "report.json").read_text("utf-8"))
@@ -163,12 +173,8 @@ def test_an_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(model_fol
     whole = request(tmp_path, model_folder(), output_dir=str(tmp_path / "whole"))
     fine_tune(whole)
 
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Stepped) and event.step.step == 4:
-            signal.raise_signal(signal.SIGINT)
-
     with pytest.raises(Interrupted):
-        fine_tune(request(tmp_path, model_folder()), tell=interrupt)
+        fine_tune(request(tmp_path, model_folder()), tell=ending_at(4, signal.SIGINT))
     told: list[Event] = []
     fine_tune(request(tmp_path, model_folder()), tell=told.append)
     assert [e.step.step for e in told if isinstance(e, Stepped)] == [5, 6]
@@ -241,12 +247,8 @@ def test_an_unfinished_run_goes_on_as_planned_where_the_machine_looks_otherwise_
     machine = replace(detect(tmp_path), dtype="float32")
     asked = request(tmp_path, model_folder())
 
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Stepped) and event.step.step == 4:
-            signal.raise_signal(signal.SIGTERM)
-
     with pytest.raises(Terminated):
-        run(asked, hardware=replace(machine, dtype="bfloat16"), tell=interrupt)
+        run(asked, hardware=replace(machine, dtype="bfloat16"), tell=ending_at(4, signal.SIGTERM))
     told: list[Event] = []
     run(asked, hardware=machine, tell=told.append)
     assert [e.step.step for e in told if isinstance(e, Stepped)] == [5, 6]
@@ -255,12 +257,8 @@ def test_an_unfinished_run_goes_on_as_planned_where_the_machine_looks_otherwise_
 
 
 def test_another_wish_begins_anew_and_keeps_what_was_there(model_folder: Callable[..., Path], tmp_path: Path) -> None:
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Stepped) and event.step.step == 4:
-            signal.raise_signal(signal.SIGINT)
-
     with pytest.raises(Interrupted):
-        fine_tune(request(tmp_path, model_folder()), tell=interrupt)
+        fine_tune(request(tmp_path, model_folder()), tell=ending_at(4, signal.SIGINT))
     told: list[Event] = []
     fine_tune(request(tmp_path, model_folder(), learning_rate=0.002), tell=told.append)
     assert [e.step.step for e in told if isinstance(e, Stepped)] == [1, 2, 3, 4, 5, 6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,20 +13,23 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
-from benchmarks.faults import Fault, Killed, damages, faults_of_a_save, full_disk
+from benchmarks.faults import Fault, Killed, State, damages, faults_of_a_save, full_disk
 
 from nuguna import checkpoint, durable, runlock
-from nuguna.checkpoint import find_checkpoint
+from nuguna.checkpoint import Progress, Resumed, find_checkpoint
 from nuguna.errors import EnvironmentFault, Interrupted, SettingError, Terminated
 from nuguna.keeping import Keeper
+from nuguna.language import translator
 from nuguna.runfolder import is_finished, is_ours, write_json
 from nuguna.runlock import only_run
 from nuguna.stopping import StopNow, TerminateRequest, raised_requests, stop_requests
-from nuguna.surroundings import repeatable
+from nuguna.surroundings import repeatable, tell_resumed
 from nuguna.train import Step
 from test_train import RECIPE, run_loop, weights
 
@@ -121,8 +125,6 @@ def test_the_faults_are_felt(quick_folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_everything_is_synced_before_it_gets_its_name(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.faults import State
-
     told: list[str] = []
     names: dict[int, str] = {}
     real_open, real_sync, real_replace = os.open, os.fsync, os.replace
@@ -188,8 +190,6 @@ def test_where_no_checkpoint_has_room_nothing_is_begun(quick_folder: Path) -> No
 
 
 def test_a_kill_while_a_finished_run_is_cleared_up_leaves_a_run_folder(quick_folder: Path) -> None:
-    from benchmarks.faults import State
-
     at = 0
     while True:
         at += 1
@@ -204,6 +204,24 @@ def test_a_kill_while_a_finished_run_is_cleared_up_leaves_a_run_folder(quick_fol
         if not fault.has_struck:
             break
     assert at > 5 and not (folder / "checkpoints").exists()
+
+
+def test_it_is_told_what_is_not_as_it_was(quick_folder: Path) -> None:
+    now = {"torch": "2.13", "threads": "2", "at_once": "4", "gone": "1"}
+    with patch("nuguna.surroundings.this_place", lambda plan: {"torch": "2.13", "threads": "4", "at_once": "1"}):
+        told: list[Any] = []
+        tell_resumed(Resumed(Progress(3, 30, 1.0), now), None, told.append)  # type: ignore[arg-type]
+    notes = [translator("ko")(note.message) for note in told]
+    assert len(notes) == 3 and "(2 → 4)" in notes[1] and "(4 → 1)" in notes[2] and not re.search("[a-z]{3}", "".join(notes[1:]))
+
+
+def test_before_a_save_it_is_looked_whether_there_is_room(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    State().save(quick_folder, 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(EnvironmentFault) as caught:
+        State().save(quick_folder, 2)
+    assert "필요" in translator("ko")(caught.value.seen)
+    assert [path.name for path in (quick_folder / "checkpoints").iterdir()] == ["step-000001"]
 
 
 def test_a_file_is_the_old_or_the_new_one(quick_folder: Path) -> None:
@@ -319,7 +337,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_not_been(tmp_path: Path) -
 
 
 def test_a_checkpoint_that_is_found_is_the_newest(quick_folder: Path) -> None:
-    from benchmarks.faults import MARK, State
+    from benchmarks.faults import MARK
 
     for step in (999_999, 1_000_000):  # more digits than the name has by itself
         State().save(quick_folder, step)

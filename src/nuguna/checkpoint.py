@@ -68,6 +68,19 @@ class _DamagedError(Exception):
         super().__init__(str(why))
 
 
+class _NoRoomError(OSError):
+    """The disk is too full, by `why`; nothing was tried."""
+
+    def __init__(self, why: Message) -> None:
+        self.why = why
+        super().__init__(str(why))
+
+
+def _reason(error: Exception) -> Message:
+    """Why something could not be written."""
+    return error.why if isinstance(error, _NoRoomError) else say("{reason}", reason=getattr(error, "strerror", None) or error)
+
+
 def plan_mark(settings: dict[str, Any]) -> str:
     """A short hash of what a run depends on; another plan's checkpoints are not continued."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -104,7 +117,7 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         raise EnvironmentFault(
             say("A checkpoint could not be written to {folder}.", folder=place),
-            seen=say("{reason}", reason=getattr(error, "strerror", None) or error),
+            seen=_reason(error),
             fix=say("Free some disk space and start again: it goes on from the last checkpoint."),
         ) from error
     with suppress(OSError):  # what cannot be cleared away now is the next time
@@ -117,8 +130,7 @@ def find_checkpoint(folder: Path, mark: str, on_damaged: Callable[[Path, Message
     """The newest checkpoint of this plan that is whole. Those that are not are set aside; `on_damaged` is told."""
     for checkpoint, facts in _of_plan(folder, mark, on_damaged):
         try:
-            for name in FILES:
-                _verify(checkpoint / name, facts["files"][name])
+            _verify_all(checkpoint, facts)
         except _DamagedError as error:
             on_damaged(_set_aside(checkpoint), error.why)
         else:
@@ -182,7 +194,7 @@ def try_room(folder: Path, num_bytes: int) -> None:
     except OSError as error:
         raise EnvironmentFault(
             say("There is no room for a checkpoint in {folder}: it takes {size}.", folder=place, size=format_bytes(num_bytes)),
-            seen=say("{reason}", reason=error.strerror or error),
+            seen=_reason(error),
             fix=say("Free some space or choose another folder: OUTPUT_DIR=./other ./run.sh"),
         ) from error
     finally:
@@ -202,8 +214,7 @@ def _is_there(checkpoint: Path, mark: str) -> bool:
     """Whether this step was kept before, whole: a stop right after a save changes nothing."""
     try:
         facts = _manifest(checkpoint)
-        for name in FILES:
-            _verify(checkpoint / name, facts["files"][name])
+        _verify_all(checkpoint, facts)
     except _DamagedError:
         return False
     return bool(facts["mark"] == mark)
@@ -227,7 +238,7 @@ def _require_room(place: Path, num_bytes: int) -> None:
     there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if free < num_bytes:
-        raise OSError(f"{format_bytes(free)} are free, {format_bytes(num_bytes)} are needed")
+        raise _NoRoomError(say("{free} are free, {needed} are needed", free=format_bytes(free), needed=format_bytes(num_bytes)))
 
 
 def _whole_bytes(parameters: Parameters) -> int:
@@ -318,6 +329,12 @@ def _read(path: Path, most_bytes: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error.strerror or error)) from error
+
+
+def _verify_all(checkpoint: Path, facts: Mapping[str, Any]) -> None:
+    """Compare every file with the manifest. Raises `_DamagedError`."""
+    for name in FILES:
+        _verify(checkpoint / name, facts["files"][name])
 
 
 def _verify(path: Path, entry: Mapping[str, Any]) -> None:

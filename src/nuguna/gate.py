@@ -127,14 +127,7 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
     """Look at a folder from which a tokenizer is loaded; returns its tokenizer_config.json. Raises `ModelError`."""
     check_folder(folder)
     found: dict[str, dict[str, Any]] = {}
-    # transformers reads config.json and adapter_config.json on its way to a tokenizer, and a model's settings for generation
-    for name in (
-        "tokenizer_config.json",
-        "config.json",
-        "generation_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-    ):
+    for name in _READ_WITH_A_TOKENIZER:
         if (path := folder / name).is_file():
             found[name] = check_no_code(read_object(path), source=str(path))
             check_names_no_file(found[name], folder, source=str(path))

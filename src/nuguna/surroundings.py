@@ -15,6 +15,12 @@ from .message import say
 from .plan import Plan
 
 _LIBRARIES = ("torch", "transformers", "peft")
+_NAMES = {
+    "machine": say("the kind of processor"),
+    "device": say("where it is computed"),
+    "threads": say("threads of the processor"),
+    "at_once": say("examples at once"),
+}
 
 
 def this_place(plan: Plan) -> dict[str, str]:
@@ -22,7 +28,7 @@ def this_place(plan: Plan) -> dict[str, str]:
     found = {name: version(name) for name in _LIBRARIES}
     threads = str(torch.get_num_threads()) if plan.device.value == "cpu" else ""
     machine = {"machine": platform.machine(), "device": plan.device.value, "threads": threads}
-    return {**found, **machine, "examples at once": str(plan.micro_batch_size.value)}
+    return {**found, **machine, "at_once": str(plan.micro_batch_size.value)}
 
 
 @contextmanager
@@ -43,7 +49,7 @@ def tell_resumed(resumed: Resumed, plan: Plan, tell: Tell) -> None:
     """Say from where it goes on, and what is not as it was."""
     tell(Note(say("Going on after step {step}.", step=resumed.progress.step)))
     now = this_place(plan)
-    others = [f"{name} {then} → {now[name]}" for name, then in resumed.made_on.items() if name in now and now[name] != then]
-    if others:
-        changes = ", ".join(others)
-        tell(Note(say("Not all is as before ({changes}): numbers may differ in their last digits.", changes=changes)))
+    for name, then in resumed.made_on.items():
+        if name in now and now[name] != then:
+            change = {"what": _NAMES.get(name, say("{name}", name=name)), "then": then, "now": now[name]}
+            tell(Note(say("Not as before: {what} ({then} → {now}). Numbers may differ in their last digits.", **change)))
