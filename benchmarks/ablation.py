@@ -22,7 +22,7 @@ from unittest.mock import patch
 from engine import SHAPES, make_examples, make_model
 from sides import LORA_ALPHA, LORA_R, SEED, load
 
-from nuguna.process import prepare
+from nuguna.machine.process import prepare
 
 prepare()
 
@@ -76,13 +76,13 @@ def without(name: str, shortcuts: Any) -> Iterator[Any]:
 
 def measure(task: dict[str, Any], rounds: int) -> dict[str, float]:
     """technique → seconds of a step without it, the median of all rounds."""
-    from nuguna.data.batch import micro_batches, step_indices
-    from nuguna.data.encode import Encoded
     from nuguna.engine.adapter import adapter_parameters
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
     from nuguna.engine.training import training_form
-    from nuguna.model import attach_adapter
+    from nuguna.model.adapter import attach_adapter
+    from nuguna.tokens.batch import micro_batches, step_indices
+    from nuguna.tokens.encode import Encoded
 
     model = load(task).requires_grad_(False)
     model = attach_adapter(

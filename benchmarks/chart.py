@@ -1,6 +1,6 @@
 """Draw the comparison as a picture for the README, from what benchmarks/engine.py --json wrote.
 
-    .venv/bin/python benchmarks/chart.py engine-trl.json engine-best.json docs/engine.svg
+.venv/bin/python benchmarks/chart.py engine-trl.json engine-best.json docs/engine.svg
 """
 
 from __future__ import annotations

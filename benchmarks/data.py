@@ -77,13 +77,13 @@ class Memory:
 
 def run_ours(path: str, folder: str) -> dict[str, Any]:
     """Check, choose and encode everything, lay it out."""
-    from nuguna.catalog import DEMO_FOLDER
-    from nuguna.data.batch import micro_batches
-    from nuguna.data.cache import choose_or_recall
-    from nuguna.data.choose import Rules
+    from nuguna.base_models.catalog import DEMO_FOLDER
     from nuguna.data.dataset import load_dataset
-    from nuguna.data.encode import end_token_ids
-    from nuguna.tokenizer import load_tokenizer, silence_libraries
+    from nuguna.tokens.batch import micro_batches
+    from nuguna.tokens.cache import choose_or_recall
+    from nuguna.tokens.choose import Rules
+    from nuguna.tokens.encode import end_token_ids
+    from nuguna.tokens.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
     tokenizer = load_tokenizer(DEMO_FOLDER)
@@ -108,7 +108,7 @@ def run_datasets(path: str, folder: str) -> dict[str, Any]:
     import datasets
     from transformers import AutoTokenizer
 
-    from nuguna.catalog import DEMO_FOLDER
+    from nuguna.base_models.catalog import DEMO_FOLDER
 
     datasets.disable_progress_bars()
     tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)

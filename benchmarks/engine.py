@@ -52,7 +52,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def make_model(shape: str, folder: Path) -> Path:
     """A folder with the model: the demo's own, or random weights in the shape asked for."""
-    from nuguna.catalog import DEMO_FOLDER
+    from nuguna.base_models.catalog import DEMO_FOLDER
 
     if shape == "demo":
         return DEMO_FOLDER
@@ -93,9 +93,9 @@ def step_flops(task: dict[str, Any], base: Any, step: int) -> tuple[float, int, 
     4 for each frozen weight of the blocks and token, 4 for each weight of the head and trained token, 6 for each weight of the
     adapter and token, and 12 for each pair of tokens that see each other, head and dimension (half of all pairs of a document).
     """
-    from nuguna.catalog import block_matrices
-    from nuguna.data.batch import step_indices
-    from nuguna.memory import lora_parameters
+    from nuguna.base_models.catalog import block_matrices
+    from nuguna.plan.memory import lora_parameters
+    from nuguna.tokens.batch import step_indices
 
     shape, chosen = base.shape, step_indices(len(task["examples"]), task["batch_size"], SEED, step)
     rows = [task["examples"][i] for i in chosen]
@@ -126,7 +126,7 @@ def gemm_rate(dtype: str) -> float:
 
 def compare(args: argparse.Namespace, shape: str, dtype: str) -> list[dict[str, Any]]:
     """All pairs of one shape with each peer."""
-    from nuguna.catalog import DEMO_FOLDER, describe_folder
+    from nuguna.base_models.catalog import DEMO_FOLDER, describe_folder
 
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(shape, Path(folder))
@@ -175,7 +175,7 @@ def _described(folder: Path) -> Any:
     """The shape of a made model, which has no tokenizer: a run would refuse it, a benchmark need not."""
     from types import SimpleNamespace
 
-    from nuguna.catalog import read_shape
+    from nuguna.base_models.catalog import read_shape
 
     return SimpleNamespace(shape=read_shape(json.loads((folder / "config.json").read_text()), source="config.json"))
 
@@ -209,7 +209,7 @@ def main() -> None:
     if args.worker:
         (args.worker.parent / "result.json").write_text(json.dumps(work(json.loads(args.worker.read_text()))))
         return
-    from nuguna.hardware import detect
+    from nuguna.machine.hardware import detect
 
     hardware = detect(Path.cwd())
     dtype = hardware.dtype if args.dtype == "auto" else args.dtype

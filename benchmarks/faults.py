@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 import torch
 
-from nuguna.checkpoint import Progress, find_checkpoint, resume, save_checkpoint
 from nuguna.errors import EnvironmentFault
+from nuguna.train.checkpoint import Progress, find_checkpoint, resume, save_checkpoint
 
 OPERATIONS = ("open", "write", "fsync", "close", "fstat", "mkdir", "replace", "unlink", "rmdir", "scandir")
 MARK = "mark"

@@ -22,7 +22,7 @@ def one_at_a_time(loaded: Any, prompts: list[Any], max_new_tokens: int) -> list[
     """As transformers' documentation shows it."""
     import torch
 
-    from nuguna.data.encode import encode_prompt
+    from nuguna.tokens.encode import encode_prompt
 
     texts = []
     for turns in prompts:
@@ -50,12 +50,13 @@ def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict
     """One row: both by turns."""
     import torch
 
-    from nuguna.catalog import DEMO_FOLDER
+    from nuguna.base_models.catalog import DEMO_FOLDER
     from nuguna.data.dataset import load_dataset
-    from nuguna.data.encode import encode
-    from nuguna.evaluate import answer_room
-    from nuguna.generate import answer
-    from nuguna.model import Loaded, load_base, reload_adapter
+    from nuguna.measure.evaluate import answer_room
+    from nuguna.model.adapter import reload_adapter
+    from nuguna.model.generate import answer
+    from nuguna.model.load import Loaded, load_base
+    from nuguna.tokens.encode import encode
 
     loaded = load_base(DEMO_FOLDER, dtype=dtype, device=asked.device)
     if adapter is not None:
@@ -92,7 +93,7 @@ def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict
 
 def main() -> None:
     """Measure and print."""
-    from nuguna.process import prepare
+    from nuguna.machine.process import prepare
 
     prepare()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,8 +104,8 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    from nuguna.hardware import detect
-    from nuguna.tokenizer import silence_libraries
+    from nuguna.machine.hardware import detect
+    from nuguna.tokens.tokenizer import silence_libraries
 
     silence_libraries()
     rows = []

@@ -19,9 +19,9 @@ from typing import Any
 from safetensors.torch import load_file
 
 from nuguna import Request
-from nuguna import checkpoint as checkpoints
-from nuguna.events import Event, Saved, Stage
 from nuguna.run import run
+from nuguna.stages.events import Event, Saved, Stage
+from nuguna.train import checkpoint as checkpoints
 
 PHASES = ("Looking at", "Reading the", "Loading the", "Measuring the base", "Training", "Measuring the trained", "Proving")
 ENDS = (0, 1)  # a run that is over; 1: so small a model passes not every check
@@ -88,7 +88,8 @@ class Child:
 
 def training(model: Path, data: Path, folder: Path, say: Callable[[str], None]) -> int:
     """A whole small run that keeps every step and tells its phases, what it keeps, and when it begins to."""
-    from nuguna import stages, train
+    from nuguna.stages import train as stages
+    from nuguna.train import loop as train
 
     os.chdir(folder.parent)
     real = train.save_checkpoint

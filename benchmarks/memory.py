@@ -95,7 +95,7 @@ class Watch:
 
 def work(task: dict[str, Any]) -> dict[str, int]:
     """One run, in this process."""
-    from nuguna.process import prepare
+    from nuguna.machine.process import prepare
 
     prepare()
     watch = Watch()
@@ -103,8 +103,9 @@ def work(task: dict[str, Any]) -> dict[str, int]:
 
     import nuguna.run  # noqa: F401, all that the program has loaded when it loads a model
     from nuguna.engine.forward import find_shortcuts
-    from nuguna.model import attach_adapter, base_fingerprint, load_base
-    from nuguna.train import train
+    from nuguna.model.adapter import attach_adapter, base_fingerprint
+    from nuguna.model.load import load_base
+    from nuguna.train.loop import train
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     base_bytes = watch.look()
@@ -141,7 +142,7 @@ def work(task: dict[str, Any]) -> dict[str, int]:
 
 def _examples(vocabulary: int, length: int, count: int) -> Any:
     """Random tokens, the first eighth of each a question."""
-    from nuguna.data.encode import Encoded
+    from nuguna.tokens.encode import Encoded
 
     rng = random.Random(SEED)
     trained = tuple(place >= max(1, length // 8) for place in range(length))
@@ -149,7 +150,7 @@ def _examples(vocabulary: int, length: int, count: int) -> Any:
 
 
 def _recipe(micro_batch_size: int, num_micro: int) -> Any:
-    from nuguna.train import Recipe
+    from nuguna.train.loop import Recipe
 
     return Recipe(
         max_steps=STEPS,
@@ -178,7 +179,7 @@ def measure(run: Run, folder: Path, num_micro: int) -> dict[str, Any]:
 
 def with_prediction(row: dict[str, Any], base: Any, device: str, num_micro: int) -> dict[str, Any]:
     """A measured row, and what was predicted for it."""
-    from nuguna.memory import estimate
+    from nuguna.plan.memory import estimate
 
     names = ("dtype", "micro_batch_size", "lora_r", "gradient_checkpointing")
     settings = {name: row[name] for name in names}
@@ -191,7 +192,7 @@ def with_prediction(row: dict[str, Any], base: Any, device: str, num_micro: int)
 @contextmanager
 def stored_models(shapes: set[str]) -> Iterator[dict[str, Path]]:
     """A folder with weights in bfloat16 and a tokenizer for each shape."""
-    from nuguna.catalog import DEMO_FOLDER
+    from nuguna.base_models.catalog import DEMO_FOLDER
 
     with tempfile.TemporaryDirectory() as place:
         folders = {}
@@ -251,8 +252,8 @@ def main() -> None:
     if args.make:
         _make(args.make[0], Path(args.make[1]))
         return
-    from nuguna.catalog import describe_folder
-    from nuguna.hardware import detect
+    from nuguna.base_models.catalog import describe_folder
+    from nuguna.machine.hardware import detect
 
     hardware = detect(Path.cwd())
     runs = [run for run in GRID if not args.shape or run[0] in args.shape]

@@ -24,11 +24,11 @@ KINDS = ("none", "8bit", "4bit")
 
 def work(task: dict[str, Any]) -> dict[str, Any]:
     """Train on one kind of weights, in this process."""
-    from nuguna.process import prepare
+    from nuguna.machine.process import prepare
 
     prepare()
-    from nuguna.model import load_base
-    from nuguna.tokenizer import silence_libraries
+    from nuguna.model.load import load_base
+    from nuguna.tokens.tokenizer import silence_libraries
 
     silence_libraries()
     device = task["device"]
@@ -39,10 +39,10 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
 
 def demo_examples(count: int) -> list[tuple[list[int], int]]:
     """The first rows of the medical set as tokens of the demo model, and how many of each are the question."""
-    from nuguna.catalog import DEMO_FOLDER
+    from nuguna.base_models.catalog import DEMO_FOLDER
     from nuguna.data.dataset import load_dataset
-    from nuguna.data.encode import encode, end_token_ids
-    from nuguna.tokenizer import load_tokenizer
+    from nuguna.tokens.encode import encode, end_token_ids
+    from nuguna.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(DEMO_FOLDER)
     ends = end_token_ids(tokenizer, None)
@@ -63,7 +63,7 @@ def measure(kind: str, task: dict[str, Any]) -> dict[str, Any]:
 
 def row(shape: str, kind: str, task: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """What is printed and written of one run."""
-    from nuguna.data.batch import step_indices
+    from nuguna.tokens.batch import step_indices
 
     batch, count = task["batch_size"], len(task["examples"])
     chosen = [step_indices(count, batch, SEED, step) for step in range(WARM_UP_STEPS, task["steps"])]
@@ -96,9 +96,9 @@ def main() -> None:
         task = json.loads(asked.worker.read_text())
         (asked.worker.parent / "result.json").write_text(json.dumps(work(task)))
         return
-    from nuguna.catalog import DEMO_FOLDER, describe_folder
-    from nuguna.hardware import detect
-    from nuguna.tokenizer import load_tokenizer
+    from nuguna.base_models.catalog import DEMO_FOLDER, describe_folder
+    from nuguna.machine.hardware import detect
+    from nuguna.tokens.tokenizer import load_tokenizer
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -67,7 +67,7 @@ def load(task: dict[str, Any]) -> Any:
 
 def recipe(task: dict[str, Any]) -> Any:
     """The settings that all sides share."""
-    from nuguna.train import Recipe
+    from nuguna.train.loop import Recipe
 
     return Recipe(
         max_steps=task["steps"],
@@ -92,10 +92,10 @@ def run_ours(task: dict[str, Any]) -> dict[str, Any]:
 
 def train_ours(model: Any, task: dict[str, Any]) -> dict[str, Any]:
     """Our loop and engine on a loaded base model."""
-    from nuguna.data.encode import Encoded
     from nuguna.engine.forward import find_shortcuts
-    from nuguna.model import attach_adapter
-    from nuguna.train import train
+    from nuguna.model.adapter import attach_adapter
+    from nuguna.tokens.encode import Encoded
+    from nuguna.train.loop import train
 
     model = attach_adapter(model, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False)
     examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]
@@ -183,7 +183,7 @@ def _lora(model: Any) -> Any:
 
 def _rows(task: dict[str, Any]) -> list[dict[str, Any]]:
     """The examples in the order in which our loop takes them."""
-    from nuguna.data.batch import step_indices
+    from nuguna.tokens.batch import step_indices
 
     size, examples = task["batch_size"], task["examples"]
     order = [i for step in range(task["steps"]) for i in step_indices(len(examples), size, SEED, step)]
@@ -213,7 +213,7 @@ def _arguments(task: dict[str, Any]) -> dict[str, Any]:
 def _optimizer(model: Any, task: dict[str, Any]) -> tuple[Any, Any]:
     import torch
 
-    from nuguna.train import learning_rate_at
+    from nuguna.train.loop import learning_rate_at
 
     settings, steps = recipe(task), task["steps"]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1.0, weight_decay=0.0, fused=True)
@@ -244,7 +244,7 @@ SIDES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 def work(task: dict[str, Any]) -> dict[str, Any]:
     """One side, in this process."""
     if task["side"] == "ours":
-        from nuguna.process import prepare
+        from nuguna.machine.process import prepare
 
         prepare()  # as our program does; a peer has what its users have
     return SIDES[task["side"]](task)

@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 os.environ.update(HF_HUB_OFFLINE="1", NUGUNA_LANG="en", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 
-from nuguna.process import prepare  # noqa: E402
+from nuguna.machine.process import prepare  # noqa: E402
 
 prepare()
 
@@ -104,8 +104,8 @@ def cost(folder: Path) -> list[str]:
     import engine
     import sides
 
-    from nuguna import train
-    from nuguna.hardware import detect
+    from nuguna.machine.hardware import detect
+    from nuguna.train import loop as train
 
     torch.set_num_threads(os.cpu_count() or 1)
     folder.mkdir()

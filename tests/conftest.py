@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nuguna.process import prepare
+from nuguna.machine.process import prepare
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a hub
 os.environ["NUGUNA_LANG"] = "en"
@@ -56,7 +56,7 @@ def make_model_folder(folder: Path, architecture: str = "llama", *, chat_templat
     import torch
     import transformers
 
-    from nuguna.tokenizer import load_tokenizer, silence_libraries
+    from nuguna.tokens.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
     tokenizer = load_tokenizer(DEMO_MODEL)

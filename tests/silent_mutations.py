@@ -20,21 +20,28 @@ import torch
 from pytest import MonkeyPatch
 from safetensors.torch import load_file, save_file
 
-import nuguna.checks as checks
-import nuguna.data.batch as batch_module
-import nuguna.data.cache as cache
-import nuguna.data.choose as choose
-import nuguna.data.encode as encode
 import nuguna.engine.attention as attention
 import nuguna.engine.forward as forward
 import nuguna.engine.loss as loss_module
-import nuguna.evaluate as evaluate
-import nuguna.generate as generate
-import nuguna.model as model_module
-import nuguna.preflight as preflight
-import nuguna.proof as proof
-import nuguna.stages as stages
-import nuguna.train as training
+import nuguna.engine.step as step_module
+import nuguna.measure.evaluate as evaluate
+import nuguna.model.adapter as adapter_module
+import nuguna.model.generate as generate
+import nuguna.model.load as model_module
+import nuguna.prove.before_training as before_training
+import nuguna.prove.checks as checks
+import nuguna.prove.trial_step as trial_step
+import nuguna.stages.divide as divide_stage
+import nuguna.stages.load as load_stage
+import nuguna.stages.measure as measure_stage
+import nuguna.stages.preflight as preflight
+import nuguna.stages.prove as proof
+import nuguna.stages.train as train_stage
+import nuguna.tokens.batch as batch_module
+import nuguna.tokens.cache as cache
+import nuguna.tokens.choose as choose
+import nuguna.tokens.encode as encode
+import nuguna.train.loop as training
 from nuguna.engine.linear import LoraLinear
 
 Patch = MonkeyPatch
@@ -103,7 +110,7 @@ def kept(change: Callable[[encode.Encoded], encode.Encoded]) -> Callable[[Patch]
         chosen = real(*args)
         return replace(chosen, train=[change(e) for e in chosen.train])
 
-    return lambda patch: patch.setattr(stages, "choose_or_recall", recall)
+    return lambda patch: patch.setattr(divide_stage, "choose_or_recall", recall)
 
 
 def begins_twice(patch: Patch) -> None:
@@ -187,7 +194,7 @@ def not_fresh(name: str, parameter: torch.nn.Parameter) -> None:
 
 
 def other_scale(patch: Patch, tuned: Any) -> None:
-    for layer in model_module.lora_layers(tuned.model).values():
+    for layer in adapter_module.lora_layers(tuned.model).values():
         layer.scaling["default"] *= 2
 
 
@@ -202,25 +209,31 @@ def no_scale(patch: Patch, tuned: Any) -> None:
 
 
 def adapter_dropout(patch: Patch, tuned: Any) -> None:
-    for layer in model_module.lora_layers(tuned.model).values():
+    for layer in adapter_module.lora_layers(tuned.model).values():
         layer.lora_dropout["default"] = torch.nn.Dropout(0.1)
+
+
+def no_rate(patch: Patch, tuned: Any) -> None:
+    for place in (training, before_training):
+        patch.setattr(place, "learning_rate_at", lambda step, recipe: 0.0)
 
 
 def foreign_optimizer(patch: Patch, tuned: Any) -> None:
     """The optimizer holds copies, made before the model went to its device."""
-    real = training._make_optimizer
+    real = step_module.make_optimizer
     copies = lambda parameters: {n: torch.nn.Parameter(p.detach().clone()) for n, p in parameters.items()}  # noqa: E731
-    patch.setattr(training, "_make_optimizer", lambda parameters, recipe: real(copies(parameters), recipe))
+    for place in (training, trial_step):
+        patch.setattr(place, "make_optimizer", lambda parameters, *given: real(copies(parameters), *given))
 
 
 def clip_to_zero(patch: Patch, tuned: Any) -> None:
-    real = stages.recipe_of
-    for place in (stages, preflight):
+    real = train_stage.recipe_of
+    for place in (train_stage, preflight):
         patch.setattr(place, "recipe_of", lambda plan: replace(real(plan), max_grad_norm=0.0))
 
 
 def step_line(*changes: tuple[str, str]) -> Callable[[Patch, Any], None]:
-    return lambda patch, tuned: rewrite(patch, training, "_optimizer_step", *changes)
+    return lambda patch, tuned: rewrite(patch, step_module, "optimizer_step", *changes, also=(training, trial_step))
 
 
 def leak(patch: Patch, tuned: Any) -> None:
@@ -245,8 +258,8 @@ def padding_seen(patch: Patch, tuned: Any) -> None:
 
 
 def only_padded(patch: Patch) -> None:
-    real = stages.find_shortcuts
-    patch.setattr(stages, "find_shortcuts", lambda model: replace(real(model), packed=False))
+    real = load_stage.find_shortcuts
+    patch.setattr(load_stage, "find_shortcuts", lambda model: replace(real(model), packed=False))
 
 
 def measured_otherwise(patch: Patch, tuned: Any) -> None:
@@ -256,13 +269,13 @@ def measured_otherwise(patch: Patch, tuned: Any) -> None:
 
 def fewer_indices(patch: Patch, tuned: Any) -> None:
     real = batch_module.step_indices
-    for place in (training, preflight):
+    for place in (training, before_training):
         patch.setattr(place, "step_indices", lambda n, size, seed, step: real(n, size, seed, step)[: max(1, size // 2)])
 
 
 def from_the_start(patch: Patch, tuned: Any) -> None:
     real = batch_module.step_indices
-    for place in (training, preflight):
+    for place in (training, before_training):
         patch.setattr(place, "step_indices", lambda n, size, seed, step: real(n, size, seed, step % 2))
 
 
@@ -274,7 +287,7 @@ def ordered_by(shuffle: Callable[[list[int]], None]) -> Callable[[Patch, Any], N
         return tuple(order)
 
     def inject(patch: Patch, tuned: Any) -> None:
-        for place in (batch_module, preflight):
+        for place in (batch_module, before_training):
             patch.setattr(place, "epoch_order", epoch_order)
 
     return inject
@@ -292,7 +305,7 @@ def other_template(patch: Patch, tuned: Any) -> None:
 def no_generation_prompt(patch: Patch, tuned: Any) -> None:
     asked = "[text for text, _ in _lay_out(tokenizer, turns, tools, for_answer=True)]"
     bare = "[render(tokenizer, turns, for_answer=False)]"
-    rewrite(patch, encode, "encode_prompt", (asked, bare), also=(generate, preflight, checks))
+    rewrite(patch, encode, "encode_prompt", (asked, bare), also=(generate, before_training, checks))
 
 
 def rendered_otherwise(patch: Patch) -> None:
@@ -326,14 +339,14 @@ def measured_is_trained(patch: Patch) -> None:
 
 def saved(change: Callable[[Path, dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Callable[[Patch, Any], None]:
     """Save other matrices than those that were trained."""
-    real = model_module.save_adapter
+    real = adapter_module.save_adapter
 
     def save(model: Any, tokenizer: Any, folder: Path) -> None:
         real(model, tokenizer, folder)
         file = folder / "adapter_model.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in change(folder, load_file(file)).items()}, file)
 
-    return lambda patch, tuned: patch.setattr(stages, "save_adapter", save)
+    return lambda patch, tuned: patch.setattr(load_stage, "save_adapter", save)
 
 
 def scale_lost(folder: Path, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -360,7 +373,7 @@ def trained_with(change: Callable[[Any, dict[str, Any]], None], **recipe: Any) -
             change(model, given)
             return training.train(model, examples, replace(plan, **recipe), **given)
 
-        patch.setattr(stages, "train", train)
+        patch.setattr(train_stage, "train", train)
 
     return inject
 
@@ -377,28 +390,28 @@ def freeze_first_block(model: Any, given: dict[str, Any]) -> None:
 
 
 def broken_steps(patch: Patch, tuned: Any) -> None:
-    real, count = training.loss_sum, [0]
+    real, count = step_module.loss_sum, [0]
 
     def loss_sum(*args: Any) -> torch.Tensor:
         count[0] += 1
         return real(*args) * (math.nan if count[0] in (2, 4) else 1.0)
 
     def train(*args: Any, **given: Any) -> Any:
-        patch.setattr(training, "loss_sum", loss_sum)
+        patch.setattr(step_module, "loss_sum", loss_sum)
         return training.train(*args, **given)
 
-    patch.setattr(stages, "train", train)
+    patch.setattr(train_stage, "train", train)
 
 
 def measured_without(patch: Patch, tuned: Any) -> None:
     """What should be measured with the adapter is measured without."""
-    real = stages.measure
+    real = measure_stage.measure
 
     def measure(loaded: Any, *args: Any, **given: Any) -> Any:
         with loaded.model.disable_adapter():
             return real(loaded, *args, **given)
 
-    patch.setattr(stages, "measure", measure)
+    patch.setattr(measure_stage, "measure", measure)
 
 
 def merged_on_load(patch: Patch, tuned: Any) -> None:
@@ -407,7 +420,7 @@ def merged_on_load(patch: Patch, tuned: Any) -> None:
     @torch.no_grad()
     def reload_adapter(base: Any, folder: Path) -> Any:
         model = real(base, folder)
-        for layer in model_module.lora_layers(model).values():
+        for layer in adapter_module.lora_layers(model).values():
             layer.base_layer.weight += layer.get_delta_weight("default")
             layer.lora_B["default"].weight.zero_()
         return model
@@ -450,7 +463,7 @@ MUTATIONS = [
     Mutation("adapter_frozen", "requires_grad is off for the adapter", "adapter_whole", BEFORE, late=freeze(1)),
     Mutation("half_frozen", "half of the adapter's matrices are frozen", "adapter_whole", BEFORE, late=freeze(2)),
     Mutation("few_modules", "the adapter lies on the queries alone", "adapter_whole", BEFORE,
-             lambda patch: patch.setattr(model_module, "_shortest", lambda names: ["q_proj"])),
+             lambda patch: patch.setattr(adapter_module, "_shortest", lambda names: ["q_proj"])),
     Mutation("attached_twice", "a second adapter lies on the first", "adapter_whole", BEFORE, late=attach_twice),
     Mutation("coarse_adapter", "the adapter is kept in bfloat16: small steps vanish", "adapter_whole", BEFORE,
              late=each_parameter(half_precision)),
@@ -458,8 +471,7 @@ MUTATIONS = [
     Mutation("other_scale", "the adapter is scaled otherwise than planned", "adapter_whole", BEFORE, late=other_scale),
     Mutation("not_fresh", "the new adapter already changes the model", "adapter_fresh", BEFORE, late=each_parameter(not_fresh)),
     Mutation("scale_in_training", "the training step leaves out the adapter's scale", "own_loss", BEFORE, late=no_scale),
-    Mutation("learning_rate_zero", "the learning rate is zero at every step", "learning_rate", BEFORE,
-             late=lambda patch, tuned: patch.setattr(training, "learning_rate_at", lambda step, recipe: 0.0)),
+    Mutation("learning_rate_zero", "the learning rate is zero at every step", "learning_rate", BEFORE, late=no_rate),
     Mutation("foreign_optimizer", "the optimizer moves copies of the weights", "step_moves", BEFORE, late=foreign_optimizer),
     Mutation("optimizer_idle", "the optimizer is told that every step is broken", "step_moves", BEFORE,
              late=step_line(("(~is_finite).float()", "torch.ones(())"))),
@@ -475,7 +487,7 @@ MUTATIONS = [
              late=positions_go_on, architecture="gpt2"),
     Mutation("padding_seen", "padding is attended to", "together_as_alone", BEFORE, only_padded, padding_seen),
     Mutation("nan_hidden", "a loss that is no number is told as one", "bad_step_skipped", BEFORE,
-             late=lambda patch, tuned: patch.setattr(training._Outcome, "read", lambda outcome: 1.0)),
+             late=lambda patch, tuned: patch.setattr(step_module.Outcome, "read", lambda outcome: 1.0)),
     Mutation("nan_applied", "a step that is no number is taken", "bad_step_skipped", BEFORE,
              late=step_line(("(~is_finite).float()", "torch.zeros(())"))),
     Mutation("adapter_dropout", "the adapter drops out at random while it trains", "own_loss", BEFORE, late=adapter_dropout),

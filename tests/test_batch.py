@@ -7,8 +7,8 @@ import random
 import pytest
 import torch
 
-from nuguna.data.batch import collate, epoch_order, micro_batches, step_indices, worthwhile_prefix
-from nuguna.data.encode import Encoded
+from nuguna.tokens.batch import collate, epoch_order, micro_batches, step_indices, worthwhile_prefix
+from nuguna.tokens.encode import Encoded
 
 
 def example(length: int, trained: int) -> Encoded:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import tomlkit
 
-from nuguna import catalog
-from nuguna.catalog import BaseModel, Shape, describe_folder, estimate_parameters, load_catalog, read_shape
+from nuguna.base_models import catalog
+from nuguna.base_models.catalog import BaseModel, Shape, describe_folder, estimate_parameters, load_catalog, read_shape
+from nuguna.base_models.gate import check_config
 from nuguna.errors import ModelError
-from nuguna.gate import check_config
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

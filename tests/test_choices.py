@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from nuguna.data.conversation import Conversation
+from nuguna.data.conversation_store import read_line, written_line
+from nuguna.data.conversations.conversation import Conversation
+from nuguna.data.conversations.shape import Shape, find_shape
+from nuguna.data.conversations.turns import to_conversation
 from nuguna.data.dataset import read_all
-from nuguna.data.mend import write_mended
+from nuguna.data.doctor.mend import write_mended
+from nuguna.data.files.rows import BadRow, Row, Table
 from nuguna.data.parallel import Chunk, Known, read_chunk
-from nuguna.data.rows import BadRow, Row, Table
-from nuguna.data.shape import Shape, find_shape
-from nuguna.data.shelf import read_line, written_line
 from nuguna.data.similar import content_key
-from nuguna.data.turns import to_conversation
 
 FOUR = ["물", "불", "흙", "바람"]
 ASKED = "무엇?\nA. 물\nB. 불\nC. 흙\nD. 바람"

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from conftest import DEMO_MODEL
-from nuguna.data import cache, shelf, tokens
-from nuguna.data.cache import Chosen, choose_or_recall
-from nuguna.data.choose import Rules, encode_pairs, require_apart
-from nuguna.data.conversation import Conversation, Turn
+from nuguna.data import conversation_store as shelf
+from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.data.dataset import load_dataset
-from nuguna.data.encode import Encoded, end_token_ids
 from nuguna.data.similar import question_key
-from nuguna.tokenizer import load_tokenizer
+from nuguna.tokens import cache
+from nuguna.tokens import token_store as tokens
+from nuguna.tokens.cache import Chosen, choose_or_recall
+from nuguna.tokens.choose import Rules, encode_pairs, require_apart
+from nuguna.tokens.encode import Encoded, end_token_ids
+from nuguna.tokens.tokenizer import load_tokenizer
 
 ENDS = end_token_ids(load_tokenizer(DEMO_MODEL), None)
 RULES = Rules(num_heldout=6, num_train=10_000, max_length=64, seed=1)

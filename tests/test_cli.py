@@ -17,8 +17,8 @@ from unittest.mock import patch
 import pytest
 
 from nuguna.cli import main
-from nuguna.language import translator
 from nuguna.message import say
+from nuguna.text.language import translator
 
 MACHINES = Path(__file__).parent / "machines"
 NUGUNA = [sys.executable, "-m", "nuguna"]
@@ -83,7 +83,7 @@ def test_idle_threads_leave_their_core_to_others_unless_the_user_says_otherwise(
 
 
 def test_telling_a_mistake_needs_no_torch() -> None:
-    code = "import sys, nuguna.ui.screen, nuguna.planfile; sys.exit('torch' in sys.modules)"
+    code = "import sys, nuguna.ui.screen, nuguna.plan.plan_file; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

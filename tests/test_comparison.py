@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from nuguna.comparison import compare_runs, write_comparison
 from nuguna.errors import EnvironmentFault, ModelError, SettingError
-from nuguna.language import translator
+from nuguna.jobs.compare import compare_runs, write_comparison
 from nuguna.report.chart import loss_curves
 from nuguna.report.ranking import Comparison, rank
 from nuguna.report.runs_page import NUM_STYLES, render_comparison
+from nuguna.text.language import translator
 from test_cli import nuguna
 from test_report import TEMPLATES, contrast, some_steps
 

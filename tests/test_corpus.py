@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from nuguna.data.conversation import Conversation
+from nuguna.data.conversations.conversation import Conversation
 from nuguna.data.dataset import Dataset, load_dataset, read_all
 from nuguna.errors import UserError
 

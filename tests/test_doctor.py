@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from nuguna.data.dataset import load_dataset, read_all
-from nuguna.data.doctor import Diagnosis
 from nuguna.errors import DataError, SettingError
-from nuguna.inspection import inspect_data, mend_data
-from nuguna.settings import Request
+from nuguna.jobs.inspect import Diagnosis, inspect_data, mend_data
+from nuguna.plan.settings import Request
 
 GOOD = [{"question": f"{i}번 약은 하루에 몇 번 먹나요?", "answer": f"{i}번 약은 하루에 두 번 먹습니다."} for i in range(20)]
 
@@ -45,8 +44,8 @@ def test_trained_characters_are_those_of_the_answer_and_its_end(tmp_path: Path) 
 
 
 def test_the_number_of_trained_tokens_is_that_of_the_training(tmp_path: Path) -> None:
-    from nuguna.catalog import DEMO_FOLDER
-    from nuguna.tokenizer import load_tokenizer
+    from nuguna.base_models.catalog import DEMO_FOLDER
+    from nuguna.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(DEMO_FOLDER)
     ids = [tokenizer(row["answer"], add_special_tokens=False)["input_ids"] for row in GOOD]
@@ -94,7 +93,7 @@ def test_lengths_are_counted_and_cut_where_the_window_ends(tmp_path: Path) -> No
 
 def test_of_a_large_set_a_part_is_encoded_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found(tmp_path, GOOD).lengths
-    monkeypatch.setattr("nuguna.data.doctor.MOST_ENCODED", 10)
+    monkeypatch.setattr("nuguna.tokens.lengths.MOST_ENCODED", 10)
     part = found(tmp_path, GOOD).lengths
     assert part.is_sample and not whole.is_sample and part.num_usable == 20
     assert abs(part.num_trained - whole.num_trained) <= 2

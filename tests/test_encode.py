@@ -13,11 +13,11 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from conftest import DEMO_MODEL
-from nuguna.data.conversation import Conversation, Turn
-from nuguna.data.encode import Encoded, encode, encode_prompt, end_token_ids
-from nuguna.data.template import DEFAULT_TEMPLATE, is_date_fixed, with_fixed_date, with_thinking
+from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.errors import DataError
-from nuguna.tokenizer import load_tokenizer, splits_as_its_file_says
+from nuguna.tokens.encode import Encoded, encode, encode_prompt, end_token_ids
+from nuguna.tokens.template import DEFAULT_TEMPLATE, is_date_fixed, with_fixed_date, with_thinking
+from nuguna.tokens.tokenizer import load_tokenizer, splits_as_its_file_says
 
 THINKING = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"

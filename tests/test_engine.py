@@ -11,8 +11,6 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from conftest import ARCHITECTURES
-from nuguna.data.batch import Batch, collate, micro_batches
-from nuguna.data.encode import Encoded
 from nuguna.engine.adapter import adapter_parameters, block_linear_names
 from nuguna.engine.forward import Shortcuts, find_shortcuts
 from nuguna.engine.last import LastBlock
@@ -21,7 +19,10 @@ from nuguna.engine.loss import loss_sum
 from nuguna.engine.mlp import GatedMlp
 from nuguna.engine.norm import RmsNorm
 from nuguna.engine.training import training_form
-from nuguna.model import attach_adapter, base_fingerprint, load_base, reload_adapter, save_adapter
+from nuguna.model.adapter import attach_adapter, base_fingerprint, reload_adapter, save_adapter
+from nuguna.model.load import load_base
+from nuguna.tokens.batch import Batch, collate, micro_batches
+from nuguna.tokens.encode import Encoded
 
 EXAMPLES = (
     Encoded(ids=tuple(range(10, 30)), trained=(False,) * 12 + (True,) * 8),

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-import nuguna.evaluate as evaluate
-from nuguna.data.encode import Encoded
+import nuguna.measure.evaluate as evaluate
 from nuguna.engine.forward import Shortcuts
-from nuguna.evaluate import stop_chance
-from nuguna.model import Loaded, load_base
+from nuguna.measure.evaluate import stop_chance
+from nuguna.model.load import Loaded, load_base
+from nuguna.tokens.encode import Encoded
 
 END = 2
 # two answers in one conversation, and one that the window cuts
@@ -46,7 +46,7 @@ def test_the_chance_of_having_ended_is_counted_answer_by_answer(
 ) -> None:
     model = loaded(model_folder())
     fixed_ends(0.2, monkeypatch)
-    found = stop_chance(Loaded(model.model, model.tokenizer, frozenset({0, END})), [TWO, CUT], 2, PACKED)
+    found = stop_chance(Loaded(model.model, model.tokenizer, frozenset({0, END}), PACKED), [TWO, CUT], 2)
     expected = ((1 - 0.8**3) + (1 - 0.8**2)) / 2  # three places where the first could end, two for the second
     assert found == pytest.approx(expected, rel=1e-4)
 

@@ -14,15 +14,15 @@ import torch
 
 from conftest import write_pairs
 from nuguna.data.dataset import load_dataset
+from nuguna.data.pairs import read_pairs
 from nuguna.errors import DataError, ModelError
-from nuguna.evaluate import heldout_losses
-from nuguna.events import Event, Note
-from nuguna.examination import Wish, examine
-from nuguna.metrics.bootstrap import Score
-from nuguna.metrics.compared import Compared
-from nuguna.pairs import read_pairs
+from nuguna.jobs.evaluate import Wish, examine
+from nuguna.measure.bootstrap import Score
+from nuguna.measure.compared import Compared
+from nuguna.measure.evaluate import heldout_losses
 from nuguna.report.findings import numbers
-from nuguna.ui.score_view import compared_rows, loss_curve
+from nuguna.stages.events import Event, Note
+from nuguna.ui.tables import compared_rows, loss_curve
 from test_report import a_report
 
 
@@ -96,22 +96,23 @@ def test_a_bare_adapter_and_a_bare_model(finished_run: Path, tmp_path: Path, mod
 
 
 def test_losses_of_single_examples_add_up(model_folder: Callable[..., Path]) -> None:
-    from nuguna.data.batch import collate
-    from nuguna.data.encode import Encoded
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
-    from nuguna.model import load_base
+    from nuguna.model.load import load_base
+    from nuguna.tokens.batch import collate
+    from nuguna.tokens.encode import Encoded
 
     loaded = load_base(model_folder(), dtype="float32", device="cpu")
     shortcuts = find_shortcuts(loaded.model)
+    loaded = replace(loaded, shortcuts=shortcuts)
     # of unlike length, out of order, one with a common beginning of others
     examples = [Encoded(tuple(range(5, 5 + n)), (False,) * 3 + (True,) * (n - 3)) for n in (30, 8, 19, 12)]
-    found = heldout_losses(loaded, examples, 4, shortcuts)
+    found = heldout_losses(loaded, examples, 4)
     for example, (loss, count) in zip(examples, found, strict=True):
         with torch.no_grad():
             alone = loss_sum(loaded.model, collate([example], "cpu"), replace(shortcuts, fused=False, packed=False)).item()
         assert (loss, count) == (pytest.approx(alone, rel=1e-4), example.num_trained)
-    assert found == [pytest.approx(pair, rel=1e-4) for pair in heldout_losses(loaded, examples, 1, shortcuts)]
+    assert found == [pytest.approx(pair, rel=1e-4) for pair in heldout_losses(loaded, examples, 1)]
 
 
 # --- pairs ---------------------------------------------------------------------------------------------------------------------

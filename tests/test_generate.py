@@ -14,13 +14,15 @@ import torch
 import transformers
 
 from conftest import ARCHITECTURES, DEMO_MODEL, make_model_folder
-from nuguna import generate, shortage
-from nuguna.data.conversation import Turn
+from nuguna.data.conversations.conversation import Turn
 from nuguna.data.dataset import load_dataset
-from nuguna.data.encode import encode_prompt
+from nuguna.engine import memory_watch as shortage
 from nuguna.engine.attention import causal
-from nuguna.generate import answer
-from nuguna.model import Loaded, attach_adapter, load_base
+from nuguna.model import generate
+from nuguna.model.adapter import attach_adapter
+from nuguna.model.generate import answer
+from nuguna.model.load import Loaded, load_base
+from nuguna.tokens.encode import encode_prompt
 
 WORDS = "약 이름 증상 고혈압 천식 통풍 what is the dose 하루 세 번 pill blue 물 fever 두통 why how long".split()
 LENGTHS = (1, 90, 3, 40, 7, 2, 25, 60, 12, 5)  # words; the sliding windows are of 32 tokens

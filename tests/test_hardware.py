@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from nuguna.errors import EnvironmentFault, SettingError
-from nuguna.hardware import Hardware, detect, read_hardware
-from nuguna.hardware_probe import Gpu, Machine, ProductTimes, TorchFacts, covers, product_rate, this_machine, time_products
+from nuguna.machine.hardware import Hardware, detect, read_hardware
+from nuguna.machine.probe import Gpu, Machine, ProductTimes, TorchFacts, covers, product_rate, this_machine, time_products
 from nuguna.message import Message
-from nuguna.units import format_bytes, format_seconds
+from nuguna.text.units import format_bytes, format_seconds
 
 GIB = 2**30
 KEYS = ["device", "name", "num_devices", "memory_bytes", "system_memory_bytes", "num_cores", "free_disk_bytes"]
@@ -615,10 +615,10 @@ def test_questions_nobody_answers(tmp_path: Path) -> None:
 def test_ulimit_is_read() -> None:
     code = (
         "import resource\n"
-        "from nuguna import hardware_probe\n"
-        "print(hardware_probe._address_space_left())\n"
+        "from nuguna.machine import probe\n"
+        "print(probe._address_space_left())\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({3 * GIB}, resource.getrlimit(resource.RLIMIT_AS)[1]))\n"
-        "print(hardware_probe._address_space_left())\n"
+        "print(probe._address_space_left())\n"
     )
     before, after = subprocess.run((sys.executable, "-c", code), capture_output=True, check=True, text=True).stdout.split()
     assert before == "None" or int(before) >= 0
@@ -626,7 +626,7 @@ def test_ulimit_is_read() -> None:
 
 
 def test_importing_hardware_does_not_import_torch() -> None:
-    code = "import sys, nuguna.hardware; print('torch' in sys.modules)"
+    code = "import sys, nuguna.machine.hardware; print('torch' in sys.modules)"
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "False"
 

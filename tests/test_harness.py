@@ -15,10 +15,10 @@ import tomlkit
 import torch
 
 from conftest import DEMO_MODEL
-from nuguna import harness
-from nuguna.chat import open_session
 from nuguna.errors import DataError, EnvironmentFault, NugunaError, SettingError
-from nuguna.model import Loaded, load_base
+from nuguna.jobs.chat import open_session
+from nuguna.measure import standard_tasks as harness
+from nuguna.model.load import Loaded, load_base
 
 ROWS = [
     {

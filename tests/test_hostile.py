@@ -24,13 +24,14 @@ import pytest
 
 import nuguna
 from conftest import DEMO_MODEL
-from nuguna.chat import open_adapter
-from nuguna.data.conversation import Turn
-from nuguna.data.encode import render
+from nuguna.base_models.template_gate import check_template
+from nuguna.data.conversations.conversation import Turn
 from nuguna.errors import NugunaError, UserError
-from nuguna.model import attach_adapter, load_base, save_adapter
-from nuguna.template_gate import check_template
-from nuguna.tokenizer import load_tokenizer
+from nuguna.model.adapter import attach_adapter, save_adapter
+from nuguna.model.load import load_base
+from nuguna.model.open import open_adapter
+from nuguna.tokens.encode import render
+from nuguna.tokens.tokenizer import load_tokenizer
 
 CANARY = "the-canary-that-nobody-may-read"
 Spoil = Callable[["Scene"], None]
@@ -394,7 +395,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_hostile_template_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nuguna.template_gate.MAX_SECONDS", 0.3)
+    monkeypatch.setattr("nuguna.base_models.template_gate.MAX_SECONDS", 0.3)
     template, sentence = TEMPLATES[name]
     tracemalloc.start()
     try:

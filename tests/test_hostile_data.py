@@ -17,15 +17,16 @@ import pyarrow
 import pytest
 
 from conftest import ARCHITECTURES, DEMO_MODEL
-from nuguna.catalog import describe_folder
-from nuguna.chat import open_adapter
-from nuguna.data import table_rows, text
-from nuguna.data.read import open_dataset
-from nuguna.data.rows import BadRow
+from nuguna.base_models.catalog import describe_folder
+from nuguna.data.files import tables as table_rows
+from nuguna.data.files import text
+from nuguna.data.files.read import open_dataset
+from nuguna.data.files.rows import BadRow
 from nuguna.errors import DataError, SettingError
-from nuguna.model import load_base
-from nuguna.planfile import read_plan
-from nuguna.tokenizer import load_tokenizer
+from nuguna.model.load import load_base
+from nuguna.model.open import open_adapter
+from nuguna.plan.plan_file import read_plan
+from nuguna.tokens.tokenizer import load_tokenizer
 from test_cli import nuguna
 
 # ---- datasets

@@ -21,11 +21,12 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from nuguna import hub
-from nuguna.catalog import load_catalog
+from nuguna.base_models.catalog import load_catalog
 from nuguna.errors import EnvironmentFault, ModelError
-from nuguna.hub import cached_folder, candidates, fetch, is_reachable, lookup
-from nuguna.stopping import TerminateRequest, raised_requests
+from nuguna.hub import models as hub
+from nuguna.hub.client import is_reachable
+from nuguna.hub.models import cached_folder, candidates, fetch, lookup
+from nuguna.machine.stopping import TerminateRequest, raised_requests
 from test_catalog import LLAMA, write_safetensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

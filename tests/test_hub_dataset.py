@@ -15,10 +15,10 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from nuguna.data import hub_dataset
-from nuguna.data.hub_dataset import PARQUET_BRANCH, HubDataset, fetch_dataset, is_hub_name
 from nuguna.errors import DataError, EnvironmentFault, NugunaError
-from nuguna.hub import free_cache_bytes
+from nuguna.hub import datasets as hub_dataset
+from nuguna.hub.client import free_cache_bytes
+from nuguna.hub.datasets import PARQUET_BRANCH, HubDataset, fetch_dataset, is_hub_name
 from test_hub import TOKEN, Answer, FakeHub, git_hash, handler_for, point_to
 
 NAME = "maker/talks"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from nuguna.data.dataset import read_all
-from nuguna.data.json_rows import parse_json
-from nuguna.data.rows import BadRow, Row
-from nuguna.language import translator
+from nuguna.data.files.json_rows import parse_json
+from nuguna.data.files.rows import BadRow, Row
 from nuguna.message import Message
+from nuguna.text.language import translator
 
 
 def pairs(*names: str, **more: Any) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 import torch
 
 import nuguna.engine.loss as loss
-from nuguna.data.batch import LEAST_SAVED
-from nuguna.data.conversation import Conversation, Turn
-from nuguna.data.encode import Encoded, encode
+from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.engine.forward import Shortcuts
-from nuguna.evaluate import measure
-from nuguna.likelihood import _groups, choice_examples, choice_scores, log_likelihoods
-from nuguna.model import Loaded, load_base
+from nuguna.measure.evaluate import measure
+from nuguna.measure.likelihood import _groups, choice_examples, choice_scores, log_likelihoods
+from nuguna.model.load import Loaded, load_base
+from nuguna.tokens.batch import LEAST_SAVED
+from nuguna.tokens.encode import Encoded, encode
 
 PACKED = Shortcuts(split_head=True, packed=True, fused=True)
 PLAIN = Shortcuts(split_head=False, packed=False, fused=False)
@@ -44,12 +45,13 @@ def scores(model: Loaded, conversations: list[Conversation], shortcuts: Shortcut
         raise AssertionError("there is memory enough")
 
     examples = encoded(model, conversations)
-    found = choice_scores(model, conversations, examples, batch_size=size, shortcuts=shortcuts, on_less=on_less)
+    looked_at = replace(model, shortcuts=shortcuts)
+    found = choice_scores(looked_at, conversations, examples, batch_size=size, on_less=on_less)
     return {name: rows.value for name, rows in found.items()}
 
 
 def sums(model: Loaded, questions: list[list[Encoded]], shortcuts: Shortcuts, size: int) -> list[list[float]]:
-    return log_likelihoods(model, questions, batch_size=size, shortcuts=shortcuts, on_less=lambda count: None)
+    return log_likelihoods(replace(model, shortcuts=shortcuts), questions, batch_size=size, on_less=lambda count: None)
 
 
 def fix_chances(monkeypatch: pytest.MonkeyPatch, chances: dict[int, float]) -> None:
@@ -158,7 +160,7 @@ def test_of_earlier_answers_nothing_is_counted_and_a_cut_prompt_is_the_same_for_
 def test_a_measurement_reports_both_where_there_are_choices_and_none_elsewhere(model: Loaded) -> None:
     def names(conversations: list[Conversation]) -> set[str]:
         examples = encoded(model, conversations)
-        found = measure(model, conversations, examples, num_answers=1, batch_size=2, shortcuts=PACKED).rows
+        found = measure(replace(model, shortcuts=PACKED), conversations, examples, num_answers=1, batch_size=2).rows
         return {name for name in found if name.startswith("choice")}
 
     plain = Conversation((Turn("user", "a"), Turn("assistant", "b")), "f", 1)

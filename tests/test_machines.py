@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tools.machines import DOCUMENT, FACTS, MACHINES, machine_files, plan_of, table
 
-from nuguna.auto import SENSIBLE_SECONDS
-from nuguna.catalog import demo_model, load_catalog
-from nuguna.fit import MEMORY_SHARE
-from nuguna.hardware import read_hardware
-from nuguna.plan import make_plan
-from nuguna.settings import Request
+from nuguna.base_models.catalog import demo_model, load_catalog
+from nuguna.machine.hardware import read_hardware
+from nuguna.plan.auto import SENSIBLE_SECONDS
+from nuguna.plan.memory_fit import MEMORY_SHARE
+from nuguna.plan.plan import make_plan
+from nuguna.plan.settings import Request
 
 MODELS = {model.id: model for model in (*load_catalog(), demo_model())}
 B = 10**9

@@ -13,7 +13,7 @@ from tools.demo.medical_set import make_sets
 from tools.demo.questions import ASKED, UNSEEN
 from tools.demo.wording import Korean, with_particle
 
-from nuguna.data.read import DEMO_FOLDER
+from nuguna.data.files.read import DEMO_FOLDER
 
 PARTS = ("train", "heldout_phrasings", "heldout_conditions")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from nuguna import memory, timing
-from nuguna.catalog import DEMO_FOLDER, BaseModel, Shape, demo_model, describe_folder, load_catalog
-from nuguna.memory import MemoryEstimate, estimate, lora_parameters, step_flops
+from nuguna.base_models.catalog import DEMO_FOLDER, BaseModel, Shape, demo_model, describe_folder, load_catalog
+from nuguna.plan import memory, timing
+from nuguna.plan.memory import MemoryEstimate, estimate, lora_parameters, step_flops
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "memory.py"
 PARTS = ["weights", "adapter", "optimizer", "activations", "logits", "overhead", "loading"]
@@ -159,8 +159,8 @@ def test_softmax_is_kept_of_short_examples_on_a_processor_alone() -> None:
 
 
 def test_the_engines_own_numbers() -> None:
-    from nuguna import generate
     from nuguna.engine import blockwise, loss
+    from nuguna.model import generate
 
     assert (memory.BLOCK_ROWS, memory.KEPT_LENGTH) == (blockwise.BLOCK_ROWS, blockwise.KEPT_LENGTH)
     assert (memory.MOST_ANSWER_TOKENS, memory.MOST_CACHE_BYTES) == (generate.MOST_TOKENS, generate.MOST_CACHE_BYTES)
@@ -198,12 +198,13 @@ def kept_bytes(folder: Path, length: int) -> int:
     """Memory of what autograd, and the MLP beside it, hold after a forward pass over two examples, model and adapter apart."""
     import torch
 
-    from nuguna.data.batch import collate
-    from nuguna.data.encode import Encoded
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
     from nuguna.engine.training import training_form
-    from nuguna.model import attach_adapter, load_base
+    from nuguna.model.adapter import attach_adapter
+    from nuguna.model.load import load_base
+    from nuguna.tokens.batch import collate
+    from nuguna.tokens.encode import Encoded
 
     base = load_base(folder, dtype="float32", device="cpu").model
     shortcuts = find_shortcuts(base)
@@ -230,12 +231,13 @@ def test_what_is_computed_twice_is_not_kept(model_folder: Callable[..., Path]) -
 
     import torch
 
-    from nuguna.data.batch import collate
-    from nuguna.data.encode import Encoded
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
     from nuguna.engine.training import training_form
-    from nuguna.model import attach_adapter, load_base
+    from nuguna.model.adapter import attach_adapter
+    from nuguna.model.load import load_base
+    from nuguna.tokens.batch import collate
+    from nuguna.tokens.encode import Encoded
 
     batch = collate([Encoded(tuple(range(5, 75)), (False,) * 10 + (True,) * 60)], "cpu")
     alive = {}

@@ -12,12 +12,12 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
-from nuguna.metrics import split
-from nuguna.metrics.answers import described, repeated
-from nuguna.metrics.bootstrap import Rows, difference, is_real, mean_of, ratio_of, scored
-from nuguna.metrics.compared import compared
-from nuguna.metrics.scores import compare, key_terms, signatures
-from nuguna.metrics.split import Tokenization, find_tokenization, without_particle
+from nuguna.measure import words_of as split
+from nuguna.measure.answers import described, repeated
+from nuguna.measure.bootstrap import Rows, difference, is_real, mean_of, ratio_of, scored
+from nuguna.measure.compared import compared
+from nuguna.measure.scores import compare, key_terms, signatures
+from nuguna.measure.words_of import Tokenization, find_tokenization, without_particle
 
 ENGLISH = (
     ["The cat sat on the mat.", "Aspirin lowers fever, but not infection.", "It's 5 mg a day - don't take more."],

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tools.corpus.shaped import all_shapes
 
-from nuguna.data.conversation import Conversation
+from nuguna.data.conversations.conversation import Conversation
+from nuguna.data.conversations.shape import find_shape
+from nuguna.data.conversations.turns import to_conversation
 from nuguna.data.dataset import Dataset, read_all
-from nuguna.data.rows import BadRow, Row, Table
-from nuguna.data.shape import find_shape
-from nuguna.data.turns import to_conversation
+from nuguna.data.files.rows import BadRow, Row, Table
 from nuguna.errors import UserError
 from test_corpus import CORPUS, EXPECTED, check_conversation
 

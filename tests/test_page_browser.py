@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from nuguna.comparison import write_comparison
-from nuguna.language import translator
+from nuguna.jobs.compare import write_comparison
+from nuguna.text.language import translator
 from test_comparison import three
 from test_report import MAYBE, a_report, page
 

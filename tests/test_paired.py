@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from nuguna.data.conversation import Conversation, Turn
-from nuguna.metrics.bootstrap import mean_of, ratio_of
-from nuguna.metrics.paired import EachQuestion, each_question, paired, shared_marks
+from nuguna.data.conversations.conversation import Conversation, Turn
+from nuguna.measure.bootstrap import mean_of, ratio_of
+from nuguna.measure.paired import EachQuestion, each_question, paired, shared_marks
 
 
 def asked(*questions: str, file: str = "a.csv") -> list[Conversation]:

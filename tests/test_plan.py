@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from nuguna.auto import SENSIBLE_SECONDS
-from nuguna.catalog import BaseModel, demo_model, load_catalog
-from nuguna.data.read import DataFacts
+from nuguna.base_models.catalog import BaseModel, demo_model, load_catalog
+from nuguna.data.facts import DataFacts
 from nuguna.errors import SettingError
-from nuguna.example_tokens import long_tokens, mean_tokens, seen_tokens
-from nuguna.hardware import Hardware
-from nuguna.language import translator
+from nuguna.machine.hardware import Hardware
 from nuguna.message import say
-from nuguna.plan import Plan, make_plan
-from nuguna.planfile import SOURCES, plan_toml, read_plan, split_edited, write_plan
-from nuguna.remedy import LENGTHS, misfit
-from nuguna.settings import Request, gather
-from nuguna.units import format_bytes
+from nuguna.plan.auto import SENSIBLE_SECONDS
+from nuguna.plan.example_tokens import long_tokens, mean_tokens, seen_tokens
+from nuguna.plan.fixes import LENGTHS, misfit
+from nuguna.plan.plan import Plan, make_plan
+from nuguna.plan.plan_file import SOURCES, plan_toml, read_plan, split_edited, write_plan
+from nuguna.plan.settings import Request, gather
+from nuguna.text.language import translator
+from nuguna.text.units import format_bytes
 
 GB = 10**9
 
@@ -79,7 +79,7 @@ def plan(
 
 
 def test_planning_needs_no_torch() -> None:
-    code = "import sys, nuguna.planfile, nuguna.data.conversation, nuguna.hub; sys.exit('torch' in sys.modules)"
+    code = "import sys, nuguna.plan.plan_file, nuguna.data.reading, nuguna.hub.models; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

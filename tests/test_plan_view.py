@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nuguna.catalog import demo_model
-from nuguna.events import Planned, Stepped
-from nuguna.language import translator
-from nuguna.memory import MemoryEstimate
+from nuguna.base_models.catalog import demo_model
 from nuguna.message import say
-from nuguna.plan import Plan, make_plan
-from nuguna.remedy import misfit
-from nuguna.settings import Request
-from nuguna.timing import TimeEstimate
+from nuguna.plan.fixes import misfit
+from nuguna.plan.memory import MemoryEstimate
+from nuguna.plan.plan import Plan, make_plan
+from nuguna.plan.settings import Request
+from nuguna.plan.timing import TimeEstimate
+from nuguna.stages.events import Planned, Stepped
+from nuguna.text.language import translator
+from nuguna.ui.labels import error_lines
 from nuguna.ui.plan_view import BAR_CELLS, larger_lines, memory_picture
 from nuguna.ui.remaining import PREDICTED_STEPS, STEPS_TO_JUDGE, Remaining
 from nuguna.ui.screen import Screen
-from nuguna.ui.words import error_lines
 from test_plan import FACTS, LAPTOP, known, machine
 
 GIB = 2**30

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 
-from nuguna.data.batch import collate
-from nuguna.data.encode import Encoded
 from nuguna.engine.forward import Shortcuts
 from nuguna.engine.loss import loss_sum
 from nuguna.engine.mlp import GatedMlp
 from nuguna.engine.pool import Pool
 from nuguna.engine.training import training_form
-from nuguna.model import attach_adapter, load_base
+from nuguna.model.adapter import attach_adapter
+from nuguna.model.load import load_base
+from nuguna.tokens.batch import collate
+from nuguna.tokens.encode import Encoded
 
 CPU = torch.device("cpu")
 

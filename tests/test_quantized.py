@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from conftest import DEMO_MODEL
-from nuguna.data.batch import collate
 from nuguna.data.dataset import load_dataset
-from nuguna.data.encode import Encoded, encode
 from nuguna.engine import quantized
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import find_shortcuts
@@ -23,11 +21,14 @@ from nuguna.engine.loss import loss_sum
 from nuguna.engine.quantized import Quantized, is_quantized, problem
 from nuguna.engine.training import training_form
 from nuguna.errors import EnvironmentFault
-from nuguna.evaluate import heldout_losses
-from nuguna.metrics.bootstrap import ratio_of
-from nuguna.model import attach_adapter, load_base, require_quantization
-from nuguna.tokenizer import silence_libraries
-from nuguna.train import Recipe, train
+from nuguna.measure.bootstrap import ratio_of
+from nuguna.measure.evaluate import heldout_losses
+from nuguna.model.adapter import attach_adapter
+from nuguna.model.load import load_base, require_quantization
+from nuguna.tokens.batch import collate
+from nuguna.tokens.encode import Encoded, encode
+from nuguna.tokens.tokenizer import silence_libraries
+from nuguna.train.loop import Recipe, train
 
 pytest.importorskip("bitsandbytes")
 BATCH = [Encoded(tuple(range(5, 5 + n)), (False,) * 3 + (True,) * (n - 3)) for n in (9, 14, 30)]
@@ -128,7 +129,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
         loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu", quantization=name)
         model = attach_adapter(loaded.model, base_name="x", lora_r=16, lora_alpha=16, seed=1, gradient_checkpointing=False)
         shortcuts = find_shortcuts(model)
-        before = ratio_of(heldout_losses(replace(loaded, model=model), encoded[240:], 8, shortcuts)).value
+        before = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value
         train(
             model,
             encoded[:240],
@@ -141,7 +142,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
             on_stopping=lambda: None,
             memory_bytes=lambda: 0,
         )
-        losses[name] = ratio_of(heldout_losses(replace(loaded, model=model), encoded[240:], 8, shortcuts)).value
+        losses[name] = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value
         assert losses[name] < 0.8 * before
     assert losses["8bit"] == pytest.approx(losses["none"], rel=0.02), losses
     assert losses["4bit"] == pytest.approx(losses["none"], rel=0.02), losses

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nuguna.data import table_rows, text
 from nuguna.data.dataset import BadRowsError, describe, load_dataset, read_all
-from nuguna.data.read import open_dataset, open_table
-from nuguna.data.rows import BadRow, Row
+from nuguna.data.files import tables as table_rows
+from nuguna.data.files import text
+from nuguna.data.files.read import open_dataset, open_table
+from nuguna.data.files.rows import BadRow, Row
 from nuguna.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -98,7 +99,7 @@ def test_names_of_columns_are_trimmed_and_a_field_without_end_is_named(tmp_path:
 
 def test_a_line_without_end_costs_no_more_than_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "MOST_LINE_BYTES", 100)
-    monkeypatch.setattr("nuguna.data.json_rows.MOST_LINE_BYTES", 100)
+    monkeypatch.setattr("nuguna.data.files.json_rows.MOST_LINE_BYTES", 100)
     good = '{"question": "a", "answer": "b"}'
     rows, bad = rows_of(written(tmp_path, "a.jsonl", "\n".join([good, '{"question": "' + "x" * 1000 + '"}', good])))
     assert [row.line for row in rows] == [1, 3]

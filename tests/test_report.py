@@ -11,21 +11,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from nuguna.catalog import demo_model
-from nuguna.checks import Check
-from nuguna.language import translator
+from nuguna.base_models.catalog import demo_model
+from nuguna.measure.bootstrap import Score
+from nuguna.measure.compared import Compared
 from nuguna.message import say
-from nuguna.metrics.bootstrap import Score
-from nuguna.metrics.compared import Compared
-from nuguna.plan import make_plan
+from nuguna.plan.plan import make_plan
+from nuguna.plan.settings import Request
+from nuguna.prove.check import Check
 from nuguna.report.card import render_card
 from nuguna.report.chart import loss_chart, small_charts
 from nuguna.report.findings import numbers
-from nuguna.report.outcome import NUM_FIRST, LoggedStep, Report, Sample
+from nuguna.report.outcome import NUM_FIRST, Report, Sample
 from nuguna.report.page import render_page
 from nuguna.report.questions import marked, questions
 from nuguna.report.verdict import HEADLINES, evidence, judge_all
-from nuguna.settings import Request
+from nuguna.text.language import translator
+from nuguna.train.step_log import LoggedStep
 from test_plan import FACTS, LAPTOP
 
 UP, DOWN, MAYBE, NONE, STILL = (5.0, 2.0, 8.0), (-5.0, -8.0, -2.0), (1.0, -1.0, 3.0), (1.0, None, None), (0.0, 0.0, 0.0)

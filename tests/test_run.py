@@ -15,11 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import nuguna.stages as stages
+import nuguna.stages.load as load_stage
 from conftest import ARCHITECTURES, write_pairs
-from nuguna import Request, auto, fine_tune, open_session
-from nuguna import train as training
-from nuguna.checks import (
+from nuguna import Request, fine_tune, open_session
+from nuguna.engine import step as step_module
+from nuguna.errors import Interrupted, ModelError, SettingError, Terminated
+from nuguna.machine.hardware import detect
+from nuguna.plan import auto
+from nuguna.plan.plan_file import read_plan
+from nuguna.prove.checks import (
     check_adapter_file,
     check_answers_stop,
     check_base_unchanged,
@@ -27,11 +31,8 @@ from nuguna.checks import (
     check_loss_fell,
     check_reload,
 )
-from nuguna.errors import Interrupted, ModelError, SettingError, Terminated
-from nuguna.events import Event, Note, Stepped
-from nuguna.hardware import detect
-from nuguna.planfile import read_plan
 from nuguna.run import run
+from nuguna.stages.events import Event, Note, Stepped
 
 RUN_FILES = {
     "README.md",
@@ -96,7 +97,7 @@ def test_what_memory_allowed_stands_in_the_plan(
 ) -> None:
     asked = request(tmp_path, model_folder(), max_steps=3)
     fine_tune(replace(asked, output_dir=str(tmp_path / "free")))
-    loss, refused = training.loss_sum, []
+    loss, refused = step_module.loss_sum, []
 
     def only_small(model: Any, batch: Any, *rest: Any) -> torch.Tensor:
         if len(batch.lengths) > 2:
@@ -104,7 +105,7 @@ def test_what_memory_allowed_stands_in_the_plan(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12")
         return loss(model, batch, *rest)
 
-    monkeypatch.setattr(training, "loss_sum", only_small)
+    monkeypatch.setattr(step_module, "loss_sum", only_small)
     notes: list[str] = []
     fine_tune(asked, tell=lambda event: notes.append(str(event.message)) if isinstance(event, Note) else None)
     before, after = (read_plan(tmp_path / name / "plan.toml")["micro_batch_size"] for name in ("free", "results"))
@@ -114,8 +115,8 @@ def test_what_memory_allowed_stands_in_the_plan(
 
 
 def test_the_plan_in_the_folder_repeats_the_run_bit_for_bit(finished_run: Path, tmp_path: Path) -> None:
-    from nuguna.planfile import split_edited
-    from nuguna.settings import gather
+    from nuguna.plan.plan_file import split_edited
+    from nuguna.plan.settings import gather
 
     wishes, edited = split_edited(read_plan(finished_run / "plan.toml"))
     fine_tune(gather({"output_dir": str(tmp_path / "again")}, {}, wishes), edited=edited)
@@ -154,7 +155,7 @@ def test_a_model_without_a_chat_template_gets_one_that_is_saved_and_used_again(
 ) -> None:
     fine_tune(request(tmp_path, model_folder("gpt2", chat_template=False)))
     saved = (tmp_path / "results" / "chat_template.jinja").read_text()
-    from nuguna.data.template import DEFAULT_TEMPLATE
+    from nuguna.tokens.template import DEFAULT_TEMPLATE
 
     assert saved == DEFAULT_TEMPLATE
     assert open_session(tmp_path / "results").loaded.tokenizer.chat_template == DEFAULT_TEMPLATE
@@ -209,8 +210,8 @@ def test_a_run_whose_check_fails_is_no_success(
         file = folder / "adapter_model.safetensors"
         save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(file).items()}, file)
 
-    real = stages.save_adapter
-    monkeypatch.setattr(stages, "save_adapter", save_zeros)  # as if saving had lost what was learned
+    real = load_stage.save_adapter
+    monkeypatch.setattr(load_stage, "save_adapter", save_zeros)  # as if saving had lost what was learned
     report = fine_tune(request(tmp_path, model_folder()))
     failed = {check.name for check in report.checks if not check.passed} - {"answers_stop"}  # six steps teach no end
     assert failed == {"adapter_weights", "adapter_complete", "reloads_the_same", "changes_the_model"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from nuguna.disk.run_folder import is_finished, is_ours, make_folder, move_aside, open_run, read_json, write_json, write_text
 from nuguna.errors import EnvironmentFault, ModelError
-from nuguna.runfolder import is_finished, is_ours, make_folder, move_aside, open_run, read_json, write_json, write_text
 
 
 def fill(folder: Path, *names: str) -> Path:

@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import constants
 
 from conftest import write_pairs
-from nuguna import stages
 from nuguna.commands.frame import print_json
-from nuguna.redaction import HIDDEN, redact, redact_document
-from nuguna.runfolder import write_json, write_text
+from nuguna.disk.run_folder import write_json, write_text
+from nuguna.stages import load as load_stage
+from nuguna.text.redaction import HIDDEN, redact, redact_document
 from nuguna.ui.logfile import LogFile
 from test_cli import nuguna
 
@@ -122,7 +122,7 @@ def test_a_run_and_its_crash_hold_no_secret(
     def broken(*args: object, **given: object) -> None:
         raise RuntimeError(f"cannot reach https://me:{canaries[1]}@hub.example with {' '.join(canaries)}")
 
-    monkeypatch.setattr(stages, "load_base", broken)
+    monkeypatch.setattr(load_stage, "load_base", broken)
     crash = nuguna(place, "train", *words)
     assert crash.returncode == 1 and HIDDEN in crash.stderr + crash.stdout
     for done in (*shown, crash):
@@ -139,7 +139,7 @@ def test_a_crash_without_a_log_and_a_log_alone_hold_no_secret(
     def broken(*args: object, **given: object) -> None:
         raise RuntimeError(" ".join(canaries))
 
-    monkeypatch.setattr("nuguna.chat.open_session", broken)
+    monkeypatch.setattr("nuguna.jobs.chat.open_session", broken)
     crash = nuguna(tmp_path, "ask", "hello")
     assert crash.returncode == 1 and "Traceback" in crash.stdout
     log = LogFile(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 import tomlkit
 
 from nuguna.errors import SettingError
-from nuguna.settings import SETTINGS, Request, Setting, gather
+from nuguna.plan.settings import SETTINGS, Request, Setting, gather
 
 FITTING: dict[str, tuple[Any, Any, Any]] = {
     "model": ("a", "b", "c"),

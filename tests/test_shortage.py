@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,23 @@ import torch
 from torch import Tensor
 
 from conftest import DEMO_MODEL
-from nuguna import evaluate, generate, shortage
-from nuguna import train as training
-from nuguna.checkpoint import find_checkpoint
-from nuguna.data.conversation import Turn
-from nuguna.data.encode import Encoded
+from nuguna.data.conversations.conversation import Turn
+from nuguna.engine import memory_watch as shortage
+from nuguna.engine import step as step_module
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import find_shortcuts
+from nuguna.engine.memory_watch import ShortageError, attempt, in_smaller_pieces, is_shortage
+from nuguna.engine.step_limits import LEAST_CHUNK_BYTES, Limits
 from nuguna.errors import OutOfMemoryError
-from nuguna.limits import LEAST_CHUNK_BYTES, Limits
-from nuguna.model import Loaded, attach_adapter, load_base
-from nuguna.shortage import ShortageError, attempt, in_smaller_pieces, is_shortage
-from nuguna.tokenizer import load_tokenizer
-from nuguna.train import Recipe, Step, train
+from nuguna.measure import evaluate
+from nuguna.model import generate
+from nuguna.model.adapter import attach_adapter
+from nuguna.model.load import Loaded, load_base
+from nuguna.tokens.encode import Encoded
+from nuguna.tokens.tokenizer import load_tokenizer
+from nuguna.train import loop as training
+from nuguna.train.checkpoint import find_checkpoint
+from nuguna.train.loop import Recipe, Step, train
 
 MESSAGE = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -142,7 +147,7 @@ class Failing:
     """In the place of the loss: memory runs out at the given calls, before it or in the middle of its backward pass."""
 
     def __init__(self, places: dict[int, str]) -> None:
-        self.places, self.calls, self.loss = places, 0, training.loss_sum
+        self.places, self.calls, self.loss = places, 0, step_module.loss_sum
         self.hooks: list[Any] = []
 
     def __call__(self, model: Any, *args: Any) -> Tensor:
@@ -177,7 +182,7 @@ def test_five_failures_at_random_places_change_nothing_but_the_pieces(
     expected, told = undisturbed
     rng = random.Random(seed)
     failing = Failing({place: rng.choice(("forward", "backward")) for place in rng.sample(range(10), 5)})
-    monkeypatch.setattr(training, "loss_sum", failing)
+    monkeypatch.setattr(step_module, "loss_sum", failing)
     shortages: list[int] = []
     found, steps = trained(model_folder(), tmp_path / "short", lambda limits, step: shortages.append(step))
     assert len(shortages) == 5 and [step.step for step in steps] == list(range(1, 11))
@@ -189,7 +194,7 @@ def test_what_memory_allows_is_remembered_when_a_run_goes_on(
     undisturbed: Undisturbed, tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = undisturbed
-    monkeypatch.setattr(training, "loss_sum", Failing({0: "forward", 1: "backward"}))
+    monkeypatch.setattr(step_module, "loss_sum", Failing({0: "forward", 1: "backward"}))
     half = Recipe(**{**vars(RECIPE), "checkpoint_every": 6})
     with pytest.raises(ZeroDivisionError):
         trained_until(7, model_folder(), tmp_path / "short", half)
@@ -236,13 +241,13 @@ def test_when_nothing_helps_the_last_step_is_kept_and_the_next_command_is_named(
     undisturbed: Undisturbed, tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = undisturbed
-    loss, calls = training.loss_sum, [0]
+    loss, calls = step_module.loss_sum, [0]
 
     def from_step_four_on(*args: Any) -> Tensor:
         calls[0] += 1
         return fail() if calls[0] > 3 else loss(*args)  # type: ignore[return-value, func-returns-value]
 
-    monkeypatch.setattr(training, "loss_sum", from_step_four_on)
+    monkeypatch.setattr(step_module, "loss_sum", from_step_four_on)
     with pytest.raises(OutOfMemoryError) as caught:
         trained(model_folder(), tmp_path / "short")
     assert "BATCH_SIZE=1 MAX_STEPS=50" in str(caught.value.fix) and "OUTPUT_DIR=./quick_test" in str(caught.value.fix)
@@ -269,9 +274,9 @@ def demo() -> Loaded:
 
 
 def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    shortcuts, some = find_shortcuts(demo.model), examples()
+    demo, some = replace(demo, shortcuts=find_shortcuts(demo.model)), examples()
     with_ends = [Encoded((*e.ids, min(demo.end_ids)), (*e.trained, True)) for e in some]
-    expected = evaluate.heldout_losses(demo, some, 8, shortcuts), evaluate.stop_chance(demo, with_ends, 8, shortcuts)
+    expected = evaluate.heldout_losses(demo, some, 8), evaluate.stop_chance(demo, with_ends, 8)
     loss, logits, told = evaluate.document_losses, evaluate.target_logits, []
 
     def only_small(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -280,8 +285,8 @@ def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded,
     monkeypatch.setattr(evaluate, "document_losses", only_small(loss))
     monkeypatch.setattr(evaluate, "target_logits", only_small(logits))
     found = (
-        evaluate.heldout_losses(demo, some, 8, shortcuts, told.append),
-        evaluate.stop_chance(demo, with_ends, 8, shortcuts, told.append),
+        evaluate.heldout_losses(demo, some, 8, told.append),
+        evaluate.stop_chance(demo, with_ends, 8, told.append),
     )
     assert np.allclose(found[0], expected[0], rtol=1e-5) and found[1] == pytest.approx(expected[1], rel=1e-6) and len(told) == 4
 

@@ -14,21 +14,27 @@ from typing import Any
 import pytest
 import torch
 
-import nuguna.model as model_module
-import nuguna.train as training
+import nuguna.engine.step as step_module
+import nuguna.model.adapter as adapter_module
 from conftest import ARCHITECTURES, write_pairs
 from nuguna import Request, fine_tune
-from nuguna.checks import Check, probe_logits
 from nuguna.errors import NugunaError, UnsoundError
-from nuguna.events import Note, Tell, quiet
-from nuguna.hardware import Hardware, detect
-from nuguna.intake import read_data
-from nuguna.model import Loaded, base_fingerprint
-from nuguna.plan import Plan
-from nuguna.preflight import WRONG, preflight
-from nuguna.proof import prove
-from nuguna.stages import MeasuredAll, Parts, attach, bring, decide, divide, measure_all, save, train_adapter
-from nuguna.train import Trained as Totals
+from nuguna.machine.hardware import Hardware, detect
+from nuguna.model.adapter import base_fingerprint
+from nuguna.model.load import Loaded
+from nuguna.plan.plan import Plan
+from nuguna.prove.checks import Check, probe_logits
+from nuguna.stages.decide import decide
+from nuguna.stages.divide import divide
+from nuguna.stages.events import Note, Tell, quiet
+from nuguna.stages.load import attach, bring, save
+from nuguna.stages.measure import MeasuredAll, measure_all
+from nuguna.stages.preflight import WRONG, preflight
+from nuguna.stages.prove import prove
+from nuguna.stages.read import read_data
+from nuguna.stages.train import train_adapter
+from nuguna.tokens.parts import Parts
+from nuguna.train.loop import Trained as Totals
 from silent_mutations import AFTER, BEFORE, DURING, MUTATIONS, Mutation, table
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -209,7 +215,7 @@ def test_no_false_alarm_on_any_architecture(
     ready = make_ready(machine, model_folder(architecture), tmp_path, dtype=dtype)
     assert len(ready.preflight()) == len(WRONG)
     if dtype == "float32":
-        padded = replace(ready, parts=replace(ready.parts, shortcuts=replace(ready.parts.shortcuts, packed=False)))
+        padded = replace(ready, tuned=replace(ready.tuned, shortcuts=replace(ready.tuned.shortcuts, packed=False)))
         assert len(padded.preflight()) == len(WRONG)
 
 
@@ -271,7 +277,7 @@ def test_too_little_memory_for_the_rehearsal_is_told(untrained: Callable[..., Re
     def refuse(*args: Any) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(training, "loss_sum", refuse)
+    monkeypatch.setattr(step_module, "loss_sum", refuse)
     ready = untrained()
     told = heard(ready)
     assert told[0].startswith("Memory is too short") and told[1].startswith("10 checks")
@@ -281,7 +287,7 @@ def test_too_little_memory_for_the_rehearsal_is_told(untrained: Callable[..., Re
 def test_a_run_that_would_go_wrong_ends_before_its_first_step(
     model_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_module, "_shortest", lambda names: ["q_proj"])
+    monkeypatch.setattr(adapter_module, "_shortest", lambda names: ["q_proj"])
     request = Request(
         model=str(model_folder()), data=str(write_pairs(tmp_path / "pairs.jsonl", 12)), output_dir=str(tmp_path / "r")
     )

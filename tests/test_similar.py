@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nuguna.data.conversation import TEXT, Conversation, Turn
+from nuguna.data.conversations.conversation import TEXT, Conversation, Turn
 from nuguna.data.similar import Alike, beginnings, content_key, question_key
 
 

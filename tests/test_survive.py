@@ -21,16 +21,19 @@ import pytest
 import torch
 from benchmarks.faults import Fault, Killed, State, damages, faults_of_a_save, full_disk
 
-from nuguna import checkpoint, durable, runlock
-from nuguna.checkpoint import Progress, Resumed, find_checkpoint
+from nuguna.disk import durable
+from nuguna.disk import run_lock as runlock
+from nuguna.disk.run_folder import is_finished, is_ours, write_json
+from nuguna.disk.run_lock import only_run
 from nuguna.errors import EnvironmentFault, Interrupted, SettingError, Terminated
-from nuguna.keeping import Keeper
-from nuguna.language import translator
-from nuguna.runfolder import is_finished, is_ours, write_json
-from nuguna.runlock import only_run
-from nuguna.stopping import StopNow, TerminateRequest, raised_requests, stop_requests
-from nuguna.surroundings import repeatable, tell_resumed
-from nuguna.train import Step
+from nuguna.machine.stopping import StopNow, TerminateRequest, raised_requests, stop_requests
+from nuguna.stages.train import tell_resumed
+from nuguna.text.language import translator
+from nuguna.train import checkpoint
+from nuguna.train.checkpoint import Progress, Resumed, find_checkpoint
+from nuguna.train.loop import Step
+from nuguna.train.repeatable import repeatable
+from nuguna.train.save_schedule import Keeper
 from test_train import RECIPE, run_loop, weights
 
 LONG = replace(RECIPE, max_steps=24, checkpoint_every=5)  # 11 examples, 4 a step: an epoch ends within steps 3, 6, 9, …
@@ -208,9 +211,13 @@ def test_a_kill_while_a_finished_run_is_cleared_up_leaves_a_run_folder(quick_fol
 
 def test_it_is_told_what_is_not_as_it_was(quick_folder: Path) -> None:
     now = {"torch": "2.13", "threads": "2", "at_once": "4", "gone": "1"}
-    with patch("nuguna.surroundings.this_place", lambda plan: {"torch": "2.13", "threads": "4", "at_once": "1"}):
+    with patch("nuguna.stages.train.this_place", lambda *given: {"torch": "2.13", "threads": "4", "at_once": "1"}):
         told: list[Any] = []
-        tell_resumed(Resumed(Progress(3, 30, 1.0), now), None, told.append)  # type: ignore[arg-type]
+        tell_resumed(
+            Resumed(Progress(3, 30, 1.0), now),
+            SimpleNamespace(device=SimpleNamespace(value="cpu"), micro_batch_size=SimpleNamespace(value=1)),
+            told.append,
+        )  # type: ignore[arg-type]
     notes = [translator("ko")(note.message) for note in told]
     assert len(notes) == 3 and "(2 → 4)" in notes[1] and "(4 → 1)" in notes[2] and not re.search("[a-z]{3}", "".join(notes[1:]))
 
@@ -273,7 +280,7 @@ def test_a_request_drops_only_what_may_be_dropped() -> None:
 def test_a_second_request_ends_the_process_at_once() -> None:
     code = (
         "import os, signal\n"
-        "from nuguna.stopping import stop_requests\n"
+        "from nuguna.machine.stopping import stop_requests\n"
         "with stop_requests():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('first', flush=True)\n"
@@ -290,7 +297,7 @@ def test_a_second_request_ends_the_process_at_once() -> None:
 def test_a_second_run_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom nuguna.runlock import only_run\n"
+        "import sys, time\nfrom pathlib import Path\nfrom nuguna.disk.run_lock import only_run\n"
         "with only_run(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) as other:

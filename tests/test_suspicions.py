@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from nuguna.data.mojibake import has_replacement, mend_mojibake
-from nuguna.data.private import Span, find_private, mask
-from nuguna.data.suspicions import ends_abruptly, language
+from nuguna.data.doctor.mojibake import has_replacement, mend_mojibake
+from nuguna.data.doctor.text_signs import ends_abruptly, language
+from nuguna.text.private import Span, find_private, mask
 
 
 def found(text: str) -> list[tuple[str, str]]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from nuguna.data.conversation import Turn
-from nuguna.data.templated import find_template, parse_turns
+from nuguna.data.conversations.conversation import Turn
+from nuguna.data.conversations.templated import find_template, parse_turns
 from nuguna.message import Message
 
 Render = Callable[[Sequence[Turn]], str]

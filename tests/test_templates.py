@@ -19,10 +19,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from nuguna.data.conversation import Conversation, Turn
-from nuguna.data.encode import Encoded, encode, encode_prompt, end_token_ids
-from nuguna.data.template import DEFAULT_TEMPLATE, with_thinking
+from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.errors import DataError
+from nuguna.tokens.encode import Encoded, encode, encode_prompt, end_token_ids
+from nuguna.tokens.template import DEFAULT_TEMPLATE, with_thinking
 
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "[UNK]"

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-import nuguna.tensorboard as board
+import nuguna.stages.tensorboard as board
 from nuguna import fine_tune
-from nuguna.events import Event, Note, Scored, Stepped, Tell
-from nuguna.metrics.bootstrap import Score
-from nuguna.metrics.compared import Compared
-from nuguna.train import Step
+from nuguna.measure.bootstrap import Score
+from nuguna.measure.compared import Compared
+from nuguna.stages.events import Event, Note, Scored, Stepped, Tell
+from nuguna.train.loop import Step
 from test_run import request
 
 NAMES = ("loss", "learning_rate", "tokens_per_second", "memory_bytes")

@@ -13,14 +13,16 @@ from unittest.mock import patch
 import pytest
 import torch
 
-import nuguna.train as loop
-from nuguna.checkpoint import Progress, find_checkpoint, resume, save_checkpoint
-from nuguna.data.encode import Encoded
+import nuguna.engine.step as step_module
+import nuguna.train.loop as loop
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import Shortcuts
 from nuguna.errors import DivergedError, Interrupted
-from nuguna.model import attach_adapter, load_base
-from nuguna.train import Recipe, Step, learning_rate_at, train
+from nuguna.model.adapter import attach_adapter
+from nuguna.model.load import load_base
+from nuguna.tokens.encode import Encoded
+from nuguna.train.checkpoint import Progress, find_checkpoint, resume, save_checkpoint
+from nuguna.train.loop import Recipe, Step, learning_rate_at, train
 
 EXAMPLES = [Encoded(ids=tuple(range(5 + i, 15 + i + i % 4)), trained=(False,) * 6 + (True,) * (4 + i % 4)) for i in range(11)]
 RECIPE = Recipe(
@@ -178,14 +180,14 @@ def test_checkpoints_hold_no_pickle_and_only_the_newest_are_kept(tmp_path: Path,
 
 def broken_loss(bad_steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the loss be infinite at some steps (counted in micro-batches; here each step has one)."""
-    real, count = loop.loss_sum, [0]
+    real, count = step_module.loss_sum, [0]
 
     def loss_sum(*args: Any) -> torch.Tensor:
         count[0] += 1
         loss = real(*args)
         return loss * math.inf if count[0] in bad_steps else loss
 
-    monkeypatch.setattr(loop, "loss_sum", loss_sum)
+    monkeypatch.setattr(step_module, "loss_sum", loss_sum)
 
 
 def test_a_step_without_a_finite_loss_is_skipped_and_told(
@@ -218,13 +220,13 @@ def test_reading_the_losses_later_changes_nothing_but_when_they_are_told(
     broken_loss(broken, monkeypatch)
     monkeypatch.setitem(loop.NUM_AHEAD, "cpu", 1)
     begun: list[int] = []
-    real = loop._optimizer_step
+    real = loop.optimizer_step
 
     def counted(*args: Any) -> Any:
-        begun.append(args[5] + 1)
+        begun.append(begun[-1] + 1 if begun else 1)
         return real(*args)
 
-    monkeypatch.setattr(loop, "_optimizer_step", counted)
+    monkeypatch.setattr(loop, "optimizer_step", counted)
     seen: list[tuple[int, int]] = []
     later, told = run_loop(tmp_path / "b", model_folder(), on_step=lambda step: seen.append((step.step, begun[-1])))
     assert [(s.step, s.loss, s.learning_rate, s.tokens) for s in told] == [
@@ -241,8 +243,8 @@ def test_a_step_that_is_skipped_leaves_the_optimizer_as_it_was(
 ) -> None:
     broken_loss({3}, monkeypatch)
     made: list[torch.optim.Optimizer] = []
-    real = loop._make_optimizer
-    monkeypatch.setattr(loop, "_make_optimizer", lambda *args: made.append(real(*args)) or made[0])
+    real = loop.make_optimizer
+    monkeypatch.setattr(loop, "make_optimizer", lambda *args: made.append(real(*args)) or made[0])
     before: list[torch.Tensor] = []
 
     def look(step: Step) -> None:
@@ -256,7 +258,7 @@ def test_a_step_that_is_skipped_leaves_the_optimizer_as_it_was(
 def test_a_broken_adapter_is_never_saved(
     tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop._optimizer_step
+    real = loop.optimizer_step
 
     def poison(accelerator: Any, model: Any, parameters: dict[str, torch.nn.Parameter], *rest: Any) -> float | None:
         value = real(accelerator, model, parameters, *rest)
@@ -264,7 +266,7 @@ def test_a_broken_adapter_is_never_saved(
             next(iter(parameters.values())).view(-1)[0] = math.nan
         return value
 
-    monkeypatch.setattr(loop, "_optimizer_step", poison)
+    monkeypatch.setattr(loop, "optimizer_step", poison)
     with pytest.raises(DivergedError):
         run_loop(tmp_path, model_folder(), changed(checkpoint_every=2))
     assert not (tmp_path / "checkpoints").exists()
@@ -282,7 +284,7 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_zero() -> None:
 def test_a_stop_in_the_middle_of_a_step_drops_it_and_loses_none_before(
     tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, count = loop.loss_sum, [0]
+    real, count = step_module.loss_sum, [0]
 
     def press(number: int | None) -> None:
         def loss_sum(*args: Any) -> torch.Tensor:
@@ -292,7 +294,7 @@ def test_a_stop_in_the_middle_of_a_step_drops_it_and_loses_none_before(
             return real(*args)
 
         count[0] = 0
-        monkeypatch.setattr(loop, "loss_sum", loss_sum)
+        monkeypatch.setattr(step_module, "loss_sum", loss_sum)
 
     before = signal.getsignal(signal.SIGINT)
     whole, _ = run_loop(tmp_path / "whole", model_folder())

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tools.translations import MO, compiled, extract, places, problems, read
 
-from nuguna.language import choose_language, translator
 from nuguna.message import Message, say
+from nuguna.text.language import choose_language, translator
 
 
 def test_all_sentences_are_translated_and_compiled() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from nuguna.data.conversation import Conversation, Turn, as_message
-from nuguna.data.rows import BadRow, Row, Table, shown
-from nuguna.data.shape import UnclearColumnsError, find_shape
-from nuguna.data.turns import to_conversation
+from nuguna.data.conversations.conversation import Conversation, Turn, as_message
+from nuguna.data.conversations.shape import UnclearColumnsError, find_shape
+from nuguna.data.conversations.turns import to_conversation
+from nuguna.data.files.columns import split_columns
+from nuguna.data.files.rows import BadRow, Row, Table, shown
 from nuguna.errors import DataError
-from nuguna.settings import split_columns
 
 
 def table(*rows: Mapping[str, Any]) -> Table:

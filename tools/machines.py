@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nuguna.catalog import demo_model, load_catalog
-from nuguna.data.read import DataFacts
-from nuguna.hardware import Hardware, read_hardware
-from nuguna.plan import Plan, make_plan
-from nuguna.settings import Request
-from nuguna.units import format_bytes, format_seconds
+from nuguna.base_models.catalog import demo_model, load_catalog
+from nuguna.data.facts import DataFacts
+from nuguna.machine.hardware import Hardware, read_hardware
+from nuguna.plan.plan import Plan, make_plan
+from nuguna.plan.settings import Request
+from nuguna.text.units import format_bytes, format_seconds
 
 ROOT = Path(__file__).parents[1]
 MACHINES = ROOT / "tests" / "machines"

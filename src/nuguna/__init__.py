@@ -17,17 +17,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .process import prepare
+from .machine.process import prepare
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Request": ("settings", "Request"),
-    "detect": ("hardware", "detect"),
+    "Request": ("plan.settings", "Request"),
+    "detect": ("machine.hardware", "detect"),
     "load_dataset": ("data.dataset", "load_dataset"),
-    "decide": ("stages", "decide"),
+    "decide": ("stages.decide", "decide"),
     "fine_tune": ("run", "run"),  # not `nuguna.run`, which is the module
-    "open_session": ("chat", "open_session"),
+    "open_session": ("jobs.chat", "open_session"),
     "screen": ("ui.screen", "screen"),
     "NugunaError": ("errors", "NugunaError"),
 }

@@ -11,8 +11,8 @@ from . import __version__
 from .commands import answering, measuring, training
 from .commands.frame import CommandLineError, app, misunderstood, open_screen, t
 from .errors import Interrupted, SettingError
+from .machine.process import prepare
 from .message import say
-from .process import prepare
 
 ROOMS = (training, answering, measuring)  # importing them makes their commands known
 ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "compare", "score")  # as `--help` lists them

@@ -7,35 +7,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import drop_checkpoints
-from .checks import probe_logits
-from .events import Finished, Note, Planned, Proved, Reading, Scored, Stage, Tell, quiet
-from .hardware import Hardware, detect
-from .intake import read_data
-from .language import Translate
+from .disk.run_folder import PLAN
+from .machine.hardware import Hardware, detect
 from .message import say
-from .model import base_fingerprint
-from .planfile import write_plan
-from .preflight import preflight
-from .proof import prove
-from .remedy import misfit
+from .model.adapter import base_fingerprint
+from .plan.fixes import misfit
+from .plan.plan_file import write_plan
+from .plan.settings import Request
+from .prove.checks import probe_logits
 from .report.outcome import Report, loss_curve
 from .report.write import write_report
-from .runfolder import PLAN
-from .settings import Request
-from .stages import (
-    attach,
-    bring,
-    conclude,
-    divide,
-    measure_all,
-    save,
-    scores,
-    train_adapter,
-)
-from .tensorboard import with_tensorboard
-from .tokenizer import silence_libraries
-from .unfinished import decide_or_go_on, prepared_folder
+from .stages.conclude import conclude
+from .stages.decide import decide_or_go_on
+from .stages.divide import divide
+from .stages.events import Finished, Note, Planned, Proved, Reading, Scored, Stage, Tell, quiet
+from .stages.folder import prepared_folder
+from .stages.load import attach, bring, save
+from .stages.measure import measure_all, scores
+from .stages.preflight import preflight
+from .stages.prove import prove
+from .stages.read import read_data
+from .stages.tensorboard import with_tensorboard
+from .stages.train import train_adapter
+from .text.language import Translate
+from .tokens.tokenizer import silence_libraries
+from .train.checkpoint import drop_checkpoints
 
 
 def run(

@@ -24,7 +24,20 @@ from . import (
 from .case import Case
 
 HOME = Path(__file__).parents[2] / "tests" / "corpus"
-PARTS = (encodings, shaped, choices, asked, packed, suffixes, shares, damage_json, damage_tables, damage_turns, damage_bytes, folders)
+PARTS = (
+    encodings,
+    shaped,
+    choices,
+    asked,
+    packed,
+    suffixes,
+    shares,
+    damage_json,
+    damage_tables,
+    damage_turns,
+    damage_bytes,
+    folders,
+)
 
 
 def all_cases() -> list[Case]:

@@ -60,7 +60,13 @@ def _hub() -> Iterator[Shape]:
     ]
     yield Shape("choices_medqa", rows, "question+options+answer_idx", _FIRST_ENGLISH, kind="nested")
     rows = [
-        {"id": str(n), "question": q, **dict(zip(("opa", "opb", "opc", "opd"), options, strict=True)), "cop": right, "exp": "까닭"}
+        {
+            "id": str(n),
+            "question": q,
+            **dict(zip(("opa", "opb", "opc", "opd"), options, strict=True)),
+            "cop": right,
+            "exp": "까닭",
+        }
         for n, (q, options, right) in enumerate(_KOREAN)
     ]
     yield Shape("choices_medmcqa", rows, "question+opa…opd+cop", _FIRST, kind="alpaca")
@@ -78,12 +84,20 @@ def _korean() -> Iterator[Shape]:
     rows = [{"문제": q, "보기": list(options), "정답": right + 1} for q, options, right in _KOREAN]
     yield Shape("choices_korean", rows, "문제+보기+정답", _FIRST, kind="nested")
     rows = [
-        {"문제": q, "보기": " ".join(f"{mark} {option}" for mark, option in zip("①②③④", options, strict=True)), "정답": "①②③④"[right]}
+        {
+            "문제": q,
+            "보기": " ".join(f"{mark} {option}" for mark, option in zip("①②③④", options, strict=True)),
+            "정답": "①②③④"[right],
+        }
         for q, options, right in _KOREAN
     ]
     yield Shape("choices_korean_in_one_line", rows, "문제+보기+정답", _FIRST)
     rows = [
-        {"질문": q, "선택지": "\n".join(f"{mark}) {option}" for mark, option in zip("가나다라", options, strict=True)), "답": "가나다라"[right]}
+        {
+            "질문": q,
+            "선택지": "\n".join(f"{mark}) {option}" for mark, option in zip("가나다라", options, strict=True)),
+            "답": "가나다라"[right],
+        }
         for q, options, right in _KOREAN
     ]
     yield Shape("choices_korean_in_lines", rows, "질문+선택지+답", _FIRST)
@@ -104,9 +118,7 @@ def _columns() -> Iterator[Shape]:
         ("circled", "① ② ③ ④", "정답", 1),
     ):
         names = columns.split()
-        rows = [
-            {"question": q, **dict(zip(names, options, strict=True)), answer: right + start} for q, options, right in _KOREAN
-        ]
+        rows = [{"question": q, **dict(zip(names, options, strict=True)), answer: right + start} for q, options, right in _KOREAN]
         yield Shape(f"choices_columns_{name}", rows, f"question+{names[0]}…{names[-1]}+{answer}", _FIRST)
     rows = [{"question": q, "A": "하나", "B": "둘", "C": "", "D": "", "answer": "AB"[n % 2]} for n, q in enumerate(_ASKED)]
     yield Shape("choices_columns_fewer", rows, "question+A…D+answer", _said(_ASKED[0], ("하나", "둘"), 0))

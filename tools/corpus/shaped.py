@@ -116,7 +116,11 @@ def _plain() -> Iterator[Shape]:
 def all_shapes() -> list[Shape]:
     """Every shape; `tests/test_mutations.py` takes their rows too."""
     own = (_pairs(), _with_context(), _with_more_columns(), _plain())
-    return [shape for part in (*own, conversations.shapes(), preferences.shapes(), choices.shapes(), templates.shapes()) for shape in part]
+    return [
+        shape
+        for part in (*own, conversations.shapes(), preferences.shapes(), choices.shapes(), templates.shapes())
+        for shape in part
+    ]
 
 
 # kinds of shapes → formats in which they are written

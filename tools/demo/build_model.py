@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from nuguna.hardware import detect
+from nuguna.machine.hardware import detect
 
 from .corpus import documents
 from .facts import load_conditions
@@ -123,7 +123,10 @@ def train(model: LlamaForCausalLM, stream: Iterator[int], steps: int, out: Path,
         optimizer.zero_grad()
         if step % 50 == 0 or step == steps - 1:
             seconds = time.perf_counter() - began
-            print(f"step {step} loss {loss.item():.4f} {seconds:.0f} s {(step + 1) * BATCH_TOKENS / seconds:.0f} tokens/s", flush=True)
+            print(
+                f"step {step} loss {loss.item():.4f} {seconds:.0f} s {(step + 1) * BATCH_TOKENS / seconds:.0f} tokens/s",
+                flush=True,
+            )
         if step and step % 500 == 0:
             save(model, out, {"seed": SEED, "steps": step, "partial": True})
 

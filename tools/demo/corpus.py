@@ -28,7 +28,9 @@ def documents(seed: int, conditions: list[Condition], things: list[Thing]) -> It
         elif sort == "world":
             yield world_document(rng, rng.choice(things), lang)
         else:
-            yield make_dialogue(rng, rng.choice([t for t in (rng.choice(things), rng.choice(things)) if t.asked] or things[:1]), lang)
+            yield make_dialogue(
+                rng, rng.choice([t for t in (rng.choice(things), rng.choice(things)) if t.asked] or things[:1]), lang
+            )
 
 
 def medical_document(rng: random.Random, condition: Condition, lang: str) -> str:

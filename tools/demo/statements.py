@@ -101,9 +101,7 @@ def state_definition(rng: random.Random, lang: str, x: str, terms: tuple[str, ..
     return template.format(x=x, noun=English(terms[0]), clause=terms[1])
 
 
-def state_list(
-    rng: random.Random, lang: str, x: str, relation: str, terms: tuple[str, ...], own: tuple[str, ...] = ()
-) -> str:
+def state_list(rng: random.Random, lang: str, x: str, relation: str, terms: tuple[str, ...], own: tuple[str, ...] = ()) -> str:
     """One sentence that gives the terms of a relation; `own` are wordings for this relation alone. One time in four in another order."""
     ordered = list(terms)
     if rng.random() < 0.25:

@@ -62,7 +62,11 @@ def train_tokenizer(documents: Iterator[str], num_documents: int = 40_000) -> To
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> PreTrainedTokenizerFast:
     """Write it as transformers reads it: EOS ends a turn, PAD is a token of its own, ChatML template."""
     wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=TURN_END, pad_token=PAD, model_max_length=context, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        eos_token=TURN_END,
+        pad_token=PAD,
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
     )
     wrapped.chat_template = CHAT_TEMPLATE
     wrapped.save_pretrained(folder)

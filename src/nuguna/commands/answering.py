@@ -25,7 +25,7 @@ def ask(
     _, screen = open_screen(None, as_json)
     run_folder, question = (words[0], " ".join(words[1:])) if len(words) > 1 else (DEFAULT_RUN, words[0])
     with errors(screen, as_json):
-        from ..chat import open_session
+        from ..jobs.chat import open_session
 
         session = open_session(Path(run_folder), use_base=base, system=system)
         made = session.ask(question)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ..errors import NugunaError, SettingError, UserError
-from ..language import Translate, choose_language, translator
+from ..machine.stopping import raised_requests, stopped_by_you
 from ..message import say
-from ..redaction import redact_document
-from ..settings import SETTINGS, Request, gather
-from ..stopping import raised_requests, stopped_by_you
+from ..plan.settings import SETTINGS, Request, gather
+from ..text.language import Translate, choose_language, translator
+from ..text.redaction import redact_document
 
 if TYPE_CHECKING:
     from ..ui.screen import Screen
@@ -97,7 +97,7 @@ def take_request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request,
     """The user's wishes from flags, environment and plan file, and what only a plan file can say."""
     if plan_file is None:
         return gather(flags, os.environ, {}), {}
-    from ..planfile import read_plan, split_edited
+    from ..plan.plan_file import read_plan, split_edited
 
     wishes, edited = split_edited(read_plan(Path(plan_file)))
     return gather(flags, os.environ, wishes), edited

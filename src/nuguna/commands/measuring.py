@@ -37,8 +37,8 @@ def evaluate(
     """`nuguna evaluate`."""
     _, screen = open_screen(None, as_json)
     with errors(screen, as_json):
-        from ..examination import Wish, examine, examine_tasks
-        from ..settings import split_columns
+        from ..data.files.columns import split_columns
+        from ..jobs.evaluate import Wish, examine, examine_tasks
         from ..ui.score_view import show_examined, show_tasks
 
         if (tasks is None and tasks_path) or (tasks is not None and data):
@@ -74,7 +74,7 @@ def compare(
     """`nuguna compare`."""
     lang, screen = open_screen(None, as_json)
     with errors(screen, as_json):
-        from ..comparison import compare_runs, write_comparison
+        from ..jobs.compare import compare_runs, write_comparison
         from ..ui.score_view import show_comparison
 
         found = compare_runs([Path(name) for name in runs])
@@ -101,11 +101,11 @@ def score(
     """`nuguna score`."""
     _, screen = open_screen(None, as_json)
     with errors(screen, as_json):
-        from ..metrics.compared import all_scored
-        from ..metrics.scores import compare, signatures
-        from ..metrics.split import find_tokenization
-        from ..pairs import read_pairs
-        from ..settings import split_columns
+        from ..data.files.columns import split_columns
+        from ..data.pairs import read_pairs
+        from ..measure.compared import all_scored
+        from ..measure.scores import compare, signatures
+        from ..measure.words_of import find_tokenization
         from ..ui.score_view import show_scores
 
         wish = split_columns(columns) if columns else ()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DataError
-from ..language import translator
 from ..message import say
-from ..settings import Request, gather
+from ..plan.settings import Request, gather
+from ..text.language import translator
 from .frame import JsonFlag, PlanOption, app, asking, errors, open_screen, print_json, program, t, take_request, with_settings
 
 if TYPE_CHECKING:
-    from ..plan import Plan
+    from ..plan.plan import Plan
     from ..report.outcome import Report
     from ..ui.screen import Screen
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @app.command(help=t(say("What this machine is and what it can train.")))
 def check(as_json: JsonFlag = False) -> None:
     """`nuguna check`."""
-    from ..hardware import detect
+    from ..machine.hardware import detect
 
     lang, screen = open_screen(None, as_json)
     with errors(screen, as_json):
@@ -54,14 +54,14 @@ def plan(
         request, edited = take_request(flags, plan_file)
         lang, screen = open_screen(request.lang, as_json)
     with errors(screen, as_json):
-        from ..hardware import detect, read_hardware
-        from ..intake import read_data
-        from ..planfile import keep_older, write_plan
-        from ..remedy import misfit
+        from ..machine.hardware import detect, read_hardware
+        from ..plan.fixes import misfit
+        from ..plan.plan_file import keep_older, write_plan
+        from ..stages.read import read_data
 
         request, dataset = asking(request, screen, as_json, lambda asked: (asked, read_data(asked, screen.reading)))
         machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
-        from ..stages import decide
+        from ..stages.decide import decide
 
         made, _ = decide(request, machine, dataset, edited)
         _show_plan(made, screen, as_json)
@@ -124,7 +124,7 @@ def data(
     _, screen = open_screen(None, as_json)
     with errors(screen):
         request = gather(flags, os.environ, {})
-        from ..inspection import inspect_data, mend_data, refusal_json
+        from ..jobs.inspect import inspect_data, mend_data, refusal_json
         from ..ui.data_view import show, show_mended
 
         try:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..message import Message, say
-from .conversation import Conversation
-from .private import masked
-from .read import DEMO, DataFacts, open_dataset
+from ..text.private import masked
+from .conversations.conversation import Conversation
+from .conversations.shape import Shape, UnclearColumnsError
+from .facts import DEMO, DataFacts
+from .files.read import open_dataset
+from .files.rows import BadRow, Table
 from .reading import read_or_recall
-from .rows import BadRow, Table
-from .shape import Shape, UnclearColumnsError
 
 MOST_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
 LEAST_KOREAN = 0.05  # share of conversations with Hangul from which on the model should know Korean
@@ -187,4 +188,4 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(array("Q", sorted(dataset.content_keys)).tobytes()).hexdigest()
 
 
-__all__ = ["DEMO", "BadRowsError", "Dataset", "UnclearColumnsError", "describe", "fingerprint", "load_dataset", "read_all"]
+__all__ = ["BadRowsError", "Dataset", "UnclearColumnsError", "describe", "fingerprint", "load_dataset", "read_all"]

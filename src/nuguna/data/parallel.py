@@ -20,12 +20,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
-from .count import Counts
-from .json_rows import parse_jsonl
-from .rows import BadRow, Row
-from .shape import Shape
-from .shelf import written_line
-from .turns import to_conversation
+from .conversation_store import written_line
+from .conversations.shape import Shape
+from .conversations.turns import to_conversation
+from .counts import Counts
+from .files.json_rows import parse_jsonl
+from .files.rows import BadRow, Row
 
 CHUNK_CHARS = 2**21  # some thousands of rows, a fifth of a second
 MOST_PROCESSES = 4

@@ -20,16 +20,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..disk.cache_folder import OwnedFile, keep_small, rows_folder
 from ..message import Message, say
-from .conversation import Conversation
-from .count import Counts
-from .folders import OwnedFile, keep_small, rows_folder
-from .names import KNOWN, plain
+from .conversation_store import Shelf, ShelfWriter
+from .conversations.conversation import Conversation
+from .conversations.shape import NUM_LOOKED_AT, Shape, extended, find_shape
+from .conversations.turns import to_conversation
+from .counts import Counts
+from .files.columns import KNOWN, plain
+from .files.rows import BadRow, Item, Row, Table
 from .parallel import Known, chunks_of, num_processes, read_chunks
-from .rows import BadRow, Item, Row, Table
-from .shape import NUM_LOOKED_AT, Shape, extended, find_shape
-from .shelf import Shelf, ShelfWriter
-from .turns import to_conversation
 
 MOST_SAID = 5  # notes on columns that begin late
 VERSION = 4  # raised whenever other conversations come of the same rows

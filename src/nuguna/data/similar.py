@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from .conversation import TEXT, Conversation
+from .conversations.conversation import TEXT, Conversation
 
 _NO_WORD = re.compile(r"[\W_]+")
 _WORDS = re.compile(r"\w+")

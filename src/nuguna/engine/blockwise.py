@@ -19,15 +19,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-# Rows of queries that go through together. Measured on two cores (docs/log.md): 64 and 128 alike, 256 a fifth to a half
-# slower, since a block's scores no longer fit the cache and more of them are above the diagonal. On a GPU few large products win
-# (assumed).
-BLOCK_ROWS = {"cpu": 128, "mps": 512, "cuda": 512}
+from .sizes import BLOCK_ROWS, KEPT_LENGTH
+
 # Documents of unlike length may go side by side, padded, as long as the pairs of tokens grow by no more than this (assumed).
 MOST_PADDED = 1.15
-# The softmax of documents up to this length is kept for the backward pass, two bytes for each pair of tokens and head, for a
-# seventh of the attention's time (docs/log.md). Longer ones compute it again.
-KEPT_LENGTH = {"cpu": 256, "mps": 256, "cuda": 0}
 
 
 @dataclass(frozen=True)

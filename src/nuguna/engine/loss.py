@@ -11,14 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import cross_entropy
 
-from ..data.batch import Batch
+from ..tokens.batch import Batch
 from .forward import Shortcuts, head, target_hidden, target_logits
-
-# Of logits at once, in the model's dtype. Each chunk reads the whole head: an eighth of this made the loss half as slow again
-# (docs/log.md).
-CHUNK_BYTES = 64 * 2**20
-# Of float32 softmax at once: on a processor it stays in the cache, and no float32 copy of a chunk is ever there.
-SOFTMAX_BYTES = {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}
+from .sizes import CHUNK_BYTES, SOFTMAX_BYTES
 
 
 def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = CHUNK_BYTES) -> Tensor:

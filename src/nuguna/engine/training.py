@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batch import collate
-from ..data.encode import Encoded
+from ..tokens.batch import collate
+from ..tokens.encode import Encoded
 from .adapter import find_blocks
 from .attention import packed_attention
 from .forward import ROUNDING, Shortcuts, decoder, target_hidden

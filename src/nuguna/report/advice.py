@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
+from ..disk.run_folder import PLAN
 from ..message import Message, say
-from ..runfolder import PLAN
-from .outcome import LoggedStep, Report
+from ..train.step_log import LoggedStep
+from .outcome import Report
 from .verdict import LOSS, answers_change, judge
 
 STOPS = 0.9  # share of answers that should end by themselves, as in checks.py

@@ -13,10 +13,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..data.read import DEMO
-from ..language import Translate
+from ..data.facts import DEMO
 from ..message import Message, say
-from ..units import format_seconds
+from ..text.language import Translate
+from ..text.units import format_seconds
 from .findings import INTERVALS_INTRO, NUMBERS_INTRO, describe_check, limits, numbers
 from .outcome import TEMPLATES, Report
 
@@ -110,7 +110,7 @@ def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
     demo = base == DEMO
     first = f'{{"role": "system", "content": {_quoted(system)}}}, ' if system else ""
     lines = ["import torch", "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer"]
-    lines += ["from nuguna.catalog import DEMO_FOLDER"] if demo else []
+    lines += ["from nuguna.base_models.catalog import DEMO_FOLDER"] if demo else []
     return Markup(  # noqa: S704 - code, which stands in a block
         "\n".join(
             [

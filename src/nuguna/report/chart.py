@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..language import Translate
 from ..message import Message, say
-from .outcome import LoggedStep
+from ..text.language import Translate
+from ..train.step_log import LoggedStep
 
 MOST_POINTS = 500  # more than there are pixels to tell them apart
 Points = Sequence[tuple[int, float]]

@@ -6,35 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..data.read import DEMO
-from ..language import Translate
+from ..data.facts import DEMO
+from ..measure.bootstrap import Score
+from ..measure.compared import Compared
+from ..measure.metric_table import MEASURES, Measure
 from ..message import Message, say
-from ..metrics.bootstrap import Score
-from ..metrics.compared import Compared
-from .measures import MEASURES, Measure
+from ..prove.check import CHECK_TITLES
+from ..text.language import Translate
 from .outcome import Report
 from .verdict import VERDICTS, judge
 
 if TYPE_CHECKING:
-    from ..checks import Check
+    from ..prove.check import Check
 
 NUMBERS_INTRO = say("Every number was measured on questions that were kept out of the training, before it and after it.")
 INTERVALS_INTRO = say(
     "Other questions would have given somewhat other numbers: in 95 of 100 cases they lie within the range beside each number. "
     "A difference counts as real when its whole range lies on one side of zero."
 )
-CHECK_TITLES = {
-    "adapter_weights": say("The adapter learned something and is not damaged"),
-    "base_unchanged": say("The base model was left as it was"),
-    "reloads_the_same": say("The saved result loads again and computes the same"),
-    "changes_the_model": say("The adapter changes what the model says"),
-    "heldout_loss_fell": say("It does better on questions it was not trained on"),
-    "answers_stop": say("Its answers come to an end"),
-    "adapter_complete": say("Everything that was trained is in the saved file"),
-    "base_without_adapter": say("Without its adapter it is the base model again"),
-    "asks_as_trained": say("It is asked with the same tokens as it was trained"),
-    "steps_taken": say("The training took its steps"),
-}
 DIRECTIONS = {True: say("Higher is better."), False: say("Lower is better."), None: say("Neither more nor less is better.")}
 ROOM = 1.08  # above the largest number of a measure that has no upper bound
 

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..metrics.bootstrap import Score
-from ..metrics.compared import Compared
-from ..metrics.paired import EachQuestion
+from ..measure.bootstrap import Score
+from ..measure.compared import Compared
+from ..measure.paired import EachQuestion
+from ..train.step_log import LoggedStep
 
 if TYPE_CHECKING:  # checks needs torch, a report does not
-    from ..checks import Check
+    from ..prove.check import Check
 
 TEMPLATES = Path(__file__).parent.parent / "templates"  # of the page and of the card; no sentence stands in them
 
@@ -31,17 +32,6 @@ class Training(Protocol):
     def peak_memory_bytes(self) -> int: ...
     @property
     def skipped_steps(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class LoggedStep:
-    """What metrics.jsonl says of one optimizer step; `loss` is None for a skipped one."""
-
-    step: int
-    loss: float | None
-    learning_rate: float
-    tokens_per_second: float
-    memory_bytes: int
 
 
 NUM_FIRST = 12  # held-out questions that are shown as they come, and as many of the worst answered

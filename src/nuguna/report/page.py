@@ -10,17 +10,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..data.read import DEMO
-from ..language import Translate
+from ..data.facts import DEMO
 from ..message import Message, say
-from ..plan import Plan
-from ..planfile import SOURCES
-from ..settings import SETTINGS
-from ..units import format_bytes, format_seconds
+from ..plan.plan import Plan
+from ..plan.plan_file import SOURCES
+from ..plan.settings import SETTINGS
+from ..text.language import Translate
+from ..text.units import format_bytes, format_seconds
+from ..train.step_log import LoggedStep
 from .advice import Tried, advice
 from .chart import loss_chart, small_charts
 from .findings import INTERVALS_INTRO, NUMBERS_INTRO, check_title, describe_check, limits, numbers
-from .outcome import TEMPLATES, LoggedStep, Report, tokens_per_second
+from .outcome import TEMPLATES, Report, tokens_per_second
 from .questions import questions
 from .verdict import HEADLINES, evidence, judge_all
 

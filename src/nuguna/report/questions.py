@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from ..metrics.split import one_form, without_particle
+from ..measure.words_of import one_form, without_particle
 from .outcome import NUM_FIRST, Sample
 
 _WORD = re.compile(r"[^\W_]+")

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..measure.bootstrap import LEAST, Score
+from ..measure.metric_table import Measure, measure_named
+from ..measure.paired import EachQuestion, paired, shared_marks
 from ..message import Message, say
-from ..metrics.bootstrap import LEAST, Score
-from ..metrics.paired import EachQuestion, paired, shared_marks
-from ..plan import WITHOUT_EFFECT
-from .measures import Measure, measure_named
-from .outcome import LoggedStep, Sample
+from ..plan.plan import WITHOUT_EFFECT
+from ..train.step_log import LoggedStep
+from .outcome import Sample
 from .verdict import CHOICE, LOSS, ROUGE_L, VERDICTS, judge
 
 # These change no result, or are another view of the same: nobody compares runs by them.

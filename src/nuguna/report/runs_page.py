@@ -8,14 +8,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..language import Translate
+from ..measure.bootstrap import Score
+from ..measure.metric_table import MEASURES, Measure
 from ..message import Message, say
-from ..metrics.bootstrap import Score
-from ..settings import SETTINGS
-from ..units import format_bytes, format_seconds
+from ..plan.settings import SETTINGS
+from ..prove.check import CHECK_TITLES
+from ..text.language import Translate
+from ..text.units import format_bytes, format_seconds
 from .chart import loss_curves
-from .findings import CHECK_TITLES, DIRECTIONS, INTERVALS_INTRO, between, strip, top_of
-from .measures import MEASURES, Measure
+from .findings import DIRECTIONS, INTERVALS_INTRO, between, strip, top_of
 from .outcome import TEMPLATES, Sample
 from .questions import marked
 from .ranking import LEADS, Comparison, Run, rank

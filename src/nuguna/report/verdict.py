@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..measure.bootstrap import Score, is_real
+from ..measure.metric_table import Measure, measure_named
 from ..message import Message, say
-from ..metrics.bootstrap import Score, is_real
-from .measures import Measure, measure_named
 
 if TYPE_CHECKING:
     from .outcome import Report

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..language import Translate
-from ..plan import Plan
-from ..runfolder import CARD, REPORT, REPORT_PAGE, write_json, write_text
+from ..disk.run_folder import CARD, REPORT, REPORT_PAGE, write_json, write_text
+from ..plan.plan import Plan
+from ..text.language import Translate
+from ..train.step_log import LoggedStep
 from .card import render_card
-from .outcome import LoggedStep, Report
+from .outcome import Report
 from .page import render_page
 
 

@@ -6,9 +6,9 @@ import shlex
 import sys
 
 from ..data.dataset import UnclearColumnsError
-from ..data.private import masked
+from ..data.files.columns import join_columns
 from ..message import say
-from ..settings import join_columns
+from ..text.private import masked
 from .screen import Screen
 
 

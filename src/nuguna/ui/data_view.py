@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.dataset import NUM_SHOWN, listing
-from ..data.doctor import Diagnosis, Finding, Lengths
-from ..data.mend import Mended
+from ..data.doctor.findings import Finding
+from ..data.doctor.mend import Mended
+from ..jobs.inspect import Diagnosis
 from ..message import Message, say
-from ..settings import Request
+from ..plan.settings import Request
+from ..tokens.lengths import Lengths
 from .screen import Screen
 
 _BAR = 30  # signs of the longest bar

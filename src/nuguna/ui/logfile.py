@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from ..redaction import redact
+from ..text.redaction import redact
 
 
 class LogFile:

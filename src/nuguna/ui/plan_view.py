@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..fit import PART_NAMES
-from ..language import Translate
 from ..message import Message, say
-from ..plan import Plan
-from ..units import format_bytes, format_seconds
+from ..plan.memory_fit import PART_NAMES
+from ..plan.plan import Plan
+from ..text.language import Translate
+from ..text.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from ..auto import Larger
+    from ..plan.auto import Larger
 
 BAR_CELLS = 32  # for all of the usable memory
 Mark = Callable[[str, str], str]  # a sign, and what stands for it where the terminal cannot show it

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..message import Message, say
-from ..timing import TimeEstimate
-from ..units import format_seconds
+from ..plan.timing import TimeEstimate
+from ..text.units import format_seconds
 
 if TYPE_CHECKING:
-    from ..train import Step
+    from ..train.loop import Step
 
 PREDICTED_STEPS = 3  # the prediction counts as much as so many measured steps
 STEPS_TO_JUDGE = 8  # measured steps after which a wrong prediction is said aloud

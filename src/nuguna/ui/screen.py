@@ -13,23 +13,24 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import NugunaError
-from ..events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Saved, Scored, Stage, Stepped
-from ..hardware import Hardware
-from ..language import Translate, translator
+from ..machine.hardware import Hardware
+from ..measure.compared import Compared
 from ..message import Message, say
-from ..metrics.compared import Compared
-from ..plan import Plan
-from ..redaction import redact
-from ..units import format_bytes, format_seconds
+from ..plan.plan import Plan
+from ..prove.check import CHECK_NAMES
+from ..stages.events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Saved, Scored, Stage, Stepped
+from ..text.language import Translate, translator
+from ..text.redaction import redact
+from ..text.units import format_bytes, format_seconds
+from .labels import error_lines, hardware_rows, plan_rows, plan_summary, step_line
 from .logfile import LogFile
 from .plan_view import larger_lines, memory_picture, time_line
 from .remaining import Remaining
-from .score_view import MAIN, compared_rows, compared_table, loss_curve
-from .words import CHECK_NAMES, error_lines, hardware_rows, plan_rows, plan_summary, step_line
+from .tables import MAIN, compared_rows, compared_table, loss_curve
 
 if TYPE_CHECKING:
-    from ..checks import Check
-    from ..train import Step
+    from ..prove.check import Check
+    from ..train.loop import Step
 
 READING_SECONDS = 10.0  # between two lines about a long reading
 PLAIN_LINES = 20  # about how many progress lines a run prints that is not on a terminal

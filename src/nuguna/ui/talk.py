@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..chat import Session, open_session
 from ..errors import NugunaError
+from ..jobs.chat import Session, open_session
 from ..message import say
 from .screen import Screen
 

@@ -1,0 +1,1 @@
+"""What is odd in the data, and what can be done about it."""

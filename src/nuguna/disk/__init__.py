@@ -1,0 +1,1 @@
+"""Whole files, the run folder and its lock, the cache."""

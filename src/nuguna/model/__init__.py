@@ -1,0 +1,1 @@
+"""A model in memory: loaded, given an adapter, opened from a run, answering."""

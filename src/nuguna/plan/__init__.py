@@ -1,0 +1,1 @@
+"""Decisions with their reasons; nothing is loaded and nothing computed on a device."""

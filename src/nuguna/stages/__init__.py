@@ -1,0 +1,1 @@
+"""The stages of a run: a plan becomes plain values, what happens becomes events."""

@@ -1,0 +1,75 @@
+"""The plan: decided anew, or as an unfinished run decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..base_models.catalog import BaseModel
+from ..data.dataset import Dataset, describe, fingerprint
+from ..disk.run_folder import CHECKPOINTS, PLAN, is_finished
+from ..errors import SettingError
+from ..hub.models import candidates
+from ..machine.hardware import Hardware
+from ..plan.plan import WITHOUT_EFFECT, Plan, make_plan
+from ..plan.plan_file import read_plan, split_edited
+from ..plan.settings import SETTINGS, Request
+from ..train.checkpoint import is_begun, plan_mark
+
+_NO_WISH = {"model": "auto", "quantization": "auto"}
+
+
+def decide(
+    request: Request, hardware: Hardware, dataset: Dataset, edited: Mapping[str, Any] | None = None
+) -> tuple[Plan, BaseModel]:
+    """The plan, and the facts of the model that it names."""
+    found = candidates(request.model or "auto")
+    plan = make_plan(request, hardware, describe(dataset), found, edited)
+    return plan, next((c for c in found if c.id == plan.model.value), found[0])
+
+
+def decide_or_go_on(
+    request: Request, hardware: Hardware, dataset: Dataset, edited: Mapping[str, Any] | None = None
+) -> tuple[Plan, BaseModel]:
+    """The plan: that of the unfinished run in the folder, where the user asks for nothing else.
+
+    What a planner chooses depends on the memory that is free just then; a run that goes on keeps its model and lengths.
+    """
+    plan, base = decide(request, hardware, dataset, edited)
+    folder = Path(plan.output_dir.value).expanduser()
+    if (before := _as_decided_before(request, dict(edited or {}), folder)) is None:
+        return plan, base
+    try:
+        older, older_base = decide(before[0], hardware, dataset, before[1])
+    except SettingError:
+        return plan, base
+    return (older, older_base) if is_begun(folder, mark_of(older, dataset)) else (plan, base)
+
+
+def _as_decided_before(request: Request, edited: dict[str, Any], folder: Path) -> tuple[Request, dict[str, Any]] | None:
+    """The wishes with what the plan in the folder says besides; None if there is none to go on with, or it contradicts them."""
+    if is_finished(folder) or not (folder / CHECKPOINTS).is_dir():
+        return None
+    try:
+        settings, rest = split_edited(read_plan(folder / PLAN))
+        then = Request(**settings, sources=dict.fromkeys(settings, "plan file"))
+    except SettingError:  # somebody edited it
+        return None
+    names = [setting.name for setting in SETTINGS if setting.name != "output_dir" and getattr(then, setting.name) is not None]
+    said = {name for name in names if getattr(request, name) not in (None, _NO_WISH.get(name))}
+    if any(getattr(request, name) != getattr(then, name) for name in said) or any(rest.get(n) != v for n, v in edited.items()):
+        return None
+    missing = {name: getattr(then, name) for name in names if name not in said}
+    sources = {**request.sources, **dict.fromkeys(missing, "plan file")}
+    kept = {name: value for name, value in rest.items() if name not in WITHOUT_EFFECT}
+    return replace(request, **missing, sources=sources), {**kept, **edited}
+
+
+def mark_of(plan: Plan, dataset: Dataset) -> str:
+    """The mark of this plan's checkpoints."""
+    matters = {name: choice.value for name, choice in plan.choices().items() if name not in WITHOUT_EFFECT}
+    matters = {name: float(value) if type(value) is int else value for name, value in matters.items()}  # 16 is 16.0 in a file
+    return plan_mark({**matters, "data_hash": fingerprint(dataset), "version": __version__})

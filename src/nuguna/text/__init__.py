@@ -1,0 +1,1 @@
+"""Sentences for people, units, and what must not be said aloud."""

@@ -1,0 +1,355 @@
+"""Conversations → token ids, and which of them are trained: the assistant's words and the token that ends its turn.
+
+A conversation is rendered by the model's own chat template, once up to its last answer and once as a whole. What the whole has
+beyond the prompt is the answer. Prompts of `ask` and `chat` are laid out by the same function, so that training sees token for
+token what they will see later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import TemplateError
+
+from ..data.conversations.conversation import TEXT, Conversation, Turn, as_message
+from ..errors import DataError
+from ..message import say
+from .template import fitting_turns, shows_tools
+
+_BLANK = re.compile(r"\s+")
+MOST_HEAD_CHARS = 300  # of a first paragraph that is kept
+_NEAR = 40  # characters after which the next word would cost more than half a word says
+_MARK = "\u2060nuguna\u2060"  # stands in no text
+Part = tuple[str, bool]  # a piece of the rendered text, and whether it is the assistant's
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example. `trained[i]` says whether token i is a target of the loss; the first token never is.
+
+    An example without any trained token is too long for the window and cannot be used.
+    """
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    cut: bool = False  # longer than the window: what was said first is missing, never the end of an answer
+
+    @property
+    def num_trained(self) -> int:
+        """How many tokens the loss is taken over."""
+        return sum(self.trained)
+
+
+def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool, tools: str = "") -> str:
+    """The text of turns in the model's template; `for_answer` adds what stands before an answer."""
+    messages = [as_message(turn) for turn in turns]
+    given = {"tools": json.loads(tools)} if tools else {}
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=for_answer, **given)
+    except (TemplateError, TypeError, KeyError) as error:  # templates refuse what their model does not know
+        raise DataError(
+            say("The model's chat template does not allow this conversation."),
+            seen=say("{reason}", reason=error),
+            fix=say("Let question and answer take turns, or choose another model."),
+        ) from error
+    return str(text)
+
+
+def encode_prompt(tokenizer: Any, turns: Sequence[Turn], tools: str = "", max_length: int | None = None) -> list[int]:
+    """Token ids of turns, ready for an answer. The template brings its own begin token, so none is added.
+
+    What is longer than `max_length` loses what was said first, as in training.
+    """
+
+    def make(turns: Sequence[Turn]) -> Encoded:
+        texts = [text for text, _ in _lay_out(tokenizer, turns, tools, for_answer=True)]
+        ids = tuple(token for part in _token_ids(tokenizer, texts) for token in part)
+        return Encoded(ids, (False,) * len(ids))
+
+    whole = make(turns)
+    if max_length is None or len(whole.ids) <= max_length:
+        return list(whole.ids)
+    shorter = _shortened(tokenizer, turns, max_length, make)
+    return list(shorter.ids if shorter is not None else whole.ids[-max_length:])
+
+
+def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
+    """Encode one conversation and mark what is trained.
+
+    `end_ids` are the tokens that end an answer. What is longer than `max_length` loses its earliest rounds, then the beginning of
+    its question; if the last answer alone is too long, nothing is trained. Raises `DataError` when the template does not show the
+    conversation as it is.
+    """
+
+    def make(turns: Sequence[Turn]) -> Encoded:
+        parts = _lay_out(tokenizer, turns, conversation.tools, for_answer=False)
+        return _mark(_token_ids(tokenizer, [text for text, _ in parts]), [is_answer for _, is_answer in parts], end_ids)
+
+    whole = make(conversation.turns)
+    if len(whole.ids) <= max_length:
+        return whole
+    shorter = _shortened(tokenizer, conversation.turns, max_length, make)
+    if shorter is None:
+        return Encoded(whole.ids[:max_length], (False,) * max_length, cut=True)
+    return replace(shorter, cut=True)
+
+
+def encode_many(
+    tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
+) -> list[Encoded | DataError]:
+    """Like `encode` for each, in one call of the tokenizer; its error where the template does not show a conversation."""
+    laid_out: list[list[Part] | DataError] = []
+    for conversation in conversations:
+        try:
+            laid_out.append(_lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False))
+        except DataError as error:
+            laid_out.append(error)
+    token_ids = iter(_token_ids(tokenizer, [text for parts in laid_out if isinstance(parts, list) for text, _ in parts]))
+    made: list[Encoded | DataError] = []
+    for conversation, parts in zip(conversations, laid_out, strict=True):
+        if isinstance(parts, DataError):
+            made.append(parts)
+            continue
+        whole = _mark([next(token_ids) for _ in parts], [is_answer for _, is_answer in parts], end_ids)
+        made.append(whole if len(whole.ids) <= max_length else encode(tokenizer, conversation, max_length, end_ids))
+    return made
+
+
+def _shortened(
+    tokenizer: Any, turns: Sequence[Turn], max_length: int, make: Callable[[Sequence[Turn]], Encoded]
+) -> Encoded | None:
+    """What `make` gives for the turns with as little as possible left out of what was said first; None if that does not help.
+
+    The last answer is always whole, and of the last question an eighth at least: a first paragraph that is short, and the end.
+    """
+    starts = [i for i, turn in enumerate(turns) if turn.role == "user"]
+    if not starts:
+        return None
+    system = [turn for turn in turns[:1] if turn.role == "system"]
+    tries = [(*system, *turns[start:]) for start in starts[1:]]
+    tries += [tuple(turns[starts[-1] :])] if system else []
+    for shorter in tries:
+        made = make(shorter)
+        if len(made.ids) <= max_length:
+            return made
+    question, *rest = turns[starts[-1] :]
+    least = len(question.content) // 8
+    first, blank, _ = question.content.partition("\n\n")  # what is asked about a long text stands above it, or below
+    head = first + blank if blank and len(first) <= MOST_HEAD_CHARS else ""
+    rest_of_question = question.content[len(head) :]
+    made = make((question, *rest))
+    while len(made.ids) > max_length:
+        words = _without_beginning(tokenizer, rest_of_question, len(made.ids) - max_length)
+        if len(head) + len(words) <= least:
+            return None
+        rest_of_question = words
+        question = replace(question, content=head + words)
+        made = make((question, *rest))
+    return made
+
+
+def _without_beginning(tokenizer: Any, text: str, num_tokens: int) -> str:
+    """A text without its first tokens, from where a word begins if one does soon."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if num_tokens >= len(offsets):
+        return ""
+    start = max(1, offsets[num_tokens][0])
+    blank = _BLANK.search(text, start - 1, start + _NEAR)
+    return text[blank.end() if blank else start :].lstrip()
+
+
+def shown_parts(tokenizer: Any, conversation: Conversation, end_ids: frozenset[int]) -> list[Part]:
+    """The rendered text in pieces, and which of them are trained, for people to look at."""
+    ends = [str(token) for token in tokenizer.convert_ids_to_tokens(sorted(end_ids))]
+    parts: list[Part] = []
+    for text, is_answer in _lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False):
+        stops = [text.find(end) + len(end) for end in ends if end in text] if is_answer else []
+        stop = min(stops, default=len(text))
+        parts += [(text[:stop], is_answer), (text[stop:], False)]
+    return [part for part in parts if part[0]]
+
+
+def _mark(token_ids: Sequence[Sequence[int]], are_answers: Sequence[bool], end_ids: frozenset[int]) -> Encoded:
+    """Put the parts together; what a template writes after the end token of an answer is not the model's to say."""
+    ids: list[int] = []
+    trained: list[bool] = []
+    for part, is_answer in zip(token_ids, are_answers, strict=True):
+        ids += part
+        end = next((i for i, token in enumerate(part) if token in end_ids), len(part)) if is_answer else -1
+        trained += [i <= end for i in range(len(part))]
+    if trained:
+        trained[0] = False
+    return Encoded(tuple(ids), tuple(trained))
+
+
+def _token_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Parts are tokenised apart, in training as when a question is asked: a blank at the end of a prompt would otherwise melt
+    into the first word of the answer, and training would see tokens that `ask` never produces.
+    """
+    if not texts:
+        return []
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.truncation is not None or backend.padding is not None:
+        return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
+    # the same tokens without the places of their characters, which nobody asks for: a third faster
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> list[Part]:
+    """The rendered text in parts: what `ask` would send to the model, and after it, unless `for_answer`, the last answer.
+
+    Raises `DataError` when something of the conversation is missing in it.
+    """
+    if turns and turns[0].role == TEXT:
+        return _lay_out_text(tokenizer, turns, for_answer=for_answer)
+    if tools and not shows_tools(tokenizer):
+        raise DataError(
+            say("The model's chat template knows no tools."),
+            fix=say("Choose another model, or leave out the conversations that use tools."),
+        )
+    _require_no_signs(tokenizer, turns)
+    turns = fitting_turns(tokenizer, turns)
+    asked = turns if for_answer else turns[:-1]
+    prompt = render(tokenizer, asked, for_answer=True, tools=tools)
+    parts = _prompt_parts(tokenizer, asked, prompt, tools)
+    if not for_answer:
+        parts.append((_answer(tokenizer, turns, prompt, tools), True))
+        if not any(end in parts[-1][0] for end in _end_tokens(tokenizer)) and tokenizer.eos_token:
+            parts.append((tokenizer.eos_token, True))  # a template without an end would teach never to stop
+    _require_all(turns, parts)
+    return [part for part in parts if part[0]]
+
+
+def _prompt_parts(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str) -> list[Part]:
+    """A prompt taken apart where earlier answers stand in it."""
+    parts: list[Part] = []
+    place = 0
+    for i, turn in enumerate(turns):
+        if turn.role != "assistant":
+            continue
+        start, stop = _span(tokenizer, turns, i, prompt, tools)
+        if not place <= start <= stop <= len(prompt):
+            raise _changed()
+        # Reasoning models forget what they thought in earlier rounds; an answer without its thought is read, not learned.
+        is_learned = turn.is_trained and turn.reasoning.strip() in prompt[start:stop]
+        parts += [(prompt[place:start], False), (prompt[start:stop], is_learned)]
+        place = stop
+    return [*parts, (prompt[place:], False)]
+
+
+def _span(tokenizer: Any, turns: Sequence[Turn], i: int, text: str, tools: str) -> tuple[int, int]:
+    """Where answer i stands in a rendered prompt, up to where the next turn begins."""
+    begin = render(tokenizer, turns[:i], for_answer=True, tools=tools)
+    until = render(tokenizer, turns[: i + 1], for_answer=False, tools=tools)
+    if text.startswith(begin) and text.startswith(until) and len(until) > len(begin):
+        return len(begin), len(until)
+    # Some templates write an earlier turn differently from the last one: put a mark in its place, and see where that stands.
+    marked = render(tokenizer, (*turns[:i], Turn("assistant", _MARK), *turns[i + 1 :]), for_answer=True, tools=tools)
+    start = marked.find(_MARK)
+    tail = marked[start + len(_MARK) :]
+    if start < 0 or text[:start] != marked[:start] or not text.endswith(tail):
+        raise _changed()
+    stop, start = len(text) - len(tail), start - len(_blanks(text[:start], begin))
+    blanks = len(tail) - len(tail.lstrip())
+    end = next((end for end in _end_tokens(tokenizer) if tail[blanks:].startswith(end)), None)
+    return start, stop if end is None else stop + blanks + len(end)
+
+
+def _answer(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str) -> str:
+    """The last answer as it must follow on the prompt, with what ends it."""
+    text = render(tokenizer, turns, for_answer=False, tools=tools)
+    if text.startswith(prompt):
+        return text[len(prompt) :]
+    # The finished conversation begins otherwise than the prompt that asks for it: Mistral drops the system's words there,
+    # DeepSeek-R1 the thought that its prompt has opened.
+    turn = turns[-1]
+    before, found, tail = render(tokenizer, (*turns[:-1], Turn("assistant", _MARK)), for_answer=False, tools=tools).rpartition(
+        _MARK
+    )
+    if not found or turn.tool_calls:
+        raise _changed()
+    if prompt.rstrip().endswith("<think>"):
+        line = "\n" if prompt.endswith("\n") else ""
+        thought = f"{turn.reasoning}\n" if turn.reasoning else line
+        return f"{thought}</think>\n\n{turn.content.strip()}{tail}"
+    return f"{_blanks(before, prompt)}{turn.content.strip()}{tail}"
+
+
+def _blanks(before: str, prompt: str) -> str:
+    """Blanks with which an answer begins: those before it, unless the prompt already ends with some."""
+    return "" if prompt[-1:].isspace() else before[len(before.rstrip()) :]
+
+
+def _changed() -> DataError:
+    return DataError(
+        say("The model's chat template changes the answers, so it is not known which tokens to train."),
+        fix=say("Choose another model, for example MODEL=demo."),
+    )
+
+
+def _require_no_signs(tokenizer: Any, turns: Sequence[Turn]) -> None:
+    """The model's own signs within what somebody says would become tokens: a turn would end where nobody ended it."""
+    signs = _signs(tokenizer)
+    for turn in turns:
+        if signs is not None and (found := signs.search(turn.content) or signs.search(turn.reasoning)):
+            raise DataError(
+                say("A text holds {sign}, which this model uses as a sign of its own.", sign=found[0]),
+                fix=say("Take it out of the text, or choose another model."),
+            )
+
+
+@lru_cache(maxsize=8)
+def _signs(tokenizer: Any) -> re.Pattern[str] | None:
+    texts = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(tokenizer.all_special_tokens)
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
+
+
+def _require_all(turns: Sequence[Turn], parts: Sequence[Part]) -> None:
+    """A template that leaves something out without a word would let the model learn from half a conversation."""
+    text = "".join(part for part, _ in parts)
+    for turn in turns:
+        if turn.content.strip() not in text:
+            raise DataError(
+                say("The model's chat template leaves out what the {role} says.", role=turn.role),
+                fix=say("Choose another model, for example MODEL=demo."),
+            )
+
+
+def _lay_out_text(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> list[Part]:
+    """Plain text begins as the tokenizer lets texts begin, and ends with the end token."""
+    begin = tokenizer.bos_token if begins_texts(tokenizer) else ""
+    end = [] if for_answer else [(tokenizer.eos_token, True)]
+    return [part for part in [(begin, False), *((turn.content, True) for turn in turns), *end] if part[0]]
+
+
+def begins_texts(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts a begin token before a text."""
+    ids = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+
+
+def _end_tokens(tokenizer: Any) -> list[str]:
+    return _ends_of(tokenizer.chat_template, tokenizer)
+
+
+@lru_cache(maxsize=8)
+def _ends_of(template: str, tokenizer: Any) -> list[str]:  # the template is part of the key: a tokenizer may get another
+    return [str(token) for token in tokenizer.convert_ids_to_tokens(sorted(end_token_ids(tokenizer, None)))]
+
+
+def end_token_ids(tokenizer: Any, generation_eos: int | Sequence[int] | None) -> frozenset[int]:
+    """Every token that ends an answer: the tokenizer's, the generation config's, and what the template itself writes last."""
+    ids = {tokenizer.eos_token_id}
+    ids.update([generation_eos] if isinstance(generation_eos, int) else generation_eos or ())
+    probe = (Turn("user", "a"), Turn("assistant", "bbbb"))
+    _, found, rest = render(tokenizer, probe, for_answer=False).rpartition("bbbb")
+    tail = rest if found else ""  # not what follows the prompt: some templates write a thinking block there alone
+    special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
+    first = next((i for i in _token_ids(tokenizer, [tail])[0] if i in special), None) if tail else None
+    ids.add(first)
+    return frozenset(i for i in ids if i is not None)
