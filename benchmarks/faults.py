@@ -1,6 +1,6 @@
 """Faults of a disk, one at a time: at the N-th operation of a save, in the bytes of a checkpoint, and a disk that is full.
 
-Used by benchmarks/survive.py, and in small by tests/test_survive.py.
+Used by benchmarks/survive.py, and in small by tests/train/test_survive.py.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from nuguna.machine.process import prepare  # noqa: E402
 prepare()
 
 import torch  # noqa: E402
+
 from benchmarks import faults, kills  # noqa: E402
 from tests.conftest import make_model_folder, write_pairs  # noqa: E402
 
@@ -81,8 +82,7 @@ def measure(name: str, place: Path, num_trials: int) -> list[str]:
 
 def resumes(folder: Path) -> list[str]:
     """Stop a training of 24 steps after each of them, with three sizes of micro-batches, and compare what it goes on to."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from test_survive import LONG, stopped_and_whole
+    from tests.train.test_survive import LONG, stopped_and_whole
 
     folder.mkdir()
     model = make_model_folder(folder / "model")

@@ -114,7 +114,7 @@ def _plain() -> Iterator[Shape]:
 
 
 def all_shapes() -> list[Shape]:
-    """Every shape; `tests/test_mutations.py` takes their rows too."""
+    """Every shape; `tests/data/test_random_damage.py` takes their rows too."""
     own = (_pairs(), _with_context(), _with_more_columns(), _plain())
     return [
         shape

@@ -29,7 +29,7 @@ FRAGMENTED = 0.05
 LOST = 0.32
 LOST_ACCUMULATING = 0.55  # where a step has several micro-batches, and holes of the first lie beside pieces of the next
 
-# The engine's own numbers, which stand in modules that need torch; tests/test_memory.py compares them.
+# The engine's own numbers, which stand in modules that need torch; tests/plan/test_memory.py compares them.
 CHUNK_BYTES, SOFTMAX_BYTES = 64 * 2**20, {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}  # engine/loss.py
 BLOCK_ROWS, KEPT_LENGTH = {"cpu": 128, "mps": 512, "cuda": 512}, {"cpu": 256, "mps": 256, "cuda": 0}  # engine/blockwise.py
 MOST_ANSWER_TOKENS, MOST_CACHE_BYTES = 8_192, 2**30  # generate.py
