@@ -22,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,9 @@ def work(task: dict[str, Any]) -> dict[str, int]:
     from nuguna.engine.forward import find_shortcuts
     from nuguna.model.adapter import attach_adapter, base_fingerprint
     from nuguna.model.load import load_base
-    from nuguna.train.loop import train
+    from nuguna.tokens.step_batches import StepBatches
+    from nuguna.train.loop import Keep, Silent, train
+    from nuguna.train.objectives import SFT
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     base_bytes = watch.look()
@@ -122,18 +125,11 @@ def work(task: dict[str, Any]) -> dict[str, int]:
         seed=SEED,
         gradient_checkpointing=task["gradient_checkpointing"],
     )
-    train(
-        model,
-        _examples(loaded.model.config.vocab_size, task["length"], STEPS * task["micro_batch_size"] * task["num_micro"]),
-        _recipe(task["micro_batch_size"], task["num_micro"]),
-        shortcuts=shortcuts,
-        folder=Path(task["folder"]),
-        mark="benchmark",
-        on_step=lambda step: None,
-        on_resume=lambda step: None,
-        on_stopping=lambda: None,
-        memory_bytes=lambda: 0,
-    )
+    examples = _examples(loaded.model.config.vocab_size, task["length"], STEPS * task["micro_batch_size"] * task["num_micro"])
+    recipe = _recipe(task["micro_batch_size"], task["num_micro"])
+    batches = StepBatches(examples, recipe.batch_size, recipe.seed, device, shortcuts.packed)
+    tuned = replace(loaded, model=model, shortcuts=shortcuts)
+    train(tuned, batches, SFT, recipe, Keep(Path(task["folder"]), "benchmark"), Silent())
     training_bytes = watch.mark()
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else watch.most_bytes
     stages = {"base": base_bytes, "loading": loading_bytes, "loaded": loaded_bytes, "fingerprint": fingerprint_bytes}

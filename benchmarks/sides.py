@@ -94,24 +94,23 @@ def train_ours(model: Any, task: dict[str, Any]) -> dict[str, Any]:
     """Our loop and engine on a loaded base model."""
     from nuguna.engine.forward import find_shortcuts
     from nuguna.model.adapter import attach_adapter
+    from nuguna.model.load import Loaded
     from nuguna.tokens.encode import Encoded
-    from nuguna.train.loop import train
+    from nuguna.tokens.step_batches import StepBatches
+    from nuguna.train.loop import Keep, Silent, train
+    from nuguna.train.objectives import SFT
+
+    listener = Silent()
+    listener.on_step = lambda step: clock.step(step.loss)  # type: ignore[method-assign, assignment]
 
     model = attach_adapter(model, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False)
     examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]
     clock = Clock()
-    train(
-        model,
-        examples,
-        recipe(task),
-        shortcuts=find_shortcuts(model),
-        folder=Path(task["folder"]),
-        mark="benchmark",
-        on_step=lambda step: clock.step(step.loss),
-        on_resume=lambda step: None,
-        on_stopping=lambda: None,
-        memory_bytes=lambda: 0,
-    )
+    device = next(model.parameters()).device
+    tuned = Loaded(model, None, frozenset(), find_shortcuts(model))
+    given = recipe(task)
+    batches = StepBatches(examples, given.batch_size, given.seed, device, tuned.shortcuts.packed)
+    train(tuned, batches, SFT, given, Keep(Path(task["folder"]), "benchmark"), listener)
     return clock.result()
 
 

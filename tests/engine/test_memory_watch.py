@@ -20,22 +20,25 @@ from torch import Tensor
 
 from nuguna.data.conversations.conversation import Turn
 from nuguna.engine import memory_watch as shortage
-from nuguna.engine import step as step_module
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import find_shortcuts
+from nuguna.engine.loss import loss_sum
 from nuguna.engine.memory_watch import ShortageError, attempt, in_smaller_pieces, is_shortage
+from nuguna.engine.step import Objective
 from nuguna.engine.step_limits import LEAST_CHUNK_BYTES, Limits
 from nuguna.errors import OutOfMemoryError
 from nuguna.measure import evaluate
 from nuguna.model import generate
 from nuguna.model.adapter import attach_adapter
 from nuguna.model.load import Loaded, load_base
+from nuguna.tokens import step_batches
 from nuguna.tokens.encode import Encoded
 from nuguna.tokens.tokenizer import load_tokenizer
-from nuguna.train import loop as training
 from nuguna.train.checkpoint import find_checkpoint
-from nuguna.train.loop import Recipe, Step, train
+from nuguna.train.loop import Recipe, Step
+from nuguna.train.objectives import SFT
 from tests.conftest import DEMO_MODEL
+from tests.training import train_model, with_loss
 
 MESSAGE = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -121,25 +124,24 @@ def examples() -> list[Encoded]:
 
 
 def trained(
-    place: Path, folder: Path, on_shortage: Callable[[Limits, int], None] = lambda limits, step: None, recipe: Recipe = RECIPE
+    place: Path,
+    folder: Path,
+    on_shortage: Callable[[Limits, int], None] = lambda limits, step: None,
+    recipe: Recipe = RECIPE,
+    objective: Objective = SFT,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[dict[str, Tensor], list[Step]]:
-    """The weights of a fresh adapter after training, and the steps that were told."""
+    """The weights of a fresh adapter after training, and the steps that were reported."""
     base = load_base(place, dtype="float32", device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
     steps: list[Step] = []
-    train(
-        model,
-        examples(),
-        recipe,
-        shortcuts=find_shortcuts(model),
-        folder=folder,
-        mark="m",
-        on_step=steps.append,
-        on_resume=lambda step: None,
-        on_stopping=lambda: None,
-        memory_bytes=lambda: 0,
-        on_shortage=on_shortage,
-    )
+
+    def hear(step: Step) -> None:
+        steps.append(step)
+        on_step(step)
+
+    found = find_shortcuts(model)
+    train_model(model, examples(), recipe, folder, shortcuts=found, objective=objective, on_step=hear, on_shortage=on_shortage)
     return {name: p.detach().clone() for name, p in adapter_parameters(model).items()}, steps
 
 
@@ -147,7 +149,7 @@ class Failing:
     """In the place of the loss: memory runs out at the given calls, before it or in the middle of its backward pass."""
 
     def __init__(self, places: dict[int, str]) -> None:
-        self.places, self.calls, self.loss = places, 0, step_module.loss_sum
+        self.places, self.calls, self.loss = places, 0, loss_sum
         self.hooks: list[Any] = []
 
     def __call__(self, model: Any, *args: Any) -> Tensor:
@@ -177,14 +179,15 @@ def close(found: dict[str, Tensor], expected: dict[str, Tensor], most: float = 1
 
 @pytest.mark.parametrize("seed", range(10))
 def test_five_failures_at_random_places_change_nothing_but_the_pieces(
-    seed: int, undisturbed: Undisturbed, tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    seed: int, undisturbed: Undisturbed, tmp_path: Path, model_folder: Callable[..., Path]
 ) -> None:
     expected, told = undisturbed
     rng = random.Random(seed)
     failing = Failing({place: rng.choice(("forward", "backward")) for place in rng.sample(range(10), 5)})
-    monkeypatch.setattr(step_module, "loss_sum", failing)
     shortages: list[int] = []
-    found, steps = trained(model_folder(), tmp_path / "short", lambda limits, step: shortages.append(step))
+    found, steps = trained(
+        model_folder(), tmp_path / "short", lambda limits, step: shortages.append(step), objective=with_loss(failing)
+    )
     assert len(shortages) == 5 and [step.step for step in steps] == list(range(1, 11))
     assert close(found, expected)
     assert [step.loss for step in steps] == pytest.approx([step.loss for step in told], abs=1e-5)
@@ -194,19 +197,23 @@ def test_what_memory_allows_is_remembered_when_a_run_goes_on(
     undisturbed: Undisturbed, tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = undisturbed
-    monkeypatch.setattr(step_module, "loss_sum", Failing({0: "forward", 1: "backward"}))
     half = Recipe(**{**vars(RECIPE), "checkpoint_every": 6})
+
+    def crash(step: Step) -> None:
+        if step.step == 7:
+            raise ZeroDivisionError
+
+    failing = with_loss(Failing({0: "forward", 1: "backward"}))
     with pytest.raises(ZeroDivisionError):
-        trained_until(7, model_folder(), tmp_path / "short", half)
-    monkeypatch.undo()
-    checkpoint = find_checkpoint(tmp_path / "short", "m")
+        trained(model_folder(), tmp_path / "short", recipe=half, objective=failing, on_step=crash)
+    checkpoint = find_checkpoint(tmp_path / "short", "hash")
     assert checkpoint is not None
     limits = json.loads((checkpoint / "manifest.json").read_text())["limits"]
     assert limits["most_tokens"] < 6 * 30
     seen: list[int] = []
-    batches = training.micro_batches
+    batches = step_batches.micro_batches
     monkeypatch.setattr(
-        training,
+        step_batches,
         "micro_batches",
         lambda chosen, most, *rest, **more: (seen.append(most), batches(chosen, most, *rest, **more))[1],
     )
@@ -214,44 +221,19 @@ def test_what_memory_allows_is_remembered_when_a_run_goes_on(
     assert set(seen) == {limits["most_tokens"]} and steps[0].step == 7 and close(found, expected)
 
 
-def trained_until(step: int, place: Path, folder: Path, recipe: Recipe) -> None:
-    """A run that ends with a crash in a step."""
-    base = load_base(place, dtype="float32", device="cpu").model
-    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
-
-    def crash(told: Step) -> None:
-        if told.step == step:
-            raise ZeroDivisionError
-
-    train(
-        model,
-        examples(),
-        recipe,
-        shortcuts=find_shortcuts(model),
-        folder=folder,
-        mark="m",
-        on_step=crash,
-        on_resume=lambda step: None,
-        on_stopping=lambda: None,
-        memory_bytes=lambda: 0,
-    )
-
-
 def test_when_nothing_helps_the_last_step_is_kept_and_the_next_command_is_named(
     undisturbed: Undisturbed, tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = undisturbed
-    loss, calls = step_module.loss_sum, [0]
+    calls = [0]
 
     def from_step_four_on(*args: Any) -> Tensor:
         calls[0] += 1
-        return fail() if calls[0] > 3 else loss(*args)  # type: ignore[return-value, func-returns-value]
+        return fail() if calls[0] > 3 else loss_sum(*args)  # type: ignore[return-value, func-returns-value]
 
-    monkeypatch.setattr(step_module, "loss_sum", from_step_four_on)
     with pytest.raises(OutOfMemoryError) as caught:
-        trained(model_folder(), tmp_path / "short")
+        trained(model_folder(), tmp_path / "short", objective=with_loss(from_step_four_on))
     assert "BATCH_SIZE=1 MAX_STEPS=50" in str(caught.value.fix) and "OUTPUT_DIR=./quick_test" in str(caught.value.fix)
-    monkeypatch.undo()
     found, steps = trained(model_folder(), tmp_path / "short")
     assert steps[0].step == 4 and close(found, expected)
 

@@ -27,8 +27,9 @@ from nuguna.model.load import load_base, require_quantization
 from nuguna.tokens.batch import collate
 from nuguna.tokens.encode import Encoded, encode
 from nuguna.tokens.tokenizer import silence_libraries
-from nuguna.train.loop import Recipe, train
+from nuguna.train.loop import Recipe
 from tests.conftest import DEMO_MODEL
+from tests.training import train_model
 
 pytest.importorskip("bitsandbytes")
 BATCH = [Encoded(tuple(range(5, 5 + n)), (False,) * 3 + (True,) * (n - 3)) for n in (9, 14, 30)]
@@ -130,18 +131,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
         model = attach_adapter(loaded.model, base_name="x", lora_r=16, lora_alpha=16, seed=1, gradient_checkpointing=False)
         shortcuts = find_shortcuts(model)
         before = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value
-        train(
-            model,
-            encoded[:240],
-            recipe,
-            shortcuts=shortcuts,
-            folder=tmp_path / name,
-            mark="m",
-            on_step=lambda step: None,
-            on_resume=lambda step: None,
-            on_stopping=lambda: None,
-            memory_bytes=lambda: 0,
-        )
+        train_model(model, encoded[:240], recipe, tmp_path / name, shortcuts=shortcuts)
         losses[name] = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value
         assert losses[name] < 0.8 * before
     assert losses["8bit"] == pytest.approx(losses["none"], rel=0.02), losses

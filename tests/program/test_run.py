@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import nuguna.stages.load as load_stage
 from nuguna import Request, fine_tune, open_session
-from nuguna.engine import step as step_module
+from nuguna.engine.loss import loss_sum
 from nuguna.errors import Interrupted, ModelError, SettingError, Terminated
 from nuguna.machine.hardware import detect
 from nuguna.plan import auto
@@ -31,8 +31,10 @@ from nuguna.prove.checks import (
     check_reload,
 )
 from nuguna.run import run
+from nuguna.stages import train as train_stage
 from nuguna.stages.events import Event, Note, Stepped
 from tests.conftest import ARCHITECTURES, write_pairs
+from tests.training import with_loss
 
 RUN_FILES = {
     "README.md",
@@ -97,15 +99,15 @@ def test_what_memory_allowed_stands_in_the_plan(
 ) -> None:
     asked = request(tmp_path, model_folder(), max_steps=3)
     fine_tune(replace(asked, output_dir=str(tmp_path / "free")))
-    loss, refused = step_module.loss_sum, []
+    refused: list[int] = []
 
     def only_small(model: Any, batch: Any, *rest: Any) -> torch.Tensor:
         if len(batch.lengths) > 2:
             refused.append(len(batch.lengths))
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12")
-        return loss(model, batch, *rest)
+        return loss_sum(model, batch, *rest)
 
-    monkeypatch.setattr(step_module, "loss_sum", only_small)
+    monkeypatch.setattr(train_stage, "SFT", with_loss(only_small))  # the trial step has memory enough
     notes: list[str] = []
     fine_tune(asked, tell=lambda event: notes.append(str(event.message)) if isinstance(event, Note) else None)
     before, after = (read_plan(tmp_path / name / "plan.toml")["micro_batch_size"] for name in ("free", "results"))

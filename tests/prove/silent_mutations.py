@@ -5,12 +5,10 @@ The table in docs/ is made of this list: `python tests/prove/silent_mutations.py
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import random
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,14 +21,10 @@ from safetensors.torch import load_file, save_file
 import nuguna.engine.attention as attention
 import nuguna.engine.forward as forward
 import nuguna.engine.loss as loss_module
-import nuguna.engine.step as step_module
 import nuguna.measure.evaluate as evaluate
 import nuguna.model.adapter as adapter_module
-import nuguna.model.generate as generate
 import nuguna.model.load as model_module
 import nuguna.prove.before_training as before_training
-import nuguna.prove.checks as checks
-import nuguna.prove.trial_step as trial_step
 import nuguna.stages.divide as divide_stage
 import nuguna.stages.load as load_stage
 import nuguna.stages.measure as measure_stage
@@ -41,8 +35,10 @@ import nuguna.tokens.batch as batch_module
 import nuguna.tokens.cache as cache
 import nuguna.tokens.choose as choose
 import nuguna.tokens.encode as encode
+import nuguna.tokens.step_batches as step_batches
 import nuguna.train.loop as training
 from nuguna.engine.linear import LoraLinear
+from nuguna.engine.step import Outcome, Stepper
 
 Patch = MonkeyPatch
 BEFORE, DURING, AFTER = "before training", "in training", "after training"
@@ -60,20 +56,6 @@ class Mutation:
     late: Callable[[Patch, Any], Any] | None = None  # may return another Loaded
     trains: bool = False  # whether it shows in the training itself, not only in what is saved and opened
     architecture: str = "llama"
-
-
-def rewrite(patch: Patch, module: Any, name: str, *changes: tuple[str, str], also: tuple[Any, ...] = ()) -> None:
-    """Put a function with other lines in its place, there and wherever it was imported."""
-    owner, _, method = name.rpartition(".")
-    holder = getattr(module, owner) if owner else module
-    source = textwrap.dedent(inspect.getsource(getattr(holder, method)))
-    for old, new in changes:
-        assert source.count(old) == 1, f"{name} has changed: {old}"
-        source = source.replace(old, new)
-    made: dict[str, Any] = {}
-    exec(source, vars(module), made)
-    for place in (holder, *also):
-        patch.setattr(place, method, made[method])
 
 
 def wrap_mark(change: Callable[[encode.Encoded], encode.Encoded]) -> Callable[[Patch], None]:
@@ -136,12 +118,22 @@ def begins_twice(patch: Patch) -> None:
 
 
 def shifted(by: int) -> Callable[[Patch, Any], None]:
-    """Labels `by` places off the right one."""
+    """Labels one place off: the logits that are read are those of another token."""
+
+    def moved(batch: Any) -> Any:
+        return replace(batch, trained=(batch.trained - by).clamp(1, len(batch.ids) - 1))
 
     def inject(patch: Patch, tuned: Any) -> None:
-        off = f"batch.trained - {1 + by}"
-        rewrite(patch, forward, "target_hidden", ("batch.trained - 1", off), also=(loss_module,))
-        rewrite(patch, forward, "target_logits", ("batch.trained - 1", off), also=(loss_module, evaluate))
+        for name in ("target_hidden", "target_logits"):
+            real = getattr(forward, name)
+
+            def off(model: Any, batch: Any, shortcuts: Any, real: Any = real) -> Any:
+                found, _ = real(model, moved(batch), shortcuts)
+                return found, batch.ids[batch.trained]
+
+            for place in (forward, loss_module, evaluate):
+                if hasattr(place, name):
+                    patch.setattr(place, name, off)
 
     return inject
 
@@ -220,10 +212,12 @@ def no_rate(patch: Patch, tuned: Any) -> None:
 
 def foreign_optimizer(patch: Patch, tuned: Any) -> None:
     """The optimizer holds copies, made before the model went to its device."""
-    real = step_module.make_optimizer
-    copies = lambda parameters: {n: torch.nn.Parameter(p.detach().clone()) for n, p in parameters.items()}  # noqa: E731
-    for place in (training, trial_step):
-        patch.setattr(place, "make_optimizer", lambda parameters, *given: real(copies(parameters), *given))
+    real = torch.optim.AdamW.__init__
+
+    def begin(optimizer: Any, parameters: Any, **given: Any) -> None:
+        real(optimizer, [torch.nn.Parameter(p.detach().clone()) for p in parameters], **given)
+
+    patch.setattr(torch.optim.AdamW, "__init__", begin)
 
 
 def clip_to_zero(patch: Patch, tuned: Any) -> None:
@@ -232,8 +226,51 @@ def clip_to_zero(patch: Patch, tuned: Any) -> None:
         patch.setattr(place, "recipe_of", lambda plan: replace(real(plan), max_grad_norm=0.0))
 
 
-def step_line(*changes: tuple[str, str]) -> Callable[[Patch, Any], None]:
-    return lambda patch, tuned: rewrite(patch, step_module, "optimizer_step", *changes, also=(training, trial_step))
+def told_finite(value: float) -> Callable[[Patch, Any], None]:
+    """The optimizer is told that every step is broken (1), or that none is (0)."""
+
+    def inject(patch: Patch, tuned: Any) -> None:
+        real = torch.optim.AdamW.step
+
+        def step(optimizer: Any) -> Any:
+            optimizer.found_inf = torch.full((), value)
+            return real(optimizer)
+
+        patch.setattr(torch.optim.AdamW, "step", step)
+
+    return inject
+
+
+def objective_of_step(change: Callable[[Stepper, Sequence[Any], Any, Any], Any]) -> Callable[[Patch, Any], None]:
+    """Let each loss of a step be another one: `change` is given the step's micro-batches, the one in hand and its loss."""
+
+    def inject(patch: Patch, tuned: Any) -> None:
+        real = Stepper.step
+
+        def step(stepper: Stepper, batches: Sequence[Any], *given: Any) -> Any:
+            before = stepper.objective
+
+            def loss_sum(model: Any, batch: Any, *rest: Any) -> Any:
+                return change(stepper, batches, batch, lambda: before.loss_sum(model, batch, *rest))
+
+            stepper.objective = replace(before, loss_sum=loss_sum)
+            try:
+                return real(stepper, batches, *given)
+            finally:
+                stepper.objective = before
+
+        patch.setattr(Stepper, "step", step)
+
+    return inject
+
+
+def num_trained(batches: Sequence[Any]) -> int:
+    return sum(len(batch.trained) for batch in batches)
+
+
+def forget_before(stepper: Stepper, batches: Sequence[Any], batch: Any, loss: Callable[[], Any]) -> Any:
+    stepper.forget_gradients()
+    return loss()
 
 
 def leak(patch: Patch, tuned: Any) -> None:
@@ -246,15 +283,31 @@ def leak(patch: Patch, tuned: Any) -> None:
 
 
 def positions_go_on(patch: Patch, tuned: Any) -> None:
-    rewrite(patch, forward, "_run", ("batch.positions[None]", "torch.arange(len(batch.ids))[None]"))
+    real = forward._run
+
+    def run(part: Any, batch: Any, packed: bool, wanted: Any = None) -> Any:
+        return real(part, replace(batch, positions=torch.arange(len(batch.ids))) if packed else batch, packed, wanted)
+
+    patch.setattr(forward, "_run", run)
 
 
 def padding_seen(patch: Patch, tuned: Any) -> None:
     """Padded on the left, without a mask."""
-    place = "ids[rows, batch.positions], mask[rows, batch.positions] = batch.ids, 1"
-    left = "left = (max(batch.lengths) - torch.tensor(batch.lengths))[rows] + batch.positions"
-    left += "; ids[rows, left] = batch.ids; mask += 1"
-    rewrite(patch, forward, "_run", (place, left), ("[0][rows, batch.positions]", "[0][rows, left]"))
+    real = forward._run
+
+    def run(part: Any, batch: Any, packed: bool, wanted: Any = None) -> Any:
+        def blind(input_ids: Any, attention_mask: Any, **given: Any) -> Any:
+            width = input_ids.shape[1]
+            # where each row's tokens stand once they are pushed to the right: (documents, longest)
+            places = torch.arange(width)[None] - (width - attention_mask.sum(1, keepdim=True))
+            places = places.remainder(width)
+            out = part(input_ids=input_ids.gather(1, places), attention_mask=torch.ones_like(input_ids), **given)[0]
+            back = places.argsort(1)
+            return (out.gather(1, back[:, :, None].expand_as(out)),)
+
+        return real(part if packed else blind, batch, packed, wanted)
+
+    patch.setattr(forward, "_run", run)
 
 
 def only_padded(patch: Patch) -> None:
@@ -269,13 +322,13 @@ def measured_otherwise(patch: Patch, tuned: Any) -> None:
 
 def fewer_indices(patch: Patch, tuned: Any) -> None:
     real = batch_module.step_indices
-    for place in (training, before_training):
+    for place in (step_batches, before_training):
         patch.setattr(place, "step_indices", lambda n, size, seed, step: real(n, size, seed, step)[: max(1, size // 2)])
 
 
 def from_the_start(patch: Patch, tuned: Any) -> None:
     real = batch_module.step_indices
-    for place in (training, before_training):
+    for place in (step_batches, before_training):
         patch.setattr(place, "step_indices", lambda n, size, seed, step: real(n, size, seed, step % 2))
 
 
@@ -294,8 +347,8 @@ def ordered_by(shuffle: Callable[[list[int]], None]) -> Callable[[Patch, Any], N
 
 
 def one_is_lost(patch: Patch, tuned: Any) -> None:
-    real = training.micro_batches
-    patch.setattr(training, "micro_batches", lambda examples, *args, **kwargs: real(examples[1:], *args, **kwargs))
+    real = step_batches.micro_batches
+    patch.setattr(step_batches, "micro_batches", lambda examples, *args, **kwargs: real(examples[1:], *args, **kwargs))
 
 
 def other_template(patch: Patch, tuned: Any) -> None:
@@ -303,9 +356,14 @@ def other_template(patch: Patch, tuned: Any) -> None:
 
 
 def no_generation_prompt(patch: Patch, tuned: Any) -> None:
-    asked = "[text for text, _ in _lay_out(tokenizer, turns, tools, for_answer=True)]"
-    bare = "[render(tokenizer, turns, for_answer=False)]"
-    rewrite(patch, encode, "encode_prompt", (asked, bare), also=(generate, before_training, checks))
+    real = encode._lay_out
+
+    def lay_out(tokenizer: Any, turns: Any, tools: str, *, for_answer: bool) -> Any:
+        if for_answer:
+            return [(encode.render(tokenizer, turns, for_answer=False), False)]
+        return real(tokenizer, turns, tools, for_answer=False)
+
+    patch.setattr(encode, "_lay_out", lay_out)
 
 
 def rendered_otherwise(patch: Patch) -> None:
@@ -330,7 +388,9 @@ def larger_tokenizer(patch: Patch) -> None:
 
 
 def measured_is_trained(patch: Patch) -> None:
-    rewrite(patch, choose, "_set_apart", ("order[~is_held]", "order"))
+    real = choose._set_apart
+    patch.setattr(choose, "_set_apart", lambda encoding, dataset, wanted, order, begins: (
+        real(encoding, dataset, wanted, order, begins)[0], order))  # fmt: skip
     patch.setattr(choose._Measured, "asks", lambda measured, conversation: False)
 
 
@@ -365,42 +425,38 @@ def fresh_again(folder: Path, tensors: dict[str, torch.Tensor]) -> dict[str, tor
     return {name: torch.zeros_like(t) if "lora_B" in name else t for name, t in tensors.items()}
 
 
-def trained_with(change: Callable[[Any, dict[str, Any]], None], **recipe: Any) -> Callable[[Patch, Any], None]:
-    """Train otherwise than was rehearsed."""
+def trained_with(change: Callable[[Any], None], **recipe: Any) -> Callable[[Patch, Any], None]:
+    """Train otherwise than was tried before."""
 
     def inject(patch: Patch, tuned: Any) -> None:
-        def train(model: Any, examples: Any, plan: Any, **given: Any) -> Any:
-            change(model, given)
-            return training.train(model, examples, replace(plan, **recipe), **given)
+        def train(tuned: Any, batches: Any, objective: Any, given: Any, *rest: Any) -> Any:
+            change(tuned.model)
+            return training.train(tuned, batches, objective, replace(given, **recipe), *rest)
 
         patch.setattr(train_stage, "train", train)
 
     return inject
 
 
-def nudge_base(model: Any, given: dict[str, Any]) -> None:
+def nudge_base(model: Any) -> None:
     with torch.no_grad():
         next(p for n, p in model.named_parameters() if "embed_tokens" in n)[0, 0] += 1e-3
 
 
-def freeze_first_block(model: Any, given: dict[str, Any]) -> None:
+def freeze_first_block(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if ".layers.0." in name:
             parameter.requires_grad_(False)
 
 
 def broken_steps(patch: Patch, tuned: Any) -> None:
-    real, count = step_module.loss_sum, [0]
+    real, count = train_stage.SFT, [0]
 
     def loss_sum(*args: Any) -> torch.Tensor:
         count[0] += 1
-        return real(*args) * (math.nan if count[0] in (2, 4) else 1.0)
+        return real.loss_sum(*args) * (math.nan if count[0] in (2, 4) else 1.0)
 
-    def train(*args: Any, **given: Any) -> Any:
-        patch.setattr(step_module, "loss_sum", loss_sum)
-        return training.train(*args, **given)
-
-    patch.setattr(train_stage, "train", train)
+    patch.setattr(train_stage, "SFT", replace(real, loss_sum=loss_sum))
 
 
 def measured_without(patch: Patch, tuned: Any) -> None:
@@ -474,22 +530,23 @@ MUTATIONS = [
     Mutation("learning_rate_zero", "the learning rate is zero at every step", "learning_rate", BEFORE, late=no_rate),
     Mutation("foreign_optimizer", "the optimizer moves copies of the weights", "step_moves", BEFORE, late=foreign_optimizer),
     Mutation("optimizer_idle", "the optimizer is told that every step is broken", "step_moves", BEFORE,
-             late=step_line(("(~is_finite).float()", "torch.ones(())"))),
+             late=told_finite(1.0)),
     Mutation("clipped_to_zero", "gradients are clipped to nothing", "step_moves", BEFORE, late=clip_to_zero),
     Mutation("mean_of_means", "gradient accumulation normalises each micro-batch by itself", "own_loss", BEFORE,
-             late=step_line(("scale / num_trained", "scale / (len(batch.trained) * len(batches))"))),
+             late=objective_of_step(lambda _, all_of_them, batch, loss:
+                                    loss() * num_trained(all_of_them) / (len(batch.trained) * len(all_of_them)))),
     Mutation("sum_for_mean", "gradients are those of a sum, not of a mean", "own_loss", BEFORE,
-             late=step_line(("scale / num_trained", "scale"))),
-    Mutation("last_micro_batch", "gradients of all micro-batches but the last are lost", "own_loss", BEFORE, late=step_line(
-        ("            loss = loss_sum(", "            optimizer.zero_grad(set_to_none=False)\n            loss = loss_sum("))),
+             late=objective_of_step(lambda _, all_of_them, batch, loss: loss() * num_trained(all_of_them))),
+    Mutation("last_micro_batch", "gradients of all micro-batches but the last are lost", "own_loss", BEFORE,
+             late=objective_of_step(forget_before)),
     Mutation("attention_leaks", "packed examples see each other", "together_as_alone", BEFORE, late=leak),
     Mutation("positions_go_on", "positions do not begin anew in a packed row", "together_as_alone", BEFORE,
              late=positions_go_on, architecture="gpt2"),
     Mutation("padding_seen", "padding is attended to", "together_as_alone", BEFORE, only_padded, padding_seen),
     Mutation("nan_hidden", "a loss that is no number is told as one", "bad_step_skipped", BEFORE,
-             late=lambda patch, tuned: patch.setattr(step_module.Outcome, "read", lambda outcome: 1.0)),
+             late=lambda patch, tuned: patch.setattr(Outcome, "read", lambda outcome: 1.0)),
     Mutation("nan_applied", "a step that is no number is taken", "bad_step_skipped", BEFORE,
-             late=step_line(("(~is_finite).float()", "torch.zeros(())"))),
+             late=told_finite(0.0)),
     Mutation("adapter_dropout", "the adapter drops out at random while it trains", "own_loss", BEFORE, late=adapter_dropout),
     Mutation("base_dropout", "the base drops out at random while the adapter trains", "own_loss", BEFORE,
              lambda patch: patch.setattr(model_module, "_without_dropout", lambda config: None), architecture="gpt2"),
@@ -526,7 +583,7 @@ MUTATIONS = [
     Mutation("block_frozen", "one block learns nothing in the course of training", "adapter_weights", AFTER,
              late=trained_with(freeze_first_block), trains=True),
     Mutation("steps_missing", "training ends before its time", "steps_taken", AFTER,
-             late=trained_with(lambda *_: None, max_steps=4), trains=True),
+             late=trained_with(lambda model: None, max_steps=4), trains=True),
     Mutation("steps_skipped", "many steps are skipped since they are no numbers", "steps_taken", AFTER,
              late=broken_steps, trains=True),
     Mutation("measured_without", "what is told of the trained model was measured without its adapter", "heldout_loss_fell", AFTER,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-import nuguna.engine.step as step_module
 import nuguna.model.adapter as adapter_module
+import nuguna.prove.trial_step as trial_step
 from nuguna import Request, fine_tune
 from nuguna.errors import NugunaError, UnsoundError
 from nuguna.machine.hardware import Hardware, detect
@@ -36,6 +36,7 @@ from nuguna.tokens.parts import Parts
 from nuguna.train.loop import Trained as Totals
 from tests.conftest import ARCHITECTURES, write_pairs
 from tests.prove.silent_mutations import AFTER, BEFORE, DURING, MUTATIONS, Mutation, table
+from tests.training import with_loss
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Each takes a third of a second, so that usually one mutation for each check is tried, and some models.
@@ -274,10 +275,10 @@ def test_signs_that_the_base_never_learned_are_told(untrained: Callable[..., Rea
 
 
 def test_too_little_memory_for_the_rehearsal_is_told(untrained: Callable[..., Ready], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any) -> None:
+    def refuse(*args: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(step_module, "loss_sum", refuse)
+    monkeypatch.setattr(trial_step, "SFT", with_loss(refuse))
     ready = untrained()
     told = heard(ready)
     assert told[0].startswith("Memory is too short") and told[1].startswith("10 checks")

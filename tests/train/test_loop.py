@@ -13,17 +13,19 @@ from unittest.mock import patch
 import pytest
 import torch
 
-import nuguna.engine.step as step_module
-import nuguna.train.loop as loop
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import Shortcuts
+from nuguna.engine.loss import loss_sum
+from nuguna.engine.step import NUM_AHEAD, Objective, Outcome, Stepper
 from nuguna.errors import DivergedError, Interrupted
 from nuguna.model.adapter import attach_adapter
 from nuguna.model.load import load_base
 from nuguna.tokens.encode import Encoded
 from nuguna.train.checkpoint import Progress, find_checkpoint, resume, save_checkpoint
-from nuguna.train.loop import Recipe, Step, learning_rate_at, train
+from nuguna.train.loop import Recipe, Step, learning_rate_at
+from tests.training import train_model, with_loss
 
+ALL_SHORTCUTS = Shortcuts(split_head=True, packed=True, fused=True)
 EXAMPLES = [Encoded(ids=tuple(range(5 + i, 15 + i + i % 4)), trained=(False,) * 6 + (True,) * (4 + i % 4)) for i in range(11)]
 RECIPE = Recipe(
     max_steps=8,
@@ -44,12 +46,12 @@ def changed(**values: Any) -> Recipe:
 
 
 def run_loop(
-    folder: Path, place: Path, recipe: Recipe = RECIPE, on_step: Callable[[Step], None] | None = None, **told: Any
+    folder: Path, place: Path, recipe: Recipe = RECIPE, on_step: Callable[[Step], None] | None = None, **given: Any
 ) -> tuple[Any, list[Step]]:
-    """Train a fresh adapter on a tiny model; returns the model and the steps that were told."""
+    """Train a fresh adapter on a tiny model; returns the model and the steps that were reported."""
     base = load_base(place, dtype="float32", device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=recipe.seed, gradient_checkpointing=False)
-    return model, run_on(model, EXAMPLES, folder, recipe, on_step, **told)
+    return model, run_on(model, EXAMPLES, folder, recipe, on_step, **given)
 
 
 def run_on(
@@ -58,29 +60,17 @@ def run_on(
     folder: Path,
     recipe: Recipe,
     on_step: Callable[[Step], None] | None = None,
-    **told: Any,
+    **given: Any,
 ) -> list[Step]:
-    """Train a model's adapter; returns the steps that were told."""
+    """Train a model's adapter; returns the steps that were reported. `given`: an objective, or who hears what."""
     steps: list[Step] = []
 
-    def tell(step: Step) -> None:
+    def hear(step: Step) -> None:
         steps.append(step)
         if on_step:
             on_step(step)
 
-    train(
-        model,
-        examples,
-        recipe,
-        shortcuts=Shortcuts(split_head=True, packed=True, fused=True),
-        folder=folder,
-        mark="mark",
-        on_step=tell,
-        on_resume=lambda step: None,
-        on_stopping=lambda: None,
-        memory_bytes=lambda: 1,
-        **told,
-    )
+    train_model(model, examples, recipe, folder, shortcuts=ALL_SHORTCUTS, on_step=hear, **given)
     return steps
 
 
@@ -178,33 +168,27 @@ def test_checkpoints_hold_no_pickle_and_only_the_newest_are_kept(tmp_path: Path,
     json.loads((tmp_path / "checkpoints" / kept[0] / "manifest.json").read_text())
 
 
-def broken_loss(bad_steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the loss be infinite at some steps (counted in micro-batches; here each step has one)."""
-    real, count = step_module.loss_sum, [0]
+def broken_loss(bad_steps: set[int]) -> Objective:
+    """An objective that is infinite at some steps (counted in micro-batches; here each step has one)."""
+    count = [0]
 
-    def loss_sum(*args: Any) -> torch.Tensor:
+    def loss(*args: Any) -> torch.Tensor:
         count[0] += 1
-        loss = real(*args)
-        return loss * math.inf if count[0] in bad_steps else loss
+        found = loss_sum(*args)
+        return found * math.inf if count[0] in bad_steps else found
 
-    monkeypatch.setattr(step_module, "loss_sum", loss_sum)
+    return with_loss(loss)
 
 
-def test_a_step_without_a_finite_loss_is_skipped_and_told(
-    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken_loss({2, 3, 6}, monkeypatch)
-    model, steps = run_loop(tmp_path, model_folder())
+def test_a_step_without_a_finite_loss_is_skipped_and_told(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    model, steps = run_loop(tmp_path, model_folder(), objective=broken_loss({2, 3, 6}))
     assert [s.step for s in steps if s.loss is None] == [2, 3, 6]
     assert bool(torch.isfinite(weights(model)).all())
 
 
-def test_three_such_steps_in_a_row_end_the_run(
-    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken_loss({4, 5, 6}, monkeypatch)
+def test_three_such_steps_in_a_row_end_the_run(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
     with pytest.raises(DivergedError) as caught:
-        run_loop(tmp_path, model_folder())
+        run_loop(tmp_path, model_folder(), objective=broken_loss({4, 5, 6}))
     assert "step 6" in str(caught.value.what)
     assert "LEARNING_RATE=" in str(caught.value.fix)
 
@@ -214,21 +198,22 @@ def test_reading_the_losses_later_changes_nothing_but_when_they_are_told(
     broken: set[int], tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on an accelerator, whose queue must not run dry."""
-    broken_loss(broken, monkeypatch)
-    at_once, steps = run_loop(tmp_path / "a", model_folder())
-    monkeypatch.undo()
-    broken_loss(broken, monkeypatch)
-    monkeypatch.setitem(loop.NUM_AHEAD, "cpu", 1)
-    begun: list[int] = []
-    real = loop.optimizer_step
+    at_once, steps = run_loop(tmp_path / "a", model_folder(), objective=broken_loss(broken))
+    monkeypatch.setitem(NUM_AHEAD, "cpu", 1)
+    begun = [0]
+    real = broken_loss(broken)
 
-    def counted(*args: Any) -> Any:
-        begun.append(begun[-1] + 1 if begun else 1)
-        return real(*args)
+    def counted(*args: Any) -> torch.Tensor:
+        begun[0] += 1
+        return real.loss_sum(*args)
 
-    monkeypatch.setattr(loop, "optimizer_step", counted)
     seen: list[tuple[int, int]] = []
-    later, told = run_loop(tmp_path / "b", model_folder(), on_step=lambda step: seen.append((step.step, begun[-1])))
+    later, told = run_loop(
+        tmp_path / "b",
+        model_folder(),
+        on_step=lambda step: seen.append((step.step, begun[0])),
+        objective=with_loss(counted),
+    )
     assert [(s.step, s.loss, s.learning_rate, s.tokens) for s in told] == [
         (s.step, s.loss, s.learning_rate, s.tokens) for s in steps
     ]
@@ -241,32 +226,31 @@ def test_reading_the_losses_later_changes_nothing_but_when_they_are_told(
 def test_a_step_that_is_skipped_leaves_the_optimizer_as_it_was(
     tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken_loss({3}, monkeypatch)
-    made: list[torch.optim.Optimizer] = []
-    real = loop.make_optimizer
-    monkeypatch.setattr(loop, "make_optimizer", lambda *args: made.append(real(*args)) or made[0])
+    made: list[Stepper] = []
+    real = Stepper.make_gradients
+    monkeypatch.setattr(Stepper, "make_gradients", lambda stepper: (made.append(stepper), real(stepper))[1])
     before: list[torch.Tensor] = []
 
     def look(step: Step) -> None:
-        state = [v for values in made[0].state.values() for v in values.values()]
+        state = [v for values in made[0].optimizer.state.values() for v in values.values()]
         before.append(torch.cat([v.flatten() for v in state]).clone())
 
-    run_loop(tmp_path, model_folder(), on_step=look)
+    run_loop(tmp_path, model_folder(), on_step=look, objective=broken_loss({3}))
     assert torch.equal(before[2], before[1]) and not torch.equal(before[3], before[2])
 
 
 def test_a_broken_adapter_is_never_saved(
     tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.optimizer_step
+    real = Stepper.step
 
-    def poison(accelerator: Any, model: Any, parameters: dict[str, torch.nn.Parameter], *rest: Any) -> float | None:
-        value = real(accelerator, model, parameters, *rest)
+    def poison(stepper: Stepper, *given: Any) -> Outcome:
+        outcome = real(stepper, *given)
         with torch.no_grad():
-            next(iter(parameters.values())).view(-1)[0] = math.nan
-        return value
+            next(iter(stepper.parameters.values())).view(-1)[0] = math.nan
+        return outcome
 
-    monkeypatch.setattr(loop, "optimizer_step", poison)
+    monkeypatch.setattr(Stepper, "step", poison)
     with pytest.raises(DivergedError):
         run_loop(tmp_path, model_folder(), changed(checkpoint_every=2))
     assert not (tmp_path / "checkpoints").exists()
@@ -281,31 +265,26 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_zero() -> None:
     assert learning_rate_at(0, changed(max_steps=1, warmup_steps=1)) == pytest.approx(0.01)
 
 
-def test_a_stop_in_the_middle_of_a_step_drops_it_and_loses_none_before(
-    tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, count = step_module.loss_sum, [0]
+def test_a_stop_in_the_middle_of_a_step_drops_it_and_loses_none_before(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    def pressed(number: int) -> Objective:
+        count = [0]
 
-    def press(number: int | None) -> None:
-        def loss_sum(*args: Any) -> torch.Tensor:
+        def loss(*args: Any) -> torch.Tensor:
             count[0] += 1
-            if count[0] == 3 and number is not None:
+            if count[0] == 3:
                 signal.raise_signal(number)
-            return real(*args)
+            return loss_sum(*args)
 
-        count[0] = 0
-        monkeypatch.setattr(step_module, "loss_sum", loss_sum)
+        return with_loss(loss)
 
     before = signal.getsignal(signal.SIGINT)
     whole, _ = run_loop(tmp_path / "whole", model_folder())
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         folder = tmp_path / str(code)
-        press(number)
         with pytest.raises(Interrupted) as caught:
-            run_loop(folder, model_folder())
+            run_loop(folder, model_folder(), objective=pressed(number))
         assert caught.value.exit_code == code and "step 2 of 8" in str(caught.value.what)
         assert signal.getsignal(signal.SIGINT) is before
-        assert find_checkpoint(folder, "mark") == folder / "checkpoints" / "step-000002"  # half a step is never kept
-        press(None)
+        assert find_checkpoint(folder, "hash") == folder / "checkpoints" / "step-000002"  # half a step is never kept
         resumed, rest = run_loop(folder, model_folder())
         assert torch.equal(weights(whole), weights(resumed)) and [step.step for step in rest] == [3, 4, 5, 6, 7, 8]

@@ -33,7 +33,7 @@ from nuguna.train import checkpoint
 from nuguna.train.checkpoint import Progress, Resumed, find_checkpoint
 from nuguna.train.loop import Step
 from nuguna.train.repeatable import repeatable
-from nuguna.train.save_schedule import Keeper
+from nuguna.train.save_schedule import SaveSchedule
 from tests.train.test_loop import RECIPE, run_loop, weights
 
 LONG = replace(RECIPE, max_steps=24, checkpoint_every=5)  # 11 examples, 4 a step: an epoch ends within steps 3, 6, 9, …
@@ -250,13 +250,13 @@ def test_saving_takes_no_more_than_its_share_of_the_time() -> None:
     def write() -> None:
         now[0] += 1.0
 
-    keeper = Keeper(10, 0, write, kept.append, lambda last, error: None, clock=lambda: now[0])
+    keeper = SaveSchedule(10, 0, write, kept.append, lambda last, error: None, clock=lambda: now[0])
     for step in range(1, 401):
         now[0] += 0.2
         if keeper.is_due(step):
             keeper.save(step)
     assert kept[0] == 10 and all(b - a >= 250 for a, b in zip(kept, kept[1:], strict=False))  # 1 s in 50
-    slow = Keeper(100, 0, write, kept.append, lambda last, error: None, clock=lambda: now[0])
+    slow = SaveSchedule(100, 0, write, kept.append, lambda last, error: None, clock=lambda: now[0])
     now[0] += 301
     assert slow.is_due(1)  # however few steps: no more than five minutes are lost
     assert not slow.is_due(0)

@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..engine.adapter import adapter_parameters
 from ..engine.quantized import is_quantized
 from ..engine.sizes import CHUNK_BYTES
-from ..engine.step import LOSS_SCALE, Outcome, make_optimizer, optimizer_step
+from ..engine.step import LOSS_SCALE, Outcome, Stepper
 from ..engine.training import training_form
 from ..machine.stopping import Stop
 from ..measure.evaluate import heldout_losses
@@ -30,6 +29,7 @@ from ..model.load import Loaded
 from ..tokens.batch import micro_batches
 from ..tokens.encode import Encoded
 from ..train.loop import Recipe, learning_rate_at
+from ..train.objectives import SFT
 from .check import Check
 
 # Largest difference that comes from adding in another order, relative, of a mean loss and of the vector of all gradients. A
@@ -77,18 +77,17 @@ class Rehearsal:
     """Small steps on a model whose adapter holds random numbers for the time being."""
 
     def __init__(self, tuned: Loaded, rows: Sequence[Encoded], recipe: Recipe) -> None:
-        self.tuned, self.model, self.rows, self.recipe, self.shortcuts = tuned, tuned.model, rows, recipe, tuned.shortcuts
+        self.tuned, self.model, self.rows, self.recipe = tuned, tuned.model, rows, recipe
         self.parameters = adapter_parameters(tuned.model)
         self.device = next(tuned.model.parameters()).device
         self.dtype = next(p.dtype for p in tuned.model.parameters() if p.dtype in LOSS_ROUNDING)
         self.is_quantized = any(is_quantized(module) for module in tuned.model.modules())
-        self.accelerator = Accelerator(cpu=self.device.type == "cpu")
 
     def checks(self) -> Iterator[Check]:
         """All of them, in the order of what they build on."""
         with _as_it_was(self.model, self.parameters):
             own, called = self._own()
-            with training_form(self.model, self.shortcuts):
+            with training_form(self.model, self.tuned.shortcuts):
                 self.model.train()
                 apart, together = self._looked(most_tokens=1), self._looked(most_tokens=10**6)
                 yield self._check_own(own, apart)
@@ -107,23 +106,34 @@ class Rehearsal:
                 places = torch.tensor([i for i, is_trained in enumerate(row.trained) if is_trained], device=self.device)
                 logits = self.model(input_ids=ids, use_cache=False).logits[0, places - 1].float()  # (trained, vocabulary)
                 loss = cross_entropy(logits, ids[0, places], reduction="sum")
-                self.accelerator.backward(loss * (LOSS_SCALE / num_trained))
+                torch.autograd.backward(loss * (LOSS_SCALE / num_trained))
                 total += float(loss.detach())
         gradients = _gradients(self.parameters) / LOSS_SCALE
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
         return _Found(total / num_trained, gradients), frozenset(called)
 
-    def _step(self, optimizer: Any, rows: Sequence[Encoded], most_tokens: int, recipe: Recipe) -> Outcome:
+    def _stepper(self, max_grad_norm: float) -> Stepper:
+        """The same that trains, with an optimizer that has seen nothing."""
+        recipe = self.recipe
+        return Stepper(
+            self.model,
+            self.tuned.shortcuts,
+            SFT,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=max_grad_norm,
+        )
+
+    def _step(self, stepper: Stepper, rows: Sequence[Encoded], most_tokens: int) -> Outcome:
         """One step as the training does it, at the peak of the learning rate."""
-        batches = list(micro_batches(rows, most_tokens, self.device, packed=self.shortcuts.packed))
-        parts = (self.accelerator, self.model, self.parameters, optimizer)
-        rate = learning_rate_at(_peak(recipe), recipe)
-        return optimizer_step(*parts, batches, rate, recipe.max_grad_norm, self.shortcuts, CHUNK_BYTES, Stop())
+        batches = list(micro_batches(rows, most_tokens, self.device, packed=self.tuned.shortcuts.packed))
+        return stepper.step(batches, learning_rate_at(_peak(self.recipe), self.recipe), CHUNK_BYTES, Stop())
 
     def _looked(self, most_tokens: int) -> _Found:
-        onlooker = _Onlooker(self.parameters)
-        outcome = self._step(onlooker, self.rows, most_tokens, replace(self.recipe, max_grad_norm=math.inf))
+        stepper = self._stepper(max_grad_norm=math.inf)
+        stepper.optimizer = onlooker = _Onlooker(self.parameters)
+        outcome = self._step(stepper, self.rows, most_tokens)
         return _Found(float(outcome.loss), onlooker.gradients)
 
     def _check_own(self, own: _Found, found: _Found) -> Check:
@@ -150,10 +160,10 @@ class Rehearsal:
 
     def _check_step(self, gradients: Tensor, called: frozenset[str]) -> Check:
         """A step moves every matrix of every layer that takes part, and nothing that is frozen belongs to the optimizer."""
-        optimizer = make_optimizer(self.parameters, self.recipe.learning_rate, self.recipe.weight_decay)
-        moved_by_it = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        stepper = self._stepper(self.recipe.max_grad_norm)
+        moved_by_it = {id(p) for group in stepper.optimizer.param_groups for p in group["params"]}
         before = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        self._step(optimizer, self.rows, 10**6, self.recipe)
+        self._step(stepper, self.rows, 10**6)
         least = LEAST_MOVE * learning_rate_at(_peak(self.recipe), self.recipe)
         still = []
         for (name, parameter), gradient in zip(
@@ -174,12 +184,12 @@ class Rehearsal:
 
     def _check_bad_step(self) -> Check:
         """A step whose loss is no number is told as such and changes nothing."""
-        optimizer = make_optimizer(self.parameters, self.recipe.learning_rate, self.recipe.weight_decay)
+        stepper = self._stepper(self.recipe.max_grad_norm)
         first = next(iter(self.parameters.values()))
         before = [parameter.detach().clone() for parameter in self.parameters.values()]
         with torch.no_grad():
             first.view(-1)[0] = math.nan
-        outcome = self._step(optimizer, self.rows[:1], 10**6, self.recipe)
+        outcome = self._step(stepper, self.rows[:1], 10**6)
         with torch.no_grad():
             first.view(-1)[0] = before[0].view(-1)[0]
         same = all(torch.equal(old, new.detach()) for old, new in zip(before, self.parameters.values(), strict=True))

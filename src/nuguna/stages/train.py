@@ -10,14 +10,14 @@ from ..disk.run_folder import METRICS
 from ..engine.sizes import CHUNK_BYTES
 from ..engine.step_limits import Limits
 from ..errors import EnvironmentFault
-from ..machine.probe import memory_in_use
 from ..message import Message, say
 from ..model.load import Loaded
 from ..plan.plan import Choice, Plan
-from ..tokens.batch import micro_batch_tokens
 from ..tokens.parts import Parts
+from ..tokens.step_batches import Batches, StepBatches
 from ..train.checkpoint import Resumed
-from ..train.loop import Recipe, Step, Trained, train
+from ..train.loop import Keep, Recipe, Step, Trained, train
+from ..train.objectives import SFT
 from ..train.repeatable import repeatable, this_place
 from ..train.step_log import LoggedStep, StepLog
 from .events import Note, Saved, Stepped, Tell
@@ -45,48 +45,54 @@ def recipe_of(plan: Plan) -> Recipe:
     )
 
 
+class _Reporter:
+    """Hears the training: writes metrics.jsonl, turns what happens into events, and lets the plan file follow."""
+
+    def __init__(self, plan: Plan, batches: Batches, log: StepLog, tell: Tell, on_less: Callable[[Plan], None]) -> None:
+        self._plan, self._batches, self._log, self._tell, self._on_less = plan, batches, log, tell, on_less
+
+    def on_resumed(self, resumed: Resumed) -> None:
+        """Forget the steps after the checkpoint, and say what is not as it was."""
+        self._log.go_on(resumed.progress.step)
+        tell_resumed(resumed, self._plan, self._tell)
+
+    def on_step(self, step: Step) -> None:
+        """One more line in metrics.jsonl."""
+        self._log.add(step)
+        self._tell(Stepped(step))
+
+    def on_shortage(self, limits: Limits, step: int) -> None:
+        """Say what became less, and write it into the plan."""
+        self._tell(Note(_less(limits, step)))
+        self._on_less(_with_limits(self._plan, limits, self._batches.max_tokens(1), step))
+
+    def on_saved(self, step: int) -> None:
+        """A checkpoint is on the disk."""
+        self._tell(Saved(step))
+
+    def on_unsaved(self, last_step: int, error: EnvironmentFault) -> None:
+        """Say why no checkpoint could be written, and which one there is."""
+        what = say("No checkpoint could be written: {reason}. The training goes on, and tries again later.", reason=error.seen)
+        self._tell(Note(what if last_step == 0 else say("{what} Kept is step {step}.", what=what, step=last_step)))
+
+    def on_stopping(self) -> None:
+        """Say that Ctrl-C was heard."""
+        self._tell(Note(say("Stopping: what was reached is kept. Ctrl-C once more ends at once.")))
+
+
 def train_adapter(
-    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, mark: str, tell: Tell, on_less: Callable[[Plan], None]
+    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, plan_hash: str, tell: Tell, on_less: Callable[[Plan], None]
 ) -> tuple[Trained, list[LoggedStep]]:
     """Train, with one line a step in metrics.jsonl. Returns the totals and all steps.
 
     Where memory is short, `on_less` receives the plan with what it allows.
     """
-    log = StepLog(folder / METRICS)
-
-    def on_resume(resumed: Resumed) -> None:
-        log.go_on(resumed.progress.step)
-        tell_resumed(resumed, plan, tell)
-
-    def on_step(step: Step) -> None:
-        log.add(step)
-        tell(Stepped(step))
-
-    def on_shortage(limits: Limits, step: int) -> None:
-        tell(Note(_less(limits, step)))
-        on_less(_with_limits(plan, limits, micro_batch_tokens(parts.train, 1), step))
-
-    def on_unsaved(last: int, error: EnvironmentFault) -> None:
-        what = say("No checkpoint could be written: {reason}. The training goes on, and tries again later.", reason=error.seen)
-        tell(Note(what if last == 0 else say("{what} Kept is step {step}.", what=what, step=last)))
-
+    recipe, log = recipe_of(plan), StepLog(folder / METRICS)
+    device = next(tuned.model.parameters()).device
+    batches = StepBatches(parts.train, recipe.batch_size, recipe.seed, device, tuned.shortcuts.packed)
+    keep = Keep(folder, plan_hash, _place_of(plan))
     with repeatable(plan.deterministic.value, plan.device.value):
-        trained = train(
-            tuned.model,
-            parts.train,
-            recipe_of(plan),
-            shortcuts=tuned.shortcuts,
-            folder=folder,
-            mark=mark,
-            on_step=on_step,
-            on_resume=on_resume,
-            on_stopping=lambda: tell(Note(say("Stopping: what was reached is kept. Ctrl-C once more ends at once."))),
-            memory_bytes=lambda: memory_in_use(plan.device.value),
-            on_shortage=on_shortage,
-            on_saved=lambda step: tell(Saved(step)),
-            on_unsaved=on_unsaved,
-            made_on=_place_of(plan),
-        )
+        trained = train(tuned, batches, SFT, recipe, keep, _Reporter(plan, batches, log, tell, on_less))
     return trained, log.steps()
 
 

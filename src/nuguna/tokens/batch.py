@@ -34,6 +34,11 @@ class Batch:
     lengths: tuple[int, ...]  # tokens of each document, without the shared prefix
     prefix: int = 0  # tokens at the start of the row that belong to every document
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all documents, a shared prefix counted for each."""
+        return sum(self.lengths) + self.prefix * len(self.lengths)
+
 
 @lru_cache(maxsize=4)
 def epoch_order(num_examples: int, seed: int, epoch: int) -> tuple[int, ...]:

@@ -1,32 +1,31 @@
-"""The only training loop. What varies comes in as arguments; progress leaves by a callback."""
+"""The only training loop: `train` reads from top to bottom. What varies comes in: model, batches, objective, listener."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
-from accelerate import Accelerator
 
-from ..engine.adapter import adapter_parameters
-from ..engine.forward import Shortcuts
 from ..engine.memory_watch import attempt, no_memory, watched
-from ..engine.step import NUM_AHEAD, Outcome, make_optimizer, optimizer_step
+from ..engine.step import NUM_AHEAD, Objective, Outcome, Stepper
 from ..engine.step_limits import Limits
 from ..engine.training import training_form
 from ..errors import DivergedError, EnvironmentFault, Interrupted
+from ..machine.probe import memory_in_use
 from ..machine.stopping import Stop, StopNow, interrupted, stop_requests
 from ..message import say
-from ..tokens.batch import micro_batch_tokens, micro_batches, require_whole, step_indices
-from ..tokens.encode import Encoded
+from ..model.load import Loaded
+from ..tokens.step_batches import Batches
 from .checkpoint import Progress, Resumed, resume, save_checkpoint
-from .save_schedule import MOST_SHARE, Keeper
+from .save_schedule import MOST_SHARE, SaveSchedule
 
-MOST_BAD_STEPS = 3  # non-finite steps in a row before the run ends
+MAX_BAD_STEPS = 3  # non-finite steps in a row before the run ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One optimizer step as it is told to the screen, the log and metrics.jsonl. `loss` is None for a skipped step."""
+    """One optimizer step as the screen, the log and metrics.jsonl show it. `loss` is None for a skipped step."""
 
     step: int
     max_steps: int
@@ -72,216 +71,230 @@ class Trained:
 
 
 def learning_rate_at(step: int, recipe: Recipe) -> float:
-    """Linear warm-up to the peak, then half a cosine down to zero (Loshchilov & Hutter 2017); `step` counts from 0."""
+    """Return the rate of a step (from 0): a linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017)."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     through = (step - recipe.warmup_steps) / max(1, recipe.max_steps - recipe.warmup_steps)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * through))
 
 
-def train(
-    model: Any,
-    examples: Sequence[Encoded],
-    recipe: Recipe,
-    *,
-    shortcuts: Shortcuts,
-    folder: Path,
-    mark: str,
-    on_step: Callable[[Step], None],
-    on_resume: Callable[[Resumed], None],
-    on_stopping: Callable[[], None],
-    memory_bytes: Callable[[], int],
-    on_shortage: Callable[[Limits, int], None] = lambda limits, step: None,
-    on_saved: Callable[[int], None] = lambda step: None,
-    on_unsaved: Callable[[int, EnvironmentFault], None] = lambda last, error: None,
-    made_on: Mapping[str, str] | None = None,
-) -> Trained:
-    """Train the adapter in place. Goes on from this plan's newest checkpoint in `folder`, if there is one.
+class Listener(Protocol):
+    """Who hears what happens in a training. `Silent` is one that does nothing."""
 
-    The loss of an optimizer step is the sum over its trained tokens divided by their number, whatever the micro-batch size.
-    When memory runs out, the step is done again in smaller micro-batches, which changes speed and nothing else: `on_shortage` is
-    told the new limits and the step. Raises `OutOfMemoryError` when nothing smaller is left, and `DivergedError` after three
-    non-finite steps in a row. Ctrl-C and SIGTERM call `on_stopping`, drop the step in hand, leave a checkpoint of the last whole
-    one and raise `Interrupted`; a second one ends the process. `on_saved` is told the step of each checkpoint, `on_unsaved` of
-    one that could not be written the last step that is kept and why. `made_on` is written into them (`this_place`).
-    """
-    loop = _Loop(model, examples, recipe, shortcuts, folder, mark, _Watch(recipe, on_step, memory_bytes), made_on or {})
-    if loop.resumed:
-        on_resume(loop.resumed)
-    loop.keeper = Keeper(recipe.checkpoint_every, loop.progress.step, loop.write, on_saved, on_unsaved, share=recipe.saving_share)
-    for parameter in loop.parameters.values():
-        parameter.grad = torch.zeros_like(parameter)
-    model.train()
-    with stop_requests() as stop:
-        try:
-            while loop.progress.step < recipe.max_steps:
-                loop.run(stop)
-                if loop.progress.step < recipe.max_steps:
-                    on_shortage(loop.take_less(), loop.progress.step + 1)
-        except StopNow:
-            pass
-        if stop.is_asked:
-            on_stopping()
-        loop.keep()
-        if stop.is_asked:
-            raise _stopped(loop.keeper.last_step, loop.progress.step, recipe.max_steps, stop)
-    return loop.finish()
+    def on_resumed(self, resumed: Resumed) -> None:
+        """It goes on from a checkpoint."""
+
+    def on_step(self, step: Step) -> None:
+        """A step is done and its loss is known, on an accelerator a step later."""
+
+    def on_shortage(self, limits: Limits, step: int) -> None:
+        """Memory ran out at `step`, which is done again within these limits."""
+
+    def on_saved(self, step: int) -> None:
+        """The checkpoint of `step` is on the disk."""
+
+    def on_unsaved(self, last_step: int, error: EnvironmentFault) -> None:
+        """A checkpoint could not be written; `last_step` is the last one that was (0: none)."""
+
+    def on_stopping(self) -> None:
+        """An end was asked for (Ctrl-C, SIGTERM), and what was reached is being kept."""
 
 
-class _Loop:
-    """Where the training stands, and the steps that move it on."""
+class Silent:
+    """A listener to whom nothing matters."""
 
-    def __init__(
-        self,
-        model: Any,
-        examples: Sequence[Encoded],
-        recipe: Recipe,
-        shortcuts: Shortcuts,
-        folder: Path,
-        mark: str,
-        watch: _Watch,
-        made_on: Mapping[str, str],
-    ) -> None:
-        self.model, self.examples, self.recipe, self.shortcuts = model, examples, recipe, shortcuts
-        self.folder, self.mark, self.watch, self.made_on = folder, mark, watch, made_on
-        self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
-        self.parameters = adapter_parameters(model)
-        self.optimizer = make_optimizer(self.parameters, recipe.learning_rate, recipe.weight_decay)
-        self.resumed = resume(folder, mark, self.parameters, self.optimizer)
-        self.progress = self.resumed.progress if self.resumed else Progress(0, 0, 0.0)
-        watch.go_on(self.progress)
-        self.keeper: Keeper
-        self.longest = micro_batch_tokens(examples, 1)
-        most_tokens = micro_batch_tokens(examples, recipe.micro_batch_size)
-        self.limits = Limits(**self.progress.limits) if self.progress.limits else Limits(most_tokens)
-        # An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that it never runs
-        # dry.
-        self.num_ahead = NUM_AHEAD[self.accelerator.device.type]
+    def on_resumed(self, resumed: Resumed) -> None:
+        """Do nothing, like all the others."""
 
-    def run(self, stop: Stop) -> None:
-        """Step until the training is over, or memory runs out. Raises `StopNow` when an end is asked for."""
-        with (
-            self.limits.kept(self.model),
-            training_form(self.model, self.shortcuts, self.limits.most_tokens),
-            watched(self.model),
-        ):
-            while self.progress.step < self.recipe.max_steps and self._step(stop):
-                pass
-
-    def _step(self, stop: Stop) -> bool:
-        """One optimizer step and what follows from it; False when memory ran out, and then nothing has changed."""
-        recipe, began = self.recipe, time.perf_counter()
-        step = self.progress.step
-        chosen = [self.examples[i] for i in step_indices(len(self.examples), recipe.batch_size, recipe.seed, step)]
-        outcome = attempt(lambda: self._compute(chosen, step, stop))
-        if outcome is None:
-            return False
-        tokens, seconds = sum(len(e.ids) for e in chosen), time.perf_counter() - began
-        done = self.progress
-        self.progress = replace(done, step=done.step + 1, tokens=done.tokens + tokens, seconds=done.seconds + seconds)
-        self.watch.queue.append(_Queued(self.progress, outcome, tokens, seconds))
-        is_due = self.keeper.is_due(self.progress.step)
-        self.watch.read(0 if is_due or self.progress.step == recipe.max_steps else self.num_ahead)
-        if is_due and not self.watch.bad_in_a_row:
-            self.keep()
-        return True
-
-    def _compute(self, chosen: Sequence[Encoded], step: int, stop: Stop) -> Outcome:
-        device = self.accelerator.device
-        batches = list(micro_batches(chosen, self.limits.most_tokens, device, packed=self.shortcuts.packed))
-        require_whole(batches, chosen, self.recipe.batch_size)
-        parts = (self.accelerator, self.model, self.parameters, self.optimizer)
-        rate, norm = learning_rate_at(step, self.recipe), self.recipe.max_grad_norm
-        return optimizer_step(*parts, batches, rate, norm, self.shortcuts, self.limits.chunk_bytes, stop)
-
-    def keep(self) -> None:
-        """See that the last whole step is kept."""
-        self.watch.read(0)
-        self.keeper.save(self.progress.step)
-
-    def write(self) -> None:
-        """Write a checkpoint. Raises `EnvironmentFault`."""
-        _require_finite(self.parameters)
-        progress = self.watch.noted(self.progress)
-        save_checkpoint(self.folder, self.mark, progress, self.parameters, self.optimizer, self.made_on)
-
-    def take_less(self) -> Limits:
-        """Forget the half of a step that did not fit, and hold less at once from now on. Raises `OutOfMemoryError`."""
-        self.optimizer.zero_grad(set_to_none=False)
-        self.watch.read(0)
-        less = self.limits.less(self.longest, can_checkpoint=self.model.supports_gradient_checkpointing)
-        if less is None:
-            self.keep()
-            raise no_memory(
-                say("Even one example of {length} tokens does not fit into memory.", length=f"{self.longest:,}"),
-                say(
-                    "Training reached step {step}; it is kept, and the same command goes on from there.", step=self.progress.step
-                ),
-            )
-        self.limits = less
-        self.progress = replace(self.progress, limits=vars(less))
-        return less
-
-    def finish(self) -> Trained:
-        """The whole in numbers."""
-        _require_finite(self.parameters)
-        watch, progress = self.watch, self.progress
-        return Trained(progress.step, progress.tokens, progress.seconds, watch.peak_bytes, watch.skipped, watch.loss)
+    def on_step(self, step: Step) -> None: ...  # noqa: D102
+    def on_shortage(self, limits: Limits, step: int) -> None: ...  # noqa: D102
+    def on_saved(self, step: int) -> None: ...  # noqa: D102
+    def on_unsaved(self, last_step: int, error: EnvironmentFault) -> None: ...  # noqa: D102
+    def on_stopping(self) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
-class _Queued:
-    """A step whose outcome nobody has read yet; `progress` is what it reached."""
+class Keep:
+    """Where checkpoints go, whose they are, and what the numbers in them may depend on beside the plan."""
 
-    progress: Progress
-    outcome: Outcome
-    tokens: int
-    seconds: float
-
-
-class _Watch:
-    """Reads what steps found, tells it, and ends a run whose loss is no number any more."""
-
-    def __init__(self, recipe: Recipe, on_step: Callable[[Step], None], memory_bytes: Callable[[], int]) -> None:
-        self._recipe, self._on_step, self._memory_bytes = recipe, on_step, memory_bytes
-        self.queue: list[_Queued] = []
-        self.loss, self.bad_in_a_row, self.skipped, self.peak_bytes = math.nan, 0, 0, 0
-
-    def go_on(self, progress: Progress) -> None:
-        """Count on from a checkpoint."""
-        self.loss = math.nan if progress.last_loss is None else progress.last_loss
-        self.skipped, self.peak_bytes = progress.skipped, progress.peak_memory_bytes
-
-    def noted(self, progress: Progress) -> Progress:
-        """The progress with what was seen on the way."""
-        last_loss = None if math.isnan(self.loss) else self.loss
-        return replace(progress, skipped=self.skipped, last_loss=last_loss, peak_memory_bytes=self.peak_bytes)
-
-    def read(self, num_left: int) -> None:
-        """Read until `num_left` are left. Raises `DivergedError`."""
-        while len(self.queue) > num_left:
-            step = self.queue.pop(0)
-            value, memory = step.outcome.read(), self._memory_bytes()
-            self.peak_bytes = max(self.peak_bytes, memory)
-            self._on_step(_told(step.progress, self._recipe, value, step.tokens, step.seconds, memory))
-            self.loss, self.bad_in_a_row = (value, 0) if value is not None else (self.loss, self.bad_in_a_row + 1)
-            self.skipped += value is None
-            if self.bad_in_a_row >= MOST_BAD_STEPS:
-                raise _diverged(self._recipe, step.progress.step)
+    folder: Path  # of the run
+    plan_hash: str  # another plan's checkpoints are not continued
+    made_on: Mapping[str, str] = field(default_factory=dict)  # `repeatable.this_place`
 
 
-def _told(progress: Progress, recipe: Recipe, loss: float | None, tokens: int, seconds: float, memory_bytes: int) -> Step:
-    """The step that has just ended, in which `progress` was reached."""
-    return Step(
-        step=progress.step,
-        max_steps=recipe.max_steps,
-        loss=loss,
-        learning_rate=learning_rate_at(progress.step - 1, recipe),
-        tokens=tokens,
-        tokens_per_second=tokens / seconds,
-        elapsed_seconds=progress.seconds,
-        memory_bytes=memory_bytes,
+def train(tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe, keep: Keep, listener: Listener) -> Trained:
+    """Train the adapter in place, going on from this plan's newest checkpoint if there is one. Return the totals.
+
+    When memory runs out, the step is done again in smaller micro-batches, which changes speed and nothing else. Raises
+    `OutOfMemoryError` when nothing smaller is left, and `DivergedError` after three non-finite steps in a row. Ctrl-C and SIGTERM
+    drop the step in hand, leave a checkpoint of the last whole one and raise `Interrupted`; a second one ends the process.
+    """
+    model = tuned.model
+    stepper = _stepper(tuned, objective, recipe)
+    resumed = resume(keep.folder, keep.plan_hash, stepper.parameters, stepper.optimizer)
+    if resumed:
+        listener.on_resumed(resumed)
+    record = _Record(recipe, listener, stepper, resumed.progress if resumed else Progress(0, 0, 0.0))
+    saves = _Saves(recipe, keep, listener, stepper, record)
+    limits = record.limits or Limits(batches.max_tokens(recipe.micro_batch_size))
+    stepper.make_gradients()
+    model.train()
+    with stop_requests() as stop:
+
+        def take_step() -> Outcome:
+            micro_batches = batches.of_step(record.step, limits.most_tokens)
+            return stepper.step(micro_batches, learning_rate_at(record.step, recipe), limits.chunk_bytes, stop)
+
+        with suppress(StopNow):
+            while record.step < recipe.max_steps:
+                # within these limits until the end, or until memory runs out
+                with limits.kept(model), training_form(model, tuned.shortcuts, limits.most_tokens), watched(model):
+                    while record.step < recipe.max_steps:
+                        began = time.perf_counter()
+                        outcome = attempt(take_step)
+                        if outcome is None:
+                            break  # memory ran out, and nothing has changed
+                        record.add(outcome, time.perf_counter() - began)
+                        saves.after_step()
+                if record.step < recipe.max_steps:
+                    limits = _less(limits, stepper, batches, record, saves)
+                    listener.on_shortage(limits, record.step + 1)
+        if stop.is_asked:
+            listener.on_stopping()
+        saves.save()
+        if stop.is_asked:
+            raise _stopped(saves.last_step, record.step, recipe.max_steps, stop)
+    _require_finite(stepper)
+    return record.totals()
+
+
+def _stepper(tuned: Loaded, objective: Objective, recipe: Recipe) -> Stepper:
+    return Stepper(
+        tuned.model,
+        tuned.shortcuts,
+        objective,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
     )
+
+
+def _less(limits: Limits, stepper: Stepper, batches: Batches, record: _Record, saves: _Saves) -> Limits:
+    """Forget the half of a step that did not fit, and hold less at once from now on. Raises `OutOfMemoryError`."""
+    stepper.forget_gradients()
+    record.read(0)
+    longest = batches.max_tokens(1)
+    less = limits.less(longest, can_checkpoint=stepper.model.supports_gradient_checkpointing)
+    if less is None:
+        saves.save()
+        raise no_memory(
+            say("Even one example of {length} tokens does not fit into memory.", length=f"{longest:,}"),
+            say("Training reached step {step}; it is kept, and the same command goes on from there.", step=record.step),
+        )
+    record.limits = less
+    return less
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A step whose outcome nobody has read yet, and what was reached with it."""
+
+    step: int
+    outcome: Outcome
+    seconds: float
+    elapsed_seconds: float
+
+
+class _Record:
+    """What a training has reached, and what its steps found: read, reported, and summed up.
+
+    An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that it never runs dry.
+    """
+
+    def __init__(self, recipe: Recipe, listener: Listener, stepper: Stepper, reached: Progress) -> None:
+        self._recipe, self._listener = recipe, listener
+        self._device = stepper.accelerator.device.type
+        self._unread: list[_Unread] = []
+        self.step, self._tokens, self._seconds = reached.step, reached.tokens, reached.seconds
+        self.limits = Limits(**reached.limits) if reached.limits else None  # where memory allowed less than was planned
+        self._loss = math.nan if reached.last_loss is None else reached.last_loss
+        self._skipped, self._peak_bytes, self.bad_in_a_row = reached.skipped, reached.peak_memory_bytes, 0
+
+    def add(self, outcome: Outcome, seconds: float) -> None:
+        """Count one more step."""
+        self.step, self._tokens, self._seconds = self.step + 1, self._tokens + outcome.num_tokens, self._seconds + seconds
+        self._unread.append(_Unread(self.step, outcome, seconds, self._seconds))
+
+    def read(self, num_left: int | None = None) -> None:
+        """Read what steps found until `num_left` are left, as many as the device likes best. Raises `DivergedError`."""
+        left = NUM_AHEAD[self._device] if num_left is None else num_left
+        while len(self._unread) > left:
+            done = self._unread.pop(0)
+            loss, memory = done.outcome.read(), memory_in_use(self._device)
+            self._peak_bytes = max(self._peak_bytes, memory)
+            self._listener.on_step(self._reported(done, loss, memory))
+            self._loss, self.bad_in_a_row = (loss, 0) if loss is not None else (self._loss, self.bad_in_a_row + 1)
+            self._skipped += loss is None
+            if self.bad_in_a_row >= MAX_BAD_STEPS:
+                raise _diverged(self._recipe, done.step)
+
+    def _reported(self, done: _Unread, loss: float | None, memory_bytes: int) -> Step:
+        return Step(
+            step=done.step,
+            max_steps=self._recipe.max_steps,
+            loss=loss,
+            learning_rate=learning_rate_at(done.step - 1, self._recipe),
+            tokens=done.outcome.num_tokens,
+            tokens_per_second=done.outcome.num_tokens / done.seconds,
+            elapsed_seconds=done.elapsed_seconds,
+            memory_bytes=memory_bytes,
+        )
+
+    def progress(self) -> Progress:
+        """Return what a checkpoint has to know; everything must have been read."""
+        limits = None if self.limits is None else vars(self.limits)
+        loss = None if math.isnan(self._loss) else self._loss
+        return Progress(self.step, self._tokens, self._seconds, limits, self._skipped, loss, self._peak_bytes)
+
+    def totals(self) -> Trained:
+        """Return the whole in numbers."""
+        return Trained(self.step, self._tokens, self._seconds, self._peak_bytes, self._skipped, self._loss)
+
+
+class _Saves:
+    """Keeps checkpoints of a training, when it is time to."""
+
+    def __init__(self, recipe: Recipe, keep: Keep, listener: Listener, stepper: Stepper, record: _Record) -> None:
+        self._keep, self._stepper, self._record, self._is_last = keep, stepper, record, recipe.max_steps
+        self._schedule = SaveSchedule(
+            recipe.checkpoint_every, record.step, self._write, listener.on_saved, listener.on_unsaved, share=recipe.saving_share
+        )
+
+    @property
+    def last_step(self) -> int:
+        """Of the newest checkpoint."""
+        return self._schedule.last_step
+
+    def after_step(self) -> None:
+        """Read what the step found as far as it is due, and keep it if that is due."""
+        step = self._record.step
+        is_due = self._schedule.is_due(step)
+        self._record.read(0 if is_due or step == self._is_last else None)
+        if is_due and not self._record.bad_in_a_row:
+            self.save()
+
+    def save(self) -> None:
+        """See that the last whole step is kept."""
+        self._record.read(0)
+        self._schedule.save(self._record.step)
+
+    def _write(self) -> None:
+        """Write a checkpoint. Raises `EnvironmentFault`."""
+        _require_finite(self._stepper)
+        parameters, optimizer = self._stepper.parameters, self._stepper.optimizer
+        save_checkpoint(
+            self._keep.folder, self._keep.plan_hash, self._record.progress(), parameters, optimizer, self._keep.made_on
+        )
 
 
 def _stopped(kept: int, done: int, max_steps: int, stop: Stop) -> Interrupted:
@@ -294,16 +307,14 @@ def _stopped(kept: int, done: int, max_steps: int, stop: Stop) -> Interrupted:
 def _diverged(recipe: Recipe, step: int) -> DivergedError:
     return DivergedError(
         say("Training was stopped at step {step}: the loss is no longer a number.", step=step),
-        seen=say(
-            "{count} steps in a row were not finite; each was skipped, so the adapter is still whole.", count=MOST_BAD_STEPS
-        ),
+        seen=say("{count} steps in a row were not finite; each was skipped, so the adapter is still whole.", count=MAX_BAD_STEPS),
         fix=say("Start again with a lower learning rate: LEARNING_RATE={rate} ./run.sh", rate=f"{recipe.learning_rate / 4:.0e}"),
     )
 
 
-def _require_finite(parameters: dict[str, torch.nn.Parameter]) -> None:
+def _require_finite(stepper: Stepper) -> None:
     """A non-finite adapter is never saved."""
-    if not all(bool(torch.isfinite(p).all()) for p in parameters.values()):
+    if not all(bool(torch.isfinite(p).all()) for p in stepper.parameters.values()):
         raise DivergedError(
             say("The adapter holds values that are not numbers, so it is not saved."),
             fix=say("Start again with a lower learning rate: LEARNING_RATE=0.0001 ./run.sh"),

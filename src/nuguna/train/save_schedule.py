@@ -11,7 +11,7 @@ MOST_SHARE = 0.02  # of the time that goes by may go into saving
 MOST_SECONDS = 300.0  # of work may be lost, however few steps that is; 2 % of it are 6 s, more than any save here took
 
 
-class Keeper:
+class SaveSchedule:
     """Saves every so many steps or minutes, but never so often that saving takes more than its share of the time."""
 
     def __init__(
