@@ -81,7 +81,7 @@ def run(
         )
 
         tell(Stage(say("Measuring the trained model on the same questions")))
-        save(tuned, folder)
+        save(tuned, plan, folder)
         after = measure_all(tuned, parts, plan, tell)
         tell(Scored(*scores(before, after), loss_curve(steps)))
 

@@ -28,7 +28,7 @@ from nuguna.engine.step import Objective
 from nuguna.engine.step_limits import LEAST_CHUNK_BYTES, Limits
 from nuguna.errors import OutOfMemoryError
 from nuguna.measure import evaluate
-from nuguna.model import generate
+from nuguna.model import generate, losses
 from nuguna.model.adapter import attach_adapter
 from nuguna.model.load import Loaded, load_base
 from nuguna.tokens import step_batches
@@ -258,16 +258,16 @@ def demo() -> Loaded:
 def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     demo, some = replace(demo, shortcuts=find_shortcuts(demo.model)), examples()
     with_ends = [Encoded((*e.ids, min(demo.end_ids)), (*e.trained, True)) for e in some]
-    expected = evaluate.heldout_losses(demo, some, 8), evaluate.stop_chance(demo, with_ends, 8)
-    loss, logits, told = evaluate.document_losses, evaluate.target_logits, []
+    expected = losses.heldout_losses(demo, some, 8), evaluate.stop_chance(demo, with_ends, 8)
+    loss, logits, told = losses.document_losses, evaluate.target_logits, []
 
     def only_small(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda model, batch, *rest: fail() if len(batch.ids) > 100 else function(model, batch, *rest)
 
-    monkeypatch.setattr(evaluate, "document_losses", only_small(loss))
+    monkeypatch.setattr(losses, "document_losses", only_small(loss))
     monkeypatch.setattr(evaluate, "target_logits", only_small(logits))
     found = (
-        evaluate.heldout_losses(demo, some, 8, told.append),
+        losses.heldout_losses(demo, some, 8, told.append),
         evaluate.stop_chance(demo, with_ends, 8, told.append),
     )
     assert np.allclose(found[0], expected[0], rtol=1e-5) and found[1] == pytest.approx(expected[1], rel=1e-6) and len(told) == 4

@@ -21,9 +21,9 @@ from nuguna.engine.quantized import Quantized, is_quantized, problem
 from nuguna.engine.training import training_form
 from nuguna.errors import EnvironmentFault
 from nuguna.measure.bootstrap import ratio_of
-from nuguna.measure.evaluate import heldout_losses
 from nuguna.model.adapter import attach_adapter
 from nuguna.model.load import load_base, require_quantization
+from nuguna.model.losses import heldout_losses
 from nuguna.tokens.batch import collate
 from nuguna.tokens.encode import Encoded, encode
 from nuguna.tokens.tokenizer import silence_libraries

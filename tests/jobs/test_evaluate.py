@@ -18,7 +18,7 @@ from nuguna.errors import DataError, ModelError
 from nuguna.jobs.evaluate import Wish, examine
 from nuguna.measure.bootstrap import Score
 from nuguna.measure.compared import Compared
-from nuguna.measure.evaluate import heldout_losses
+from nuguna.model.losses import heldout_losses
 from nuguna.report.findings import numbers
 from nuguna.stages.events import Event, Note
 from nuguna.ui.tables import compared_rows, loss_curve

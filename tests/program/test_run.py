@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import nuguna.stages.load as load_stage
+import nuguna.model.method as method_module
 from nuguna import Request, fine_tune, open_session
 from nuguna.engine.loss import loss_sum
 from nuguna.errors import Interrupted, ModelError, SettingError, Terminated
@@ -212,8 +212,8 @@ def test_a_run_whose_check_fails_is_no_success(
         file = folder / "adapter_model.safetensors"
         save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(file).items()}, file)
 
-    real = load_stage.save_adapter
-    monkeypatch.setattr(load_stage, "save_adapter", save_zeros)  # as if saving had lost what was learned
+    real = method_module.save_adapter
+    monkeypatch.setattr(method_module, "save_adapter", save_zeros)  # as if saving had lost what was learned
     report = fine_tune(request(tmp_path, model_folder()))
     failed = {check.name for check in report.checks if not check.passed} - {"answers_stop"}  # six steps teach no end
     assert failed == {"adapter_weights", "adapter_complete", "reloads_the_same", "changes_the_model"}

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from nuguna.commands.frame import print_json
 from nuguna.disk.run_folder import write_json, write_text
-from nuguna.stages import load as load_stage
+from nuguna.model import engine as engine_module
 from nuguna.text.redaction import HIDDEN, redact, redact_document
 from nuguna.ui.logfile import LogFile
 from tests.conftest import write_pairs
@@ -122,7 +122,7 @@ def test_a_run_and_its_crash_hold_no_secret(
     def broken(*args: object, **given: object) -> None:
         raise RuntimeError(f"cannot reach https://me:{canaries[1]}@hub.example with {' '.join(canaries)}")
 
-    monkeypatch.setattr(load_stage, "load_base", broken)
+    monkeypatch.setattr(engine_module, "load_base", broken)
     crash = nuguna(place, "train", *words)
     assert crash.returncode == 1 and HIDDEN in crash.stderr + crash.stdout
     for done in (*shown, crash):

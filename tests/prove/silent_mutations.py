@@ -23,10 +23,12 @@ import nuguna.engine.forward as forward
 import nuguna.engine.loss as loss_module
 import nuguna.measure.evaluate as evaluate
 import nuguna.model.adapter as adapter_module
+import nuguna.model.engine as engine_module
 import nuguna.model.load as model_module
+import nuguna.model.losses as losses
+import nuguna.model.method as method_module
 import nuguna.prove.before_training as before_training
 import nuguna.stages.divide as divide_stage
-import nuguna.stages.load as load_stage
 import nuguna.stages.measure as measure_stage
 import nuguna.stages.preflight as preflight
 import nuguna.stages.prove as proof
@@ -311,13 +313,13 @@ def padding_seen(patch: Patch, tuned: Any) -> None:
 
 
 def only_padded(patch: Patch) -> None:
-    real = load_stage.find_shortcuts
-    patch.setattr(load_stage, "find_shortcuts", lambda model: replace(real(model), packed=False))
+    real = engine_module.find_shortcuts
+    patch.setattr(engine_module, "find_shortcuts", lambda model: replace(real(model), packed=False))
 
 
 def measured_otherwise(patch: Patch, tuned: Any) -> None:
     real = loss_module.document_losses
-    patch.setattr(evaluate, "document_losses", lambda *args: 0.9 * real(*args))
+    patch.setattr(losses, "document_losses", lambda *args: 0.9 * real(*args))
 
 
 def fewer_indices(patch: Patch, tuned: Any) -> None:
@@ -406,7 +408,7 @@ def saved(change: Callable[[Path, dict[str, torch.Tensor]], dict[str, torch.Tens
         file = folder / "adapter_model.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in change(folder, load_file(file)).items()}, file)
 
-    return lambda patch, tuned: patch.setattr(load_stage, "save_adapter", save)
+    return lambda patch, tuned: patch.setattr(method_module, "save_adapter", save)
 
 
 def scale_lost(folder: Path, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

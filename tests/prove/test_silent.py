@@ -92,7 +92,7 @@ class Trained:
     def finish(self, folder: Path) -> tuple[Check, ...]:
         """Save and prove, by the run's own stages."""
         ready = self.ready
-        save(ready.tuned, folder)
+        save(ready.tuned, ready.plan, folder)
         assert ready.before is not None
         given = (ready.parts, ready.before, self.after, ready.fingerprint, ready.base_logits, self.totals)
         return prove(ready.tuned, ready.place, ready.plan, folder, *given)

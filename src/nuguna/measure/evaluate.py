@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,13 +11,12 @@ import torch
 
 from ..data.conversations.conversation import Conversation
 from ..data.doctor.text_signs import language
-from ..engine.attention import packed_attention
 from ..engine.forward import target_logits
-from ..engine.loss import document_losses
-from ..engine.memory_watch import in_smaller_pieces, watched
-from ..model.generate import MOST_CACHE_BYTES, Answer, answer
+from ..model.engine import engine_for
+from ..model.generate import MOST_CACHE_BYTES, Answer
 from ..model.load import Loaded
-from ..tokens.batch import Batch, by_length, micro_batch_tokens, micro_batches
+from ..model.losses import OnLess, ignore_less, over_batches
+from ..tokens.batch import Batch
 from ..tokens.encode import Encoded
 from .answers import described
 from .bootstrap import Rows, mean_of, ratio_of
@@ -46,47 +45,6 @@ class Measured:
         return {name: round(rows.value, 6) for name, rows in self.rows.items()}
 
 
-OnLess = Callable[[int], None]  # told how many tokens or answers are at once in memory from now on, where it was short
-
-
-def _quiet(size: int) -> None:
-    """Tell nobody."""
-
-
-def _over_batches(
-    loaded: Loaded,
-    examples: Sequence[Encoded],
-    batch_size: int,
-    one: Callable[[Batch], T],
-    on_less: OnLess,
-) -> list[T]:
-    """What `one` gives for each micro-batch of the examples, without gradients; in smaller ones where memory runs out."""
-    device = next(loaded.model.parameters()).device
-
-    @torch.no_grad()
-    def all_of_them(most_tokens: int) -> list[T]:
-        with packed_attention(loaded.model, loaded.shortcuts.packed), watched(loaded.model):
-            return [one(batch) for batch in micro_batches(examples, most_tokens, device, packed=loaded.shortcuts.packed)]
-
-    loaded.model.eval()
-    most, least = (micro_batch_tokens(examples, size) for size in (batch_size, 1))
-    return in_smaller_pieces(all_of_them, most, least=least, on_less=on_less)
-
-
-def heldout_losses(
-    loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on_less: OnLess = _quiet
-) -> list[tuple[float, float]]:
-    """(sum of the cross-entropies of an example's trained tokens, natural logarithm; how many these are), for each example."""
-
-    def one(batch: Batch) -> torch.Tensor:
-        return document_losses(loaded.model, batch, loaded.shortcuts).cpu()
-
-    losses = torch.cat(_over_batches(loaded, examples, batch_size, one, on_less)).tolist()
-    order = by_length(examples)
-    found = dict(zip(order, losses, strict=True))
-    return [(found[i], float(example.num_trained)) for i, example in enumerate(examples)]
-
-
 def measure(
     loaded: Loaded,
     conversations: Sequence[Conversation],
@@ -95,21 +53,14 @@ def measure(
     num_answers: int,
     batch_size: int,
     cache_bytes: int = MOST_CACHE_BYTES,
-    on_less: OnLess = _quiet,
+    on_less: OnLess = ignore_less,
 ) -> Measured:
     """Loss over all held-out examples, and scores over the first `num_answers` generated answers."""
-    losses = heldout_losses(loaded, examples, batch_size, on_less)
+    engine = engine_for(loaded)
+    losses = engine.losses(loaded, examples, batch_size, on_less)
     asked = list(conversations[:num_answers])
-    made = answer(
-        loaded.model,
-        loaded.tokenizer,
-        [c.prompt for c in asked],
-        tools=[c.tools for c in asked],
-        end_ids=loaded.end_ids,
-        max_new_tokens=answer_room(examples),
-        cache_bytes=cache_bytes,
-        on_less=on_less,
-    )
+    room = answer_room(examples)
+    made = engine.answers(loaded, asked, max_new_tokens=room, cache_bytes=cache_bytes, on_less=on_less)
     choices = choice_scores(loaded, conversations, examples, batch_size=batch_size, on_less=on_less)
     rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses), **choices}
     tokenization = find_tokenization([c.answer for c in conversations])
@@ -135,7 +86,7 @@ def perplexity_of(losses: Sequence[tuple[float, float]]) -> Rows:
     return Rows(loss.values, lambda sums: math.exp(min(loss.metric(sums), MOST_LOSS)))
 
 
-def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on_less: OnLess = _quiet) -> float | None:
+def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on_less: OnLess = ignore_less) -> float | None:
     """The chance that an answer has ended by where the right one ends, a mean over held-out answers that the window shows whole.
 
     Read along the right answer, each place ends it with the probability h of an end token there: 1 - Π(1 - h). None when the
@@ -154,7 +105,7 @@ def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on
         going_on = torch.zeros(int(is_end.sum()) + 1, device=ends.device).index_add_(0, answer_number, torch.log1p(-ending))
         return (1 - going_on[: int(is_end.sum())].exp()).cpu()
 
-    return float(torch.cat(_over_batches(loaded, whole, batch_size, one, on_less)).mean())
+    return float(torch.cat(over_batches(loaded, whole, batch_size, one, on_less)).mean())
 
 
 def answer_room(examples: Sequence[Encoded]) -> int:

@@ -22,10 +22,10 @@ from ..engine.sizes import CHUNK_BYTES
 from ..engine.step import LOSS_SCALE, Outcome, Stepper
 from ..engine.training import training_form
 from ..machine.stopping import Stop
-from ..measure.evaluate import heldout_losses
 from ..message import Message, say
 from ..model.adapter import reported_layers
 from ..model.load import Loaded
+from ..model.losses import heldout_losses
 from ..tokens.batch import micro_batches
 from ..tokens.encode import Encoded
 from ..train.loop import Recipe, learning_rate_at

@@ -20,6 +20,7 @@ from ..errors import DivergedError, EnvironmentFault, Interrupted
 from ..machine.probe import memory_in_use
 from ..machine.stopping import Stop, StopNow, interrupted, stop_requests
 from ..message import say
+from ..model.engine import engine_for
 from ..model.load import Loaded
 from ..tokens.step_batches import Batches
 from .checkpoint import Progress, Resumed, resume, save_checkpoint
@@ -130,7 +131,8 @@ def train(tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe,
     drop the step in hand, leave a checkpoint of the last whole one and raise `Interrupted`; a second one ends the process.
     """
     model = tuned.model
-    stepper = _stepper(tuned, objective, recipe)
+    rates = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    stepper = engine_for(tuned).stepper(tuned, objective, **rates, max_grad_norm=recipe.max_grad_norm)
     resumed = resume(keep.folder, keep.plan_hash, stepper.parameters, stepper.optimizer)
     if resumed:
         listener.on_resumed(resumed)
@@ -166,17 +168,6 @@ def train(tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe,
             raise _stopped(saves.last_step, record.step, recipe.max_steps, stop)
     _require_finite(stepper)
     return record.totals()
-
-
-def _stepper(tuned: Loaded, objective: Objective, recipe: Recipe) -> Stepper:
-    return Stepper(
-        tuned.model,
-        tuned.shortcuts,
-        objective,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-    )
 
 
 def _less(limits: Limits, stepper: Stepper, batches: Batches, record: _Record, saves: _Saves) -> Limits:
