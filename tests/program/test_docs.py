@@ -1,4 +1,4 @@
-"""What the documentation says is held against the program: settings, models, commands, files, numbers, and the code it shows."""
+"""What the documentation says is held against the program: settings, models, commands, files, links, numbers, code."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ from nuguna.data.files.read import DEMO_FOLDER, FORMATS
 from nuguna.plan.plan import Plan
 from nuguna.plan.settings import SETTINGS
 from nuguna.tokens.template import DEFAULT_TEMPLATE
+from tests.program.test_cli import nuguna as nuguna_as_typed
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "nuguna"
 READMES = {"en": ROOT / "README.md", "ko": ROOT / "README.ko.md"}
 CARDS = {"data": DEMO_FOLDER / "DATA_CARD.md", "model": ROOT / "tools" / "demo" / "MODEL_CARD.md"}
-DOCS = [
-    *READMES.values(),
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "examples" / "README.md",
-    *CARDS.values(),
-    *sorted((ROOT / "docs").glob("*.md")),
-]
+DOCS = sorted(
+    [*ROOT.glob("*.md")]
+    + [path for folder in ("docs", "examples", "benchmarks", "tools", "src") for path in (ROOT / folder).rglob("*.md")]
+)
+MAX_README_LINES = 250  # what a beginner reads before anything else; long tables stand in docs/
 # variables that are no settings of a run: for the set-up, and those of pip and of the hub's library
 OTHER_VARIABLES = {"PYTHON", "NUGUNA_TORCH", "PIP_NO_INDEX", "PIP_FIND_LINKS", "HF_HUB_OFFLINE", "HF_HOME", "HF_TOKEN"}
 # of the libraries of threads and kernels, in docs/log.md; of the desktop's standard, in docs/data.md
@@ -42,6 +40,11 @@ OTHER_VARIABLES |= {"NUGUNA_TEST_ALL"}  # of our own tests
 
 in_both_languages = pytest.mark.parametrize("lang", READMES)
 in_every_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def page(name: str, lang: str) -> Path:
+    """A guide in one of the languages; every guide for beginners is there in both."""
+    return ROOT / "docs" / (f"{name}.md" if lang == "en" else f"{name}.{lang}.md")
 
 
 def text(path: Path) -> str:
@@ -99,7 +102,7 @@ def as_markdown(table: list[list[str]]) -> str:
 
 @in_both_languages
 def test_the_settings_are_those_of_the_program(lang: str) -> None:
-    found = rows(between(READMES[lang], "settings"))
+    found = rows(between(page("settings", lang), "settings"))
     expected = settings_table(lang)
     assert [[name, env, flag, default] for name, env, flag, _, default in found] == expected, as_markdown(expected)
     if lang == "en":
@@ -110,7 +113,7 @@ def test_the_settings_are_those_of_the_program(lang: str) -> None:
 @in_both_languages
 def test_the_models_are_those_of_the_catalogue(lang: str) -> None:
     expected = models_table(lang)
-    assert rows(between(READMES[lang], "models")) == expected, as_markdown(expected)
+    assert rows(between(page("models", lang), "models")) == expected, as_markdown(expected)
 
 
 @in_both_languages
@@ -120,12 +123,12 @@ def test_the_demo_models_own_values_are_said_as_they_are(lang: str) -> None:
         "en": f"{demo.max_steps} steps, {demo.batch_size} examples a step, a learning rate of {demo.learning_rate}",
         "ko": f"{demo.max_steps} 스텝, 한 스텝에 예제 {demo.batch_size}개, 학습률 {demo.learning_rate}",
     }
-    assert said[lang] in " ".join(text(READMES[lang]).split())
+    assert said[lang] in " ".join(text(page("settings", lang)).split())
 
 
 @in_both_languages
 def test_the_files_and_names_of_a_run_are_explained(lang: str, finished_run: Path) -> None:
-    explained = text(READMES[lang])
+    explained = text(page("results", lang))
     report = json.loads(text(finished_run / "report.json"))
     for name in (path.name for path in finished_run.iterdir()):
         assert re.search(rf"^  (\S+  )*{re.escape(name)}/?(\s|$)", explained, re.MULTILINE), name
@@ -140,20 +143,45 @@ def test_the_files_and_names_of_a_run_are_explained(lang: str, finished_run: Pat
         assert tables.count(name) == 1, name
 
 
-def test_the_two_readmes_have_the_same_parts() -> None:
-    english, korean = (re.findall(r"^(#+) |^(```\w*)$|^(\||- |\d\. )", text(path), re.MULTILINE) for path in READMES.values())
+@pytest.mark.parametrize("name", ["README", "results", "settings", "models", "python", "architecture"])
+def test_a_page_has_the_same_parts_in_both_languages(name: str) -> None:
+    pages = [READMES[lang] if name == "README" else page(name, lang) for lang in READMES]
+    english, korean = (re.findall(r"^(#+) |^(```\w*)$|^(\||- |\d\. )", text(path), re.MULTILINE) for path in pages)
     assert english == korean
-    assert blocks(READMES["en"], "python")[0] == blocks(READMES["ko"], "python")[0]
-    assert "(README.ko.md)" in text(READMES["en"])[:100] and "(README.md)" in text(READMES["ko"])[:100]
+
+
+def test_the_snippet_without_nuguna_is_the_same_in_both_languages() -> None:
+    assert blocks(page("python", "en"), "python")[0] == blocks(page("python", "ko"), "python")[0]
+
+
+def test_every_page_leads_to_the_other_language_and_the_korean_readme_to_korean_pages() -> None:
+    for korean in [READMES["ko"], *(ROOT / "docs").glob("*.ko.md")]:
+        english = korean.with_name(korean.name.replace(".ko.md", ".md"))
+        assert f"({korean.name})" in text(english) and f"({english.name})" in text(korean), korean.name
+        assert korean == READMES["ko"] or f"({korean.name})" in text(ROOT / "docs" / "README.md"), korean.name
+    english_pages = set(re.findall(r"\(docs/(\w+)\.md", text(READMES["ko"])))
+    assert not [name for name in english_pages if page(name, "ko").exists()]
+
+
+@in_both_languages
+def test_the_readme_is_short_enough_for_a_beginner(lang: str) -> None:
+    assert len(text(READMES[lang]).splitlines()) <= MAX_README_LINES
+
+
+def test_the_index_of_the_guides_names_every_guide() -> None:
+    index = text(ROOT / "docs" / "README.md")
+    missing = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md" and f"({path.name})" not in index]
+    assert not missing
 
 
 def test_the_changelog_begins_with_this_version() -> None:
     assert re.findall(r"^## \[(.+?)\]", text(ROOT / "CHANGELOG.md"), re.MULTILINE)[0] == nuguna.__version__
 
 
-def test_the_plan_guide_has_every_key() -> None:
+@in_both_languages
+def test_the_plan_guide_has_every_key(lang: str) -> None:
     keys = [item.name for item in dataclasses.fields(Plan) if str(item.type).startswith("Choice")]
-    assert [row[0].strip("`") for row in rows(text(ROOT / "docs" / "plan.md"))] == keys
+    assert [row[0].strip("`") for row in rows(text(page("plan", lang)))] == keys
 
 
 def test_the_other_guides_agree_with_the_program() -> None:
@@ -195,6 +223,32 @@ def test_every_example_of_a_dataset_is_read_as_the_guide_says(name: str, tmp_pat
             dataset = load_dataset(str(file))
             assert (dataset.shape, dataset.train[0].answer, dataset.num_bad) == (shape, answer, 0)
             assert len(dataset.train) == dataset.num_rows
+
+
+def keys_of(document: Any) -> set[str]:
+    """Every key of a JSON document, at any depth."""
+    inner = document.values() if isinstance(document, dict) else document if isinstance(document, list) else []
+    return (set(document) if isinstance(document, dict) else set()).union(*map(keys_of, inner))
+
+
+def test_the_documents_for_programs_hold_the_keys_that_the_design_names(tmp_path: Path, finished_run: Path) -> None:
+    good = [{"question": f"What is number {i}?", "answer": f"It is {i}."} for i in range(30)]
+    lines = [json.dumps(pair) for pair in good] + [json.dumps({"prediction": "It is 1.", "reference": "It is 1."})] * 6
+    (tmp_path / "pairs.jsonl").write_text("\n".join([*lines[:30], "{broken"]), encoding="utf-8")
+    (tmp_path / "answers.jsonl").write_text("\n".join(lines[30:]), encoding="utf-8")
+    documents = {
+        "nuguna check --json": nuguna_as_typed(tmp_path, "check", "--json").stdout,
+        "nuguna plan --json": nuguna_as_typed(tmp_path, "plan", "--model", "demo", "--json").stdout,
+        "nuguna train --json": text(finished_run / "report.json"),
+        "nuguna ask --json": nuguna_as_typed(finished_run.parent, "ask", "results", "What is number 1?", "--json").stdout,
+        "nuguna data FILE --json": nuguna_as_typed(tmp_path, "data", "pairs.jsonl", "--json").stdout,
+        "nuguna score FILE --json": nuguna_as_typed(tmp_path, "score", "answers.jsonl", "--json").stdout,
+    }
+    named = {row[0].split("`")[1]: re.sub(r"\([^)]*\)", "", row[1]) for row in rows(text(ROOT / "docs" / "design.md"))}
+    assert set(documents) <= set(named)
+    for command, document in documents.items():
+        promised = set(re.findall(r"`(\w+)`", named[command]))
+        assert promised and promised <= keys_of(json.loads(document)), command
 
 
 def test_the_cards_say_the_right_numbers() -> None:
@@ -260,6 +314,38 @@ def test_every_file_and_link_leads_somewhere(path: Path) -> None:
         assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
 
 
+def named_modules(path: Path) -> Iterator[str]:
+    """Every Python file that a document names, such as `engine/loss.py` or `loss.py`, in a sentence or a block."""
+    code = [*inline(path), *blocks(path, "", "bash", "text")]
+    yield from (name for part in code for name in re.findall(r"(?<![\w/.-])(?:\./)?((?:[\w-]+/)*\w+\.py)\b", part))
+
+
+@in_every_document
+def test_every_module_that_is_named_exists(path: Path) -> None:
+    known = {
+        file.name for folder in ("src", "tests", "tools", "examples", "benchmarks") for file in (ROOT / folder).rglob("*.py")
+    }
+    for name in named_modules(path):
+        places = [folder / name for folder in (ROOT, SOURCE, path.parent)]
+        assert any(place.is_file() for place in places) if "/" in name else name in known, name
+    for dotted in (name for part in inline(path) for name in re.findall(r"\bnuguna\.([a-z_]+(?:\.[a-z_]+)*)\b(?!\()", part)):
+        place = SOURCE / dotted.replace(".", "/")
+        is_file_name = dotted in {"po", "mo", "pot", "exe"}
+        assert is_file_name or dotted in nuguna.__all__ or place.is_dir() or place.with_suffix(".py").is_file(), (
+            f"nuguna.{dotted}"
+        )
+
+
+def test_a_module_that_was_moved_away_is_noticed(tmp_path: Path) -> None:
+    document = tmp_path / "guide.md"
+    document.write_text(
+        "See `data/shape.py` and `src/nuguna/chat.py`.\n\n```\nreport/measures.py  numbers\n```\n", encoding="utf-8"
+    )
+    assert list(named_modules(document)) == ["data/shape.py", "src/nuguna/chat.py", "report/measures.py"]
+    with pytest.raises(AssertionError, match=r"data/shape\.py"):
+        test_every_module_that_is_named_exists(document)
+
+
 @in_every_document
 def test_nothing_of_the_machine_it_was_written_on(path: Path) -> None:
     assert not re.search(r"/(work|root|home|tmp|Users)/", text(path))
@@ -269,7 +355,7 @@ def test_nothing_of_the_machine_it_was_written_on(path: Path) -> None:
 def test_the_snippet_without_nuguna_works_on_a_finished_run(
     lang: str, finished_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    snippet = next(block for block in blocks(READMES[lang], "python") if "PeftModel" in block)
+    snippet = next(block for block in blocks(page("python", lang), "python") if "PeftModel" in block)
     for call in (
         "AutoModelForCausalLM.from_pretrained(base)",
         'PeftModel.from_pretrained(model, "./results")',
@@ -278,7 +364,7 @@ def test_the_snippet_without_nuguna_works_on_a_finished_run(
     ):
         assert call in snippet
     monkeypatch.chdir(finished_run.parent)
-    exec(compile(snippet, READMES[lang].name, "exec"), {})
+    exec(compile(snippet, page("python", lang).name, "exec"), {})
     assert capsys.readouterr().out.strip()
 
 
