@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ..base_models.catalog import BaseModel
 from ..disk.run_folder import REPORT
-from ..hub.client import free_cache_bytes
 from ..hub.models import fetch
 from ..message import say
 from ..model.engine import Placement, engine_for
@@ -24,7 +23,7 @@ def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
     engine.require(placement)
     if base.folder is None:
         tell(Note(say("{model} is downloaded once: {size}.", model=base.id, size=format_bytes(base.download_bytes))))
-    place = fetch(base, free_disk_bytes=free_cache_bytes(), on_progress=lambda done, total: tell(Downloading(done, total)))
+    place = fetch(base, on_progress=lambda done, total: tell(Downloading(done, total)))
     return place, engine.load(place, placement)
 
 
