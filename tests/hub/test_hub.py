@@ -202,7 +202,7 @@ NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 
 def test_downloads_only_data_and_then_uses_the_cache(fake: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
     calls: list[tuple[int, int]] = []
-    folder = fetch(lookup(NAME), on_progress=lambda done, total: calls.append((done, total)))
+    folder = fetch(lookup(NAME), on_progress=lambda done, total: calls.append((done, total))).folder
     assert {path.name for path in folder.iterdir()} == NEEDED
     assert set(fake.downloads()) == NEEDED
     total = sum(len(fake.repos[NAME][name]) for name in NEEDED)
@@ -213,8 +213,8 @@ def test_downloads_only_data_and_then_uses_the_cache(fake: FakeHub, capfd: pytes
     assert cached_folder(NAME) == folder
     again = lookup(NAME)
     assert (again.id, again.folder, again.download_bytes, again.num_parameters) == (NAME, folder, 0, 50_512)
-    assert fetch(again, on_progress=ignore) == folder
-    assert fetch(replace(again, folder=None), on_progress=ignore) == folder
+    assert fetch(again, on_progress=ignore) is again.checked
+    assert fetch(replace(again, checked=None), on_progress=ignore).folder == folder
     assert fake.asked == []
 
 
@@ -235,7 +235,7 @@ def test_progress_counts_the_bytes_on_disk(tmp_path: Path, monkeypatch: pytest.M
 
 def test_goes_on_after_a_cut_connection(fake: FakeHub) -> None:
     fake.broken_after["model.safetensors"] = 1000
-    folder = fetch(lookup(NAME), on_progress=ignore)
+    folder = fetch(lookup(NAME), on_progress=ignore).folder
     assert (folder / "model.safetensors").read_bytes() == fake.repos[NAME]["model.safetensors"]
     assert fake.downloads().count("model.safetensors") == 2
 
@@ -250,7 +250,7 @@ def test_a_request_to_end_does_not_wait_for_the_download(fake: FakeHub) -> None:
         fetch(found, on_progress=ignore)
     assert time.monotonic() - began < 5
     fake.slow.clear()
-    folder = fetch(found, on_progress=ignore)
+    folder = fetch(found, on_progress=ignore).folder
     assert (folder / "model.safetensors").read_bytes() == fake.repos[NAME]["model.safetensors"]
 
 
@@ -273,14 +273,14 @@ def test_known_models_keep_what_the_catalogue_says(fake: FakeHub, monkeypatch: p
     monkeypatch.setattr(hub, "load_catalog", lambda: (known,))
     assert lookup(NAME.upper()) == known
     assert fake.asked == []
-    folder = fetch(known, on_progress=ignore)
+    folder = fetch(known, on_progress=ignore).folder
     found = lookup(NAME)
     assert (found.folder, found.quality, found.licence, found.num_parameters) == (folder, 7, known.licence, 50_512)
 
 
 def test_another_revision_has_its_own_place(fake: FakeHub) -> None:
     known = replace(lookup(NAME), revision="refs/pr/22")
-    folder = fetch(known, on_progress=ignore)
+    folder = fetch(known, on_progress=ignore).folder
     assert cached_folder(NAME, "refs/pr/22") == folder
     assert ("GET", f"/api/models/{NAME}/revision/refs/pr/22") in fake.asked
 
@@ -368,7 +368,7 @@ def test_no_network_and_not_cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_offline_by_wish(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = fetch(lookup(NAME), on_progress=ignore)
+    folder = fetch(lookup(NAME), on_progress=ignore).folder
     assert is_reachable(2.0)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fake.asked.clear()
@@ -412,7 +412,7 @@ def test_candidates(fake: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert [model.id for model in candidates(NAME)] == [NAME]
     with pytest.raises(ModelError, match="no model folder"):
         candidates("./nowhere")
-    folder = fetch(lookup(NAME), on_progress=ignore)
+    folder = fetch(lookup(NAME), on_progress=ignore).folder
     assert candidates(str(folder))[0].folder == folder
 
     everything = candidates("auto")

@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..base_models.catalog import BaseModel, demo_model, describe_folder, has_tokenizer, load_catalog, read_context, read_shape
+from ..base_models.catalog import BaseModel, demo_model, describe_folder, load_catalog
+from ..base_models.checked import CheckedModel, check_model, has_tokenizer
 from ..base_models.gate import check_config, check_no_code, outside
+from ..base_models.shape import read_context, read_shape
 from ..base_models.weights import INDEX, WEIGHTS, no_safetensors, weight_files
 from ..disk.json_file import read_object, shown
 from ..errors import ModelError
@@ -73,8 +75,8 @@ def lookup(model_id: str) -> BaseModel:
         folder = cached_folder(known.id, known.revision)
         if folder is None:
             return known
-        found = describe_folder(folder)
-        return replace(known, folder=folder, num_parameters=found.num_parameters, shape=found.shape, download_bytes=0)
+        found = check_model(folder)
+        return replace(known, checked=found, num_parameters=found.num_parameters, shape=found.shape, download_bytes=0)
     folder = cached_folder(model_id)
     if folder is not None:
         return replace(describe_folder(folder), id=model_id)
@@ -82,26 +84,24 @@ def lookup(model_id: str) -> BaseModel:
         return _from_hub(repository)
 
 
-def fetch(model: BaseModel, *, on_progress: Callable[[int, int], None]) -> Path:
-    """Download a model into the hub's cache and return its folder; what is there already is not downloaded again.
+def fetch(model: BaseModel, *, on_progress: Callable[[int, int], None]) -> CheckedModel:
+    """Return a model's files on this machine, checked; those that are missing are downloaded into the hub's cache.
 
     `on_progress(done_bytes, total_bytes)` is called as in `client.download`. The configuration comes first and goes through the
     gate, so that gigabytes are not spent on a model which is refused. Raise `ModelError`, or `EnvironmentFault` when the disk is
     too small.
     """
-    if model.folder is not None:
-        return model.folder
+    if model.checked is not None:
+        return model.checked
     folder = cached_folder(model.id, model.revision)
     if folder is not None:
-        describe_folder(folder)
-        return folder
+        return check_model(folder)
     with asking(repository := Repository(model.id)):
         info = ask(repository, model.revision)
         files = _needed(files_of(info), repository)
         _gate(repository, info.sha, {file.name for file in files})
         folder = download(repository, files, commit=info.sha, branch=model.revision, on_progress=on_progress)[0].parent
-    describe_folder(folder)
-    return folder
+    return check_model(folder)
 
 
 def _from_hub(repository: Repository) -> BaseModel:
@@ -114,7 +114,7 @@ def _from_hub(repository: Repository) -> BaseModel:
     weights = sum(file.num_bytes for file in files if file.name.endswith(".safetensors"))
     return BaseModel(
         id=repository.name,
-        folder=None,
+        checked=None,
         # The hub counts a tied output matrix that is stored twice, so this may be a little too high until it is here.
         num_parameters=info.safetensors.total if info.safetensors else weights // 2,
         shape=shape,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..base_models.checked import check_adapter
 from ..data.dataset import Dataset, load_dataset
 from ..data.facts import DEMO
 from ..data.files.columns import split_columns
@@ -189,7 +190,7 @@ def _open(wish: Wish, tell: Tell) -> _Subject:
     seed = _DEFAULT_SEED if wish.seed is None else wish.seed
     if (folder / ADAPTER_CONFIG).is_file():
         plan = read_run_plan(folder)
-        loaded = _ready(open_adapter(folder))
+        loaded = _ready(open_adapter(check_adapter(folder)))
         kept = plan.get("heldout_examples")
         limit = min(wish.limit or USUAL_LIMIT, kept or USUAL_LIMIT) if wish.data is None else wish.limit or USUAL_LIMIT
         is_same = wish.data in (None, plan.get("data"))

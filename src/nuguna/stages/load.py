@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..base_models.catalog import BaseModel
+from ..base_models.checked import CheckedModel
 from ..disk.run_folder import REPORT
 from ..hub.models import fetch
 from ..message import say
@@ -16,8 +17,8 @@ from ..text.units import format_bytes
 from .events import Downloading, Note, Tell
 
 
-def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
-    """Return the base model's folder, downloaded if need be, and the model loaded from it."""
+def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[CheckedModel, Loaded]:
+    """Return the base model's files, downloaded if need be, and the model loaded from them."""
     placement = Placement(plan.device.value, plan.dtype.value, plan.quantization.value)
     engine = engine_for(placement)
     engine.require(placement)
