@@ -1,8 +1,9 @@
-"""What the gate has let through. Loaders take these types and nothing else, so mypy proves that nothing is loaded unchecked.
+"""What the gate has let through: loaders take these types alone, so mypy proves that nothing is loaded unchecked.
 
-There is one way to get a `CheckedModel`, `CheckedTokenizer` or `CheckedAdapter`: `check_model`, `check_tokenizer` and
-`check_adapter`. Each needs a `_Stamp`, which only this module makes. The gate is thus passed once, however often the folder is
-loaded; a loader asks `has_changed` first, and passes it again where a file is not the one that was looked at.
+There is one way to get a `CheckedModel`, `CheckedTokenizer` or `CheckedAdapter`: `check_model`, `check_tokenizer`
+and `check_adapter`. Each needs a `_Stamp`, which only this module makes. The gate is thus passed once, however often
+the folder is loaded; a loader asks `has_changed` first, and passes the gate again where a file is not the one that
+was looked at.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from .weights import count_parameters, read_header, refused, weight_files
 
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tokenizer_config.json",))
 
-# Of each file that libraries read: its name, then device, inode, size, time of writing and of any change (no program sets that).
+# Of each file that libraries read: its name, then device, inode, size, time of writing, and of any change (of
+# creation on Windows), which no ordinary program sets.
 _Stamp = NewType("_Stamp", tuple[tuple[object, ...], ...])
 
 
@@ -69,7 +71,7 @@ class CheckedAdapter:
 def check_model(folder: Path) -> CheckedModel:
     """Read what a local model is from its files, none of which is executed.
 
-    Raise `ModelError` when it is not a model, is damaged, or could not be loaded without running its own code.
+    Raise `ModelError` when it is no model, is damaged, or could not be loaded without running its own code.
     """
     _require_model(folder)
     stamp = _stamp(folder)  # before anything is read, so that no change goes unseen
@@ -107,7 +109,7 @@ def check_tokenizer(folder: Path) -> CheckedTokenizer:
 
 
 def check_adapter(folder: Path) -> CheckedAdapter:
-    """Look at the folder of a PEFT adapter. Its base model and its tokenizer have checks of their own. Raise `ModelError`."""
+    """Look at the folder of a PEFT adapter, whose base and tokenizer have checks of their own. Raise `ModelError`."""
     stamp = _stamp(folder)
     check_folder(folder)
     name = check_adapter_files(folder).get("base_model_name_or_path")
@@ -136,7 +138,8 @@ def _checked_tokenizer(folder: Path, stamp: _Stamp) -> CheckedTokenizer:
 
 
 def _stamp(folder: Path) -> _Stamp:
-    return _Stamp(tuple(sorted((path.relative_to(folder).as_posix(), *_state(path)) for path in files_read(folder))))
+    states = ((path.relative_to(folder).as_posix(), *_state(path)) for path in files_read(folder))
+    return _Stamp(tuple(sorted(states)))
 
 
 def _state(path: Path) -> tuple[int, ...]:

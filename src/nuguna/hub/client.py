@@ -1,6 +1,7 @@
-"""The one way to ask the hub: what there is, bringing it into the local cache, and one explanation of what goes wrong.
+"""The one way to ask the hub: what there is, bringing it into the local cache, and explaining what goes wrong.
 
-Nothing is printed, and no message holds a token. huggingface_hub is imported inside the functions, which keeps `--help` fast.
+Nothing is printed, and no message holds a token. huggingface_hub is imported inside the functions, which keeps
+`--help` fast.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Repository:
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name
 
-        return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.name, repo_type=self.kind) / "blobs"
+        folder = repo_folder_name(repo_id=self.name, repo_type=self.kind)
+        return Path(constants.HF_HUB_CACHE) / folder / "blobs"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class File:
 def asking(repository: Repository) -> Iterator[None]:
     """Keep the library silent meanwhile, and explain what it raises.
 
-    Raise `ModelError` or `DataError`, by the kind of the repository, or `EnvironmentFault` where nothing can be written.
+    Raise `ModelError` or `DataError`, by the kind of the repository, or `EnvironmentFault` where nothing can be
+    written.
     """
     with _silence():
         try:
@@ -93,21 +96,24 @@ def download(
     branch: str | None,
     on_progress: Callable[[int, int], None] = lambda done_bytes, total_bytes: None,
 ) -> list[Path]:
-    """Bring the files of a commit into the cache and return where they lie; what is there already is not downloaded again.
+    """Bring the files of a commit into the cache, as far as they are not there, and return where they lie.
 
-    `on_progress(done_bytes, total_bytes)` is called about twice a second from another thread, and a last time when all is done.
-    One file comes after the other, in this thread: `snapshot_download` has threads of its own, which a Ctrl-C would wait for
-    until gigabytes have come. Raise `EnvironmentFault` when the disk is too small, before anything is downloaded.
+    `on_progress(done_bytes, total_bytes)` is called about twice a second from another thread, and a last time when
+    all is done. One file comes after the other, in this thread: `snapshot_download` has threads of its own, which a
+    Ctrl-C would wait for until gigabytes have come. Raise `EnvironmentFault` when the disk is too small, before
+    anything is downloaded.
     """
     from huggingface_hub import hf_hub_download
 
     _require_room(repository, files)
-    options: dict[str, Any] = {"repo_type": repository.kind}
+    name, kind = repository.name, repository.kind
+    paths: list[Path] = []
     with _polling(repository.blobs, files, on_progress):
-        paths = [Path(hf_hub_download(repository.name, file.name, revision=commit, **options)) for file in reversed(files)]
-        # Only now the branch's name leads to this commit in the cache, so that a first download which was cut off is never
-        # taken for a whole one. Of a later one the files that come first in order are missing.
-        hf_hub_download(repository.name, files[0].name, revision=branch, **options)
+        for file in reversed(files):
+            paths.append(Path(hf_hub_download(name, file.name, repo_type=kind, revision=commit)))
+        # Only now the branch's name leads to this commit in the cache, so that a first download which was cut off
+        # is never taken for a whole one. Of a later one the files that come first in order are missing.
+        hf_hub_download(name, files[0].name, repo_type=kind, revision=branch)
     total = sum(file.num_bytes for file in files)
     on_progress(total, total)
     return paths[::-1]
@@ -222,7 +228,8 @@ def network_errors() -> tuple[type[Exception], ...]:
     """What the library raises where the hub gives nothing, or the disk takes nothing."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # Errors of the HTTP library are no OSErrors. Which library it is depends on the hub version; its base class is in this list.
+    # Errors of the HTTP library are no OSErrors. Which library it is depends on the hub version; its base class is
+    # in this list.
     network = (base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError" and issubclass(base, Exception))
     return OSError, json.JSONDecodeError, *network  # not JSON: some gateway answered instead of the hub
 
@@ -236,7 +243,7 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """hf_hub_download tells of a file that was refused, or did not come, as of one that is not in the cache."""
+    """Return what is behind an error: a file that was refused or did not come is told as "not in the cache"."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     return error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
