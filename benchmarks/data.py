@@ -78,6 +78,7 @@ class Memory:
 def run_ours(path: str, folder: str) -> dict[str, Any]:
     """Check, choose and encode everything, lay it out."""
     from nuguna.base_models.catalog import DEMO_FOLDER
+    from nuguna.base_models.checked import check_tokenizer
     from nuguna.data.dataset import load_dataset
     from nuguna.tokens.batch import micro_batches
     from nuguna.tokens.cache import choose_or_recall
@@ -86,7 +87,7 @@ def run_ours(path: str, folder: str) -> dict[str, Any]:
     from nuguna.tokens.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
-    tokenizer = load_tokenizer(DEMO_FOLDER)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_FOLDER))
     memory, times = Memory(), [time.perf_counter()]
     dataset = load_dataset(path)
     times.append(time.perf_counter())

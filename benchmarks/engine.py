@@ -93,7 +93,7 @@ def step_flops(task: dict[str, Any], base: Any, step: int) -> tuple[float, int, 
     4 for each frozen weight of the blocks and token, 4 for each weight of the head and trained token, 6 for each weight of the
     adapter and token, and 12 for each pair of tokens that see each other, head and dimension (half of all pairs of a document).
     """
-    from nuguna.base_models.catalog import block_matrices
+    from nuguna.base_models.shape import block_matrices
     from nuguna.plan.memory import lora_parameters
     from nuguna.tokens.batch import step_indices
 
@@ -175,7 +175,7 @@ def _described(folder: Path) -> Any:
     """The shape of a made model, which has no tokenizer: a run would refuse it, a benchmark need not."""
     from types import SimpleNamespace
 
-    from nuguna.base_models.catalog import read_shape
+    from nuguna.base_models.shape import read_shape
 
     return SimpleNamespace(shape=read_shape(json.loads((folder / "config.json").read_text()), source="config.json"))
 

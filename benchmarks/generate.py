@@ -51,6 +51,7 @@ def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict
     import torch
 
     from nuguna.base_models.catalog import DEMO_FOLDER
+    from nuguna.base_models.checked import check_adapter, check_model
     from nuguna.data.dataset import load_dataset
     from nuguna.measure.evaluate import answer_room
     from nuguna.model.adapter import reload_adapter
@@ -58,9 +59,9 @@ def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict
     from nuguna.model.load import Loaded, load_base
     from nuguna.tokens.encode import encode
 
-    loaded = load_base(DEMO_FOLDER, dtype=dtype, device=asked.device)
+    loaded = load_base(check_model(DEMO_FOLDER), dtype=dtype, device=asked.device)
     if adapter is not None:
-        loaded = Loaded(reload_adapter(loaded.model, adapter), loaded.tokenizer, loaded.end_ids)
+        loaded = Loaded(reload_adapter(loaded.model, check_adapter(adapter)), loaded.tokenizer, loaded.end_ids)
     rows = load_dataset("demo").heldout[: asked.questions]
     prompts = [row.prompt for row in rows]
     room = answer_room([encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in rows])

@@ -103,6 +103,7 @@ def work(task: dict[str, Any]) -> dict[str, int]:
     import torch
 
     import nuguna.run  # noqa: F401, all that the program has loaded when it loads a model
+    from nuguna.base_models.checked import check_model
     from nuguna.engine.forward import find_shortcuts
     from nuguna.model.adapter import attach_adapter, base_fingerprint
     from nuguna.model.load import load_base
@@ -112,7 +113,7 @@ def work(task: dict[str, Any]) -> dict[str, int]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     base_bytes = watch.look()
-    loaded = load_base(Path(task["model"]), dtype=task["dtype"], device=device)
+    loaded = load_base(check_model(Path(task["model"])), dtype=task["dtype"], device=device)
     loading_bytes, loaded_bytes = watch.mark(), watch.look()
     shortcuts = find_shortcuts(loaded.model)
     base_fingerprint(loaded.model)

@@ -27,12 +27,13 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     from nuguna.machine.process import prepare
 
     prepare()
+    from nuguna.base_models.checked import check_model
     from nuguna.model.load import load_base
     from nuguna.tokens.tokenizer import silence_libraries
 
     silence_libraries()
     device = task["device"]
-    base = load_base(Path(task["model"]), dtype=task["dtype"], device=device, quantization=task["kind"]).model
+    base = load_base(check_model(Path(task["model"])), dtype=task["dtype"], device=device, quantization=task["kind"]).model
     weight_bytes = sum(p.numel() * p.element_size() for p in base.parameters())
     return {**train_ours(base, task), "weight_bytes": weight_bytes}
 
@@ -40,11 +41,12 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
 def demo_examples(count: int) -> list[tuple[list[int], int]]:
     """The first rows of the medical set as tokens of the demo model, and how many of each are the question."""
     from nuguna.base_models.catalog import DEMO_FOLDER
+    from nuguna.base_models.checked import check_tokenizer
     from nuguna.data.dataset import load_dataset
     from nuguna.tokens.encode import encode, end_token_ids
     from nuguna.tokens.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(DEMO_FOLDER)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_FOLDER))
     ends = end_token_ids(tokenizer, None)
     made = [encode(tokenizer, row, 512, ends) for row in load_dataset("demo").train[:count]]
     return [(list(e.ids), e.trained.index(True)) for e in made]
@@ -97,6 +99,7 @@ def main() -> None:
         (asked.worker.parent / "result.json").write_text(json.dumps(work(task)))
         return
     from nuguna.base_models.catalog import DEMO_FOLDER, describe_folder
+    from nuguna.base_models.checked import check_tokenizer
     from nuguna.machine.hardware import detect
     from nuguna.tokens.tokenizer import load_tokenizer
 
@@ -104,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(asked.shape, Path(folder))
         if asked.shape != "demo":  # any tokenizer: the tokens are drawn
-            load_tokenizer(DEMO_FOLDER).save_pretrained(model)
+            load_tokenizer(check_tokenizer(DEMO_FOLDER)).save_pretrained(model)
         count = asked.steps * asked.batch_size
         examples = (
             demo_examples(count) if asked.shape == "demo" else make_examples(describe_folder(model).shape.vocab_size, count)

@@ -56,10 +56,11 @@ def make_model_folder(folder: Path, architecture: str = "llama", *, chat_templat
     import torch
     import transformers
 
+    from nuguna.base_models.checked import check_tokenizer
     from nuguna.tokens.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
-    tokenizer = load_tokenizer(DEMO_MODEL)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_MODEL))
     name, settings = ARCHITECTURES[architecture]
     ids = {"vocab_size": 7200, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(seed)

@@ -13,8 +13,9 @@ import pytest
 import tomlkit
 
 from nuguna.base_models import catalog
-from nuguna.base_models.catalog import BaseModel, Shape, describe_folder, estimate_parameters, load_catalog, read_shape
+from nuguna.base_models.catalog import BaseModel, describe_folder, load_catalog
 from nuguna.base_models.gate import check_config
+from nuguna.base_models.shape import Shape, block_matrices, estimate_parameters, read_context, read_shape
 from nuguna.errors import ModelError
 
 LLAMA = {
@@ -79,7 +80,7 @@ def refused(folder: Path) -> str:
 def test_every_entry_is_complete_and_has_no_unknown_key() -> None:
     document = tomlkit.parse(catalog.CATALOG.read_text(encoding="utf-8")).unwrap()
     assert set(document) == {"demo", "model"}
-    known = {field.name for field in fields(BaseModel)} - {"folder"}
+    known = {field.name for field in fields(BaseModel)} - {"checked"}
     optional = {"revision", "max_steps", "batch_size", "learning_rate", "stored_bytes"}
     for raw in document["model"]:
         assert known - optional <= set(raw) <= known, raw["id"]
@@ -197,7 +198,7 @@ def test_agrees_with_what_transformers_writes_and_counts(tmp_path: Path, kind: s
     assert found.shape.tied_embeddings == tied
     assert (found.shape.hidden_size, found.shape.num_layers, found.shape.vocab_size) == (8, 2, 40)
     matrices = [tuple(weight.shape) for name, weight in model.named_parameters() if weight.ndim == 2 and ".0." in name]
-    expected = sum(d_in * d_out for d_in, d_out in catalog.block_matrices(found.shape))
+    expected = sum(d_in * d_out for d_in, d_out in block_matrices(found.shape))
     assert sum(rows * columns for rows, columns in matrices) == expected
     names = {name.split(".0.")[1].removesuffix(".weight") for name, _ in model.named_parameters() if ".0." in name}
     assert found.shape.query_key_norms == any(name.endswith("q_norm") for name in names)
@@ -219,7 +220,7 @@ def test_shape_of_gpt2() -> None:
     shape = read_shape(config, source="here")
     assert (shape.intermediate_size, shape.mlp_matrices, shape.tied_embeddings, shape.head_dim) == (4096, 2, True, 64)
     assert shape == next(model.shape for model in load_catalog() if model.id == "microsoft/DialoGPT-medium")
-    assert catalog.read_context(config) == 1024
+    assert read_context(config) == 1024
 
 
 def test_shape_of_gpt_neox_is_plain_and_untied() -> None:

@@ -45,9 +45,10 @@ def test_trained_characters_are_those_of_the_answer_and_its_end(tmp_path: Path) 
 
 def test_the_number_of_trained_tokens_is_that_of_the_training(tmp_path: Path) -> None:
     from nuguna.base_models.catalog import DEMO_FOLDER
+    from nuguna.base_models.checked import check_tokenizer
     from nuguna.tokens.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(DEMO_FOLDER)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_FOLDER))
     ids = [tokenizer(row["answer"], add_special_tokens=False)["input_ids"] for row in GOOD]
     assert found(tmp_path, GOOD).lengths.num_trained == sum(len(answer) + 1 for answer in ids)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from nuguna.base_models.checked import check_adapter, check_model
 from nuguna.engine.adapter import adapter_parameters, block_linear_names
 from nuguna.engine.forward import Shortcuts, find_shortcuts
 from nuguna.engine.last import LastBlock
@@ -44,14 +45,14 @@ pytestmark = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 def attached(folder: Path, *, seed: int = 1) -> torch.nn.Module:
-    base = load_base(folder, dtype="float32", device="cpu").model
+    base = load_base(check_model(folder), dtype="float32", device="cpu").model
     return attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
 
 
 def test_lora_sits_on_all_linear_layers_of_the_blocks_and_nowhere_else(
     architecture: str, model_folder: Callable[..., Path]
 ) -> None:
-    base = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    base = load_base(check_model(model_folder(architecture)), dtype="float32", device="cpu").model
     names = block_linear_names(base)
     assert {name.rsplit(".", 1)[-1] for name in names} == LINEAR_LAYERS.get(architecture, LLAMA_LAYERS)
     everywhere = [name for name, module in base.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))]
@@ -64,7 +65,7 @@ def test_lora_sits_on_all_linear_layers_of_the_blocks_and_nowhere_else(
 def test_a_fresh_adapter_changes_nothing_and_a_step_changes_only_the_adapter(
     architecture: str, model_folder: Callable[..., Path]
 ) -> None:
-    base = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    base = load_base(check_model(model_folder(architecture)), dtype="float32", device="cpu").model
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         plain = base(input_ids=ids).logits.clone()
@@ -81,7 +82,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_step_changes_only_the_adapter(
 
 
 def test_base_fingerprint_notices_one_changed_number(architecture: str, model_folder: Callable[..., Path]) -> None:
-    base = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    base = load_base(check_model(model_folder(architecture)), dtype="float32", device="cpu").model
     before = base_fingerprint(base)
     with torch.no_grad():
         list(base.parameters())[-1].view(-1)[3] += 1e-3
@@ -117,7 +118,7 @@ def gradients(
     examples: tuple[Encoded, ...] = EXAMPLES,
 ) -> torch.Tensor:
     """Of the mean loss over all examples, for an adapter that is not zero."""
-    base = load_base(folder, dtype=dtype, device="cpu").model
+    base = load_base(check_model(folder), dtype=dtype, device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=checkpointing).train()
     for p in adapter_parameters(model).values():
         torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
@@ -217,7 +218,7 @@ def names(model: torch.nn.Module, modules: list[torch.nn.Module]) -> list[str]:
 
 
 def test_afterwards_the_model_pays_attention_as_before(architecture: str, model_folder: Callable[..., Path]) -> None:
-    model = load_base(model_folder(architecture), dtype="float32", device="cpu").model
+    model = load_base(check_model(model_folder(architecture)), dtype="float32", device="cpu").model
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         before = model(input_ids=ids).logits
@@ -229,7 +230,7 @@ def test_saved_and_reloaded_by_plain_libraries_gives_the_same_logits(
     architecture: str, model_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = model_folder(architecture)
-    loaded = load_base(folder, dtype="float32", device="cpu")
+    loaded = load_base(check_model(folder), dtype="float32", device="cpu")
     model = attach_adapter(loaded.model, base_name=str(folder), lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
     for p in adapter_parameters(model).values():
         torch.nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(p.numel()))
@@ -237,9 +238,9 @@ def test_saved_and_reloaded_by_plain_libraries_gives_the_same_logits(
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         expected = model.eval()(input_ids=ids).logits
-        fresh = load_base(folder, dtype="float32", device="cpu").model
+        fresh = load_base(check_model(folder), dtype="float32", device="cpu").model
         plain = fresh(input_ids=ids).logits.clone()
-        found = reload_adapter(fresh, tmp_path)(input_ids=ids).logits
+        found = reload_adapter(fresh, check_adapter(tmp_path))(input_ids=ids).logits
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert not torch.allclose(found, plain, atol=1e-3)
     assert not list(tmp_path.glob("*.bin"))  # never a pickle

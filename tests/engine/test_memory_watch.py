@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nuguna.base_models.checked import check_model, check_tokenizer
 from nuguna.data.conversations.conversation import Turn
 from nuguna.engine import memory_watch as shortage
 from nuguna.engine.adapter import adapter_parameters
@@ -132,7 +133,7 @@ def trained(
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[dict[str, Tensor], list[Step]]:
     """The weights of a fresh adapter after training, and the steps that were reported."""
-    base = load_base(place, dtype="float32", device="cpu").model
+    base = load_base(check_model(place), dtype="float32", device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
     steps: list[Step] = []
 
@@ -252,7 +253,7 @@ def test_little_memory_left_is_seen_before_the_system_acts(
 
 @pytest.fixture(scope="module")
 def demo() -> Loaded:
-    return load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    return load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
 
 
 def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +275,7 @@ def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded,
 
 
 def test_answers_are_made_fewer_at_once_and_are_the_same(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = load_tokenizer(DEMO_MODEL)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_MODEL))
     asked = [(Turn("user", f"{name}의 증상은 무엇인가요?"),) for name in ("고혈압", "천식", "통풍", "빈혈", "당뇨병")]
 
     def answers(told: list[int]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nuguna.base_models.checked import check_model
 from nuguna.data.dataset import load_dataset
 from nuguna.engine import quantized
 from nuguna.engine.adapter import adapter_parameters
@@ -41,7 +42,7 @@ def silence() -> None:
 
 
 def tuned(place: Path, kind: str) -> Any:
-    base = load_base(place, dtype="float32", device="cpu", quantization=kind).model
+    base = load_base(check_model(place), dtype="float32", device="cpu", quantization=kind).model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
     for name, parameter in adapter_parameters(model).items():
         if "lora_B" in name:  # zeros would hide what the other matrix does
@@ -84,7 +85,7 @@ def test_a_step_by_hand_is_that_of_the_library(
 @pytest.mark.parametrize("kind", ["4bit", "8bit"])
 def test_a_model_that_has_answered_trains_from_the_same_weights(kind: str) -> None:
     """bitsandbytes lays 4-bit weights out anew when a model answers on some processors."""
-    base = load_base(DEMO_MODEL, dtype="bfloat16", device="cpu", quantization=kind).model
+    base = load_base(check_model(DEMO_MODEL), dtype="bfloat16", device="cpu", quantization=kind).model
     layer = next(module for module in base.modules() if is_quantized(module))
     with torch.no_grad():
         base(torch.tensor([[5, 6, 7, 8]]))
@@ -98,8 +99,8 @@ def test_a_model_that_has_answered_trains_from_the_same_weights(kind: str) -> No
 
 @pytest.mark.parametrize(("kind", "most"), [("4bit", 0.12), ("8bit", 0.02)])
 def test_the_whole_weight_is_near_the_original(kind: str, most: float) -> None:
-    plain = load_base(DEMO_MODEL, dtype="float32", device="cpu").model
-    packed = load_base(DEMO_MODEL, dtype="float32", device="cpu", quantization=kind).model
+    plain = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu").model
+    packed = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu", quantization=kind).model
     layers = {name: module for name, module in packed.named_modules() if is_quantized(module)}
     assert len(layers) == 7 * len(plain.model.layers)
     for name, layer in layers.items():
@@ -112,7 +113,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
     arithmetic for bfloat16 takes minutes for it.
     """
     rows = load_dataset("demo")
-    loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
     encoded = [encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in [*rows.train[:240], *rows.heldout[:40]]]
     recipe = Recipe(
         max_steps=20,
@@ -127,7 +128,7 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
     )
     losses = {}
     for name in ("none", "8bit", "4bit"):
-        loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu", quantization=name)
+        loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu", quantization=name)
         model = attach_adapter(loaded.model, base_name="x", lora_r=16, lora_alpha=16, seed=1, gradient_checkpointing=False)
         shortcuts = find_shortcuts(model)
         before = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value

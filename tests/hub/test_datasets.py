@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import constants
 
 from nuguna.errors import DataError, EnvironmentFault, NugunaError
-from nuguna.hub import datasets as hub_dataset
+from nuguna.hub import client
 from nuguna.hub.client import free_cache_bytes
 from nuguna.hub.datasets import PARQUET_BRANCH, HubDataset, fetch_dataset, is_hub_name
 from tests.hub.test_hub import TOKEN, Answer, FakeHub, git_hash, handler_for, point_to
@@ -418,12 +418,12 @@ def test_access_that_was_taken_away_is_not_got_around_by_the_cache(fake: Dataset
 def test_disk_too_small(fake: DatasetHub, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.copy("default/train/0000.parquet", "default/test/0000.parquet", "default/other/0000.parquet")
     fake.sizes = {f"default/{split}/0000.parquet": 100 * 2**20 for split in ("train", "test", "other")}
-    monkeypatch.setattr(hub_dataset, "free_cache_bytes", lambda: 150 * 2**20)
+    monkeypatch.setattr(client, "free_cache_bytes", lambda: 150 * 2**20)
     text = expect(EnvironmentFault, "The disk is too full")
     assert "Needed: 220 MiB" in text and "Free: 150 MiB" in text and "HF_HOME" in text  # the two splits that are wanted
     assert fake.downloads() == []
     fetch_dataset(f"{NAME}:train")
-    monkeypatch.setattr(hub_dataset, "free_cache_bytes", lambda: 0)
+    monkeypatch.setattr(client, "free_cache_bytes", lambda: 0)
     fetch_dataset(f"{NAME}:train")  # what is there needs no space again
     assert free_cache_bytes() > 0
 
@@ -480,20 +480,28 @@ def test_no_network(fake: DatasetHub, monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert "DATASET=demo" in text
 
 
-@pytest.mark.parametrize("answer", [Answer(503, b""), Answer(429, b""), Answer(200, b"<html>log in to this network</html>")])
-def test_a_hub_that_is_down_is_as_none(fake: DatasetHub, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+DOWN = [
+    (Answer(503, b""), "gives nothing just now.*HTTP 503.*Wait some minutes"),
+    (Answer(429, b""), "gives nothing just now.*HTTP 429.*Wait some minutes"),
+    (Answer(407, b""), "cannot be reached.*HTTP 407.*HTTPS_PROXY"),
+    (Answer(200, b"<html>log in to this network</html>"), "cannot be reached.*something else than the hub.*in a browser"),
+]
+
+
+@pytest.mark.parametrize(("answer", "wanted"), DOWN, ids=["broken", "asked too often", "proxy", "gateway"])
+def test_a_hub_that_is_down_is_as_none(fake: DatasetHub, answer: Answer, wanted: str) -> None:
     fake.copy("default/train/0000.parquet")
     online = fetch_dataset(NAME)
     fake.refusals["/api/datasets/"] = answer
     assert fetch_dataset(NAME).train == online.train
-    expect(DataError, "cannot be reached", "maker/other")
+    expect(DataError, wanted, "maker/other")
 
 
 def test_other_data_is_not_taken_because_the_copy_does_not_answer(fake: DatasetHub) -> None:
     fake.copy("default/train/0000.parquet")
     fake.own("data.jsonl")
     fake.refusals[f"/api/datasets/{NAME}/revision/"] = Answer(503, b"")
-    expect(DataError, "cannot be reached")
+    expect(DataError, "gives nothing just now")
 
 
 def test_a_download_that_was_cut_off_is_not_taken_for_a_whole(fake: DatasetHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from huggingface_hub import constants
 
 from nuguna.base_models.catalog import load_catalog
 from nuguna.errors import EnvironmentFault, ModelError
+from nuguna.hub import client
 from nuguna.hub import models as hub
 from nuguna.hub.client import is_reachable
 from nuguna.hub.models import cached_folder, candidates, fetch, lookup
@@ -32,7 +33,6 @@ from tests.base_models.test_catalog import LLAMA, write_safetensors
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "maker/tiny-chat"
 TOKEN = "hf_averysecrettokenindeed"
-GIB = 2**30
 
 
 @dataclass
@@ -178,7 +178,7 @@ def ignore(done_bytes: int, total_bytes: int) -> None:
 def expect_error(wanted: str, name: str = NAME) -> ModelError:
     with pytest.raises(ModelError, match=wanted) as caught:
         model = lookup(name)
-        fetch(model, free_disk_bytes=GIB, on_progress=ignore)
+        fetch(model, on_progress=ignore)
     assert caught.value.exit_code == 2
     assert TOKEN not in str(caught.value) and "\n" not in str(caught.value)
     return caught.value
@@ -202,7 +202,7 @@ NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 
 def test_downloads_only_data_and_then_uses_the_cache(fake: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
     calls: list[tuple[int, int]] = []
-    folder = fetch(lookup(NAME), free_disk_bytes=GIB, on_progress=lambda done, total: calls.append((done, total)))
+    folder = fetch(lookup(NAME), on_progress=lambda done, total: calls.append((done, total))).folder
     assert {path.name for path in folder.iterdir()} == NEEDED
     assert set(fake.downloads()) == NEEDED
     total = sum(len(fake.repos[NAME][name]) for name in NEEDED)
@@ -213,17 +213,17 @@ def test_downloads_only_data_and_then_uses_the_cache(fake: FakeHub, capfd: pytes
     assert cached_folder(NAME) == folder
     again = lookup(NAME)
     assert (again.id, again.folder, again.download_bytes, again.num_parameters) == (NAME, folder, 0, 50_512)
-    assert fetch(again, free_disk_bytes=0, on_progress=ignore) == folder
-    assert fetch(replace(again, folder=None), free_disk_bytes=0, on_progress=ignore) == folder
+    assert fetch(again, on_progress=ignore) is again.checked
+    assert fetch(replace(again, checked=None), on_progress=ignore).folder == folder
     assert fake.asked == []
 
 
 def test_progress_counts_the_bytes_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(client, "POLL_SECONDS", 0.01)
     (tmp_path / "dead.1234.incomplete").write_bytes(bytes(500))  # left behind by a run that was killed
-    files = [hub._File("a", 100, "aaaa"), hub._File("b", 50, "bbbb"), hub._File("c", 500, "dead")]
+    files = [client.File("a", 100, "aaaa"), client.File("b", 50, "bbbb"), client.File("c", 500, "dead")]
     calls: list[int] = []
-    with hub._polling(tmp_path, files, lambda done, total: calls.append(done)):
+    with client._polling(tmp_path, files, lambda done, total: calls.append(done)):
         (tmp_path / "aaaa").write_bytes(bytes(100))
         (tmp_path / "bbbb.5678.incomplete").write_bytes(bytes(20))
         (tmp_path / "other").write_bytes(bytes(999))
@@ -235,7 +235,7 @@ def test_progress_counts_the_bytes_on_disk(tmp_path: Path, monkeypatch: pytest.M
 
 def test_goes_on_after_a_cut_connection(fake: FakeHub) -> None:
     fake.broken_after["model.safetensors"] = 1000
-    folder = fetch(lookup(NAME), free_disk_bytes=GIB, on_progress=ignore)
+    folder = fetch(lookup(NAME), on_progress=ignore).folder
     assert (folder / "model.safetensors").read_bytes() == fake.repos[NAME]["model.safetensors"]
     assert fake.downloads().count("model.safetensors") == 2
 
@@ -247,10 +247,10 @@ def test_a_request_to_end_does_not_wait_for_the_download(fake: FakeHub) -> None:
     threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     began = time.monotonic()
     with pytest.raises(TerminateRequest), raised_requests():
-        fetch(found, free_disk_bytes=GIB, on_progress=ignore)
+        fetch(found, on_progress=ignore)
     assert time.monotonic() - began < 5
     fake.slow.clear()
-    folder = fetch(found, free_disk_bytes=GIB, on_progress=ignore)
+    folder = fetch(found, on_progress=ignore).folder
     assert (folder / "model.safetensors").read_bytes() == fake.repos[NAME]["model.safetensors"]
 
 
@@ -259,11 +259,12 @@ def test_a_second_try_downloads_only_what_is_missing(fake: FakeHub, monkeypatch:
         raise OSError("cable pulled")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hub, "_download", no_weights)
+        patch.setattr(hub, "download", no_weights)
         expect_error("cannot be reached")
     missing = len(fake.repos[NAME]["model.safetensors"]) + len(fake.repos[NAME]["tokenizer.json"])
     fake.asked.clear()
-    fetch(lookup(NAME), free_disk_bytes=int(missing * 1.1) + 1, on_progress=ignore)  # what is there needs no space again
+    monkeypatch.setattr(client, "free_cache_bytes", lambda: int(missing * 1.1) + 1)  # what is there needs no space again
+    fetch(lookup(NAME), on_progress=ignore)
     assert sorted(fake.downloads()) == ["model.safetensors", "tokenizer.json"]
 
 
@@ -272,14 +273,14 @@ def test_known_models_keep_what_the_catalogue_says(fake: FakeHub, monkeypatch: p
     monkeypatch.setattr(hub, "load_catalog", lambda: (known,))
     assert lookup(NAME.upper()) == known
     assert fake.asked == []
-    folder = fetch(known, free_disk_bytes=GIB, on_progress=ignore)
+    folder = fetch(known, on_progress=ignore).folder
     found = lookup(NAME)
     assert (found.folder, found.quality, found.licence, found.num_parameters) == (folder, 7, known.licence, 50_512)
 
 
 def test_another_revision_has_its_own_place(fake: FakeHub) -> None:
     known = replace(lookup(NAME), revision="refs/pr/22")
-    folder = fetch(known, free_disk_bytes=GIB, on_progress=ignore)
+    folder = fetch(known, on_progress=ignore).folder
     assert cached_folder(NAME, "refs/pr/22") == folder
     assert ("GET", f"/api/models/{NAME}/revision/refs/pr/22") in fake.asked
 
@@ -315,7 +316,7 @@ def test_code_is_refused_before_the_weights_come(fake: FakeHub) -> None:
     known = replace(load_catalog()[0], id=NAME)
     fake.repos[NAME]["config.json"] = json.dumps({**LLAMA, "auto_map": {"AutoModel": "modeling_tiny.Tiny"}}).encode()
     with pytest.raises(ModelError, match="program code"):
-        fetch(known, free_disk_bytes=GIB, on_progress=ignore)
+        fetch(known, on_progress=ignore)
     with pytest.raises(ModelError, match="program code"):
         lookup(NAME)
     assert set(fake.downloads()) == {"config.json"}
@@ -338,11 +339,12 @@ def test_configuration_that_is_missing_or_no_json(fake: FakeHub) -> None:
     expect_error("no config.json", "maker/other")
 
 
-def test_disk_too_small(fake: FakeHub) -> None:
+def test_disk_too_small(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     model = lookup(NAME)
     fake.asked.clear()
+    monkeypatch.setattr(client, "free_cache_bytes", lambda: 100 * 1024)
     with pytest.raises(EnvironmentFault, match="Needed: .* KiB .* Free: 100 KiB") as caught:
-        fetch(model, free_disk_bytes=100 * 1024, on_progress=ignore)
+        fetch(model, on_progress=ignore)
     assert "HF_HOME" in str(caught.value.fix)
     assert fake.downloads() == []
 
@@ -351,9 +353,9 @@ def test_disk_full_while_writing(fake: FakeHub, monkeypatch: pytest.MonkeyPatch)
     def full(*args: object, **kwargs: object) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hub, "_download", full)
+    monkeypatch.setattr(hub, "download", full)
     with pytest.raises(EnvironmentFault, match="No space left on device"):
-        fetch(lookup(NAME), free_disk_bytes=GIB, on_progress=ignore)
+        fetch(lookup(NAME), on_progress=ignore)
 
 
 def test_no_network_and_not_cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -366,7 +368,7 @@ def test_no_network_and_not_cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_offline_by_wish(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = fetch(lookup(NAME), free_disk_bytes=GIB, on_progress=ignore)
+    folder = fetch(lookup(NAME), on_progress=ignore).folder
     assert is_reachable(2.0)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fake.asked.clear()
@@ -382,6 +384,14 @@ def test_reachable_waits_no_longer_than_asked(monkeypatch: pytest.MonkeyPatch, t
         began = time.monotonic()
         assert not is_reachable(0.2)
         assert time.monotonic() - began < 2
+
+
+def test_a_hub_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(client, "API_TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        point_to(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+        assert "no answer in time" in str(expect_error("cannot be reached"))
+        huggingface_hub.close_session()
 
 
 def test_library_is_as_talkative_afterwards_as_before(fake: FakeHub) -> None:
@@ -402,7 +412,7 @@ def test_candidates(fake: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert [model.id for model in candidates(NAME)] == [NAME]
     with pytest.raises(ModelError, match="no model folder"):
         candidates("./nowhere")
-    folder = fetch(lookup(NAME), free_disk_bytes=GIB, on_progress=ignore)
+    folder = fetch(lookup(NAME), on_progress=ignore).folder
     assert candidates(str(folder))[0].folder == folder
 
     everything = candidates("auto")

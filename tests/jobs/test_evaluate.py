@@ -96,13 +96,14 @@ def test_a_bare_adapter_and_a_bare_model(finished_run: Path, tmp_path: Path, mod
 
 
 def test_losses_of_single_examples_add_up(model_folder: Callable[..., Path]) -> None:
+    from nuguna.base_models.checked import check_model
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
     from nuguna.model.load import load_base
     from nuguna.tokens.batch import collate
     from nuguna.tokens.encode import Encoded
 
-    loaded = load_base(model_folder(), dtype="float32", device="cpu")
+    loaded = load_base(check_model(model_folder()), dtype="float32", device="cpu")
     shortcuts = find_shortcuts(loaded.model)
     loaded = replace(loaded, shortcuts=shortcuts)
     # of unlike length, out of order, one with a common beginning of others

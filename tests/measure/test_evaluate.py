@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import nuguna.measure.evaluate as evaluate
+from nuguna.base_models.checked import check_model
 from nuguna.engine.forward import Shortcuts
 from nuguna.measure.evaluate import stop_chance
 from nuguna.model.load import Loaded, load_base
@@ -24,7 +25,7 @@ CUT = Encoded(ids=(9, 9, 5, 6), trained=(False, False, True, True), cut=True)
 
 
 def loaded(folder: Path) -> Loaded:
-    return load_base(folder, dtype="float32", device="cpu")
+    return load_base(check_model(folder), dtype="float32", device="cpu")
 
 
 def fixed_ends(share: float, monkeypatch: pytest.MonkeyPatch) -> None:

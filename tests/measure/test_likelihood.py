@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import nuguna.engine.loss as loss
+from nuguna.base_models.checked import check_model
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.engine.forward import Shortcuts
 from nuguna.measure.evaluate import measure
@@ -27,7 +28,7 @@ LONG = "이 약은 하루에 두 번, 아침과 저녁 식사 뒤에 먹는 약�
 
 @pytest.fixture(scope="module")
 def model(model_folder: Callable[..., Path]) -> Loaded:
-    return load_base(model_folder(), dtype="float32", device="cpu")
+    return load_base(check_model(model_folder()), dtype="float32", device="cpu")
 
 
 def asked(*texts: str, right: int = 0, question: str = "무엇?", earlier: tuple[Turn, ...] = ()) -> Conversation:

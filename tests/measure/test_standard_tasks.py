@@ -14,6 +14,7 @@ import pytest
 import tomlkit
 import torch
 
+from nuguna.base_models.checked import check_model
 from nuguna.errors import DataError, EnvironmentFault, NugunaError, SettingError
 from nuguna.jobs.chat import open_session
 from nuguna.measure import standard_tasks as harness
@@ -189,7 +190,7 @@ def by_hand(loaded: Loaded, row: dict[str, Any]) -> tuple[bool, bool]:
 
 @pytest.mark.usefixtures("real")
 def test_accuracy_is_what_plain_forward_passes_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
     loaded.tokenizer.pad_token = None  # the harness would give it one
     (tmp_path / "noise.py").write_text("def ask(row):\n    print('a task that talks')\n    return row['ask']\n", encoding="utf-8")
     folder = write_task(tmp_path, question="!function noise.ask")
@@ -229,7 +230,7 @@ def test_a_run_is_measured_beside_its_base_and_each_time_alike(finished_run: Pat
     tuned = run()
     with loaded.model.disable_adapter():
         base = run()
-    alone = load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    alone = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
     assert base == harness.run_tasks(alone, ["pills"], include_path=folder)["tasks"]["pills"]
     assert tuned["metrics"]["acc"]["value"] > base["metrics"]["acc"]["value"]
     assert run() == tuned
@@ -249,7 +250,7 @@ def test_the_numbers_are_those_of_the_harness_by_itself(tmp_path: Path, monkeypa
     )
     (folder / "with_shots.yaml").write_text(shots, encoding="utf-8")
     (folder / "both.yaml").write_text("group: both\ntask: [local_choice, with_shots]\n", encoding="utf-8")
-    loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4)
     expected = simple_evaluate(model=model, tasks=["local_choice", "with_shots"], task_manager=manager, log_samples=False)[
@@ -279,7 +280,7 @@ def test_memory_that_is_short_makes_batches_smaller(tmp_path: Path, monkeypatch:
             raise RuntimeError("CUDA out of memory.")
         return real_call(self, inps, *rest, **options)
 
-    loaded, folder = load_base(DEMO_MODEL, dtype="float32", device="cpu"), write_task(tmp_path)
+    loaded, folder = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu"), write_task(tmp_path)
     expected = harness.run_tasks(loaded, ["local_choice"], include_path=folder)
     monkeypatch.setattr(HFLM, "_model_call", short)
     sizes: list[int] = []
@@ -289,7 +290,7 @@ def test_memory_that_is_short_makes_batches_smaller(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("real")
 def test_a_description_that_cannot_be_followed_is_said_without_a_traceback(tmp_path: Path) -> None:
-    loaded = load_base(DEMO_MODEL, dtype="float32", device="cpu")
+    loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
     folder = write_task(tmp_path, question="'{{ ask | nofilter }}'")
     with pytest.raises(NugunaError, match="local_choice") as caught:
         harness.run_tasks(loaded, ["local_choice"], include_path=folder)

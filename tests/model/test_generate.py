@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 
+from nuguna.base_models.checked import check_model
 from nuguna.data.conversations.conversation import Turn
 from nuguna.data.dataset import load_dataset
 from nuguna.engine import memory_watch as shortage
@@ -91,7 +92,7 @@ def rows_of_calls(model: Any) -> list[int]:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_many_answers_at_once_are_those_of_one_at_a_time(architecture: str, model_folder: Callable[..., Path]) -> None:
-    loaded = load_base(model_folder(architecture), dtype="float32", device="cpu")
+    loaded = load_base(check_model(model_folder(architecture)), dtype="float32", device="cpu")
     model = attach_adapter(loaded.model, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False).eval()
     for p in (p for p in model.parameters() if p.requires_grad):
         torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(p.numel()))
@@ -103,7 +104,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time(architecture: str, mode
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    return load_base(make_model_folder(tmp_path_factory.mktemp("tiny")), dtype="float32", device="cpu")
+    return load_base(check_model(make_model_folder(tmp_path_factory.mktemp("tiny"))), dtype="float32", device="cpu")
 
 
 @pytest.fixture
@@ -249,4 +250,4 @@ def test_half_precision_may_turn_only_near_ties(demo_in_half: Loaded) -> None:
 
 @pytest.fixture(scope="module")
 def demo_in_half() -> Loaded:
-    return load_base(DEMO_MODEL, dtype="bfloat16", device="cpu")
+    return load_base(check_model(DEMO_MODEL), dtype="bfloat16", device="cpu")

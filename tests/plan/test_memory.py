@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from nuguna.base_models.catalog import DEMO_FOLDER, BaseModel, Shape, demo_model, describe_folder, load_catalog
+from nuguna.base_models.catalog import DEMO_FOLDER, BaseModel, demo_model, describe_folder, load_catalog
+from nuguna.base_models.shape import Shape
 from nuguna.plan import memory, timing
 from nuguna.plan.memory import MemoryEstimate, estimate, lora_parameters, step_flops
 
@@ -198,6 +199,7 @@ def kept_bytes(folder: Path, length: int) -> int:
     """Memory of what autograd, and the MLP beside it, hold after a forward pass over two examples, model and adapter apart."""
     import torch
 
+    from nuguna.base_models.checked import check_model
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
     from nuguna.engine.training import training_form
@@ -206,7 +208,7 @@ def kept_bytes(folder: Path, length: int) -> int:
     from nuguna.tokens.batch import collate
     from nuguna.tokens.encode import Encoded
 
-    base = load_base(folder, dtype="float32", device="cpu").model
+    base = load_base(check_model(folder), dtype="float32", device="cpu").model
     shortcuts = find_shortcuts(base)
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False).train()
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -231,6 +233,7 @@ def test_what_is_computed_twice_is_not_kept(model_folder: Callable[..., Path]) -
 
     import torch
 
+    from nuguna.base_models.checked import check_model
     from nuguna.engine.forward import find_shortcuts
     from nuguna.engine.loss import loss_sum
     from nuguna.engine.training import training_form
@@ -242,7 +245,7 @@ def test_what_is_computed_twice_is_not_kept(model_folder: Callable[..., Path]) -
     batch = collate([Encoded(tuple(range(5, 75)), (False,) * 10 + (True,) * 60)], "cpu")
     alive = {}
     for twice in (False, True):
-        base = load_base(model_folder(), dtype="float32", device="cpu").model
+        base = load_base(check_model(model_folder()), dtype="float32", device="cpu").model
         shortcuts = find_shortcuts(base)
         model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=twice).train()
         with training_form(model, shortcuts, 70):

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 import nuguna
+from nuguna.base_models.checked import check_adapter, check_model, check_tokenizer
 from nuguna.base_models.template_gate import check_template
 from nuguna.data.conversations.conversation import Turn
 from nuguna.errors import NugunaError, UserError
@@ -275,7 +276,7 @@ MODELS: dict[str, tuple[Spoil, str]] = {
 def test_a_hostile_model_is_refused(scene: Scene, name: str) -> None:
     spoil, sentence = MODELS[name]
     spoil(scene)
-    error = watch(scene, lambda: load_base(scene.folder, dtype="float32", device="cpu"))
+    error = watch(scene, lambda: load_base(check_model(scene.folder), dtype="float32", device="cpu"))
     assert sentence in str(error)
 
 
@@ -339,7 +340,7 @@ TOKENIZERS: dict[str, tuple[Spoil, str]] = {
 def test_a_hostile_tokenizer_is_refused(scene: Scene, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     spoil, sentence = TOKENIZERS[name]
     spoil(scene)
-    error = watch(scene, lambda: load_tokenizer(scene.folder))
+    error = watch(scene, lambda: load_tokenizer(check_tokenizer(scene.folder)))
     assert sentence in str(error)
     assert "panicked" not in capfd.readouterr().err
 
@@ -357,7 +358,7 @@ def test_a_tokenizer_that_fills_up_texts_without_end_fills_none(scene: Scene) ->
             }
         )
     )(scene)
-    assert len(load_tokenizer(scene.folder)("hello")["input_ids"]) < 10
+    assert len(load_tokenizer(check_tokenizer(scene.folder))("hello")["input_ids"]) < 10
 
 
 # ---- templates
@@ -422,13 +423,13 @@ def test_a_template_is_refused_wherever_it_stands(scene: Scene, place: str) -> N
     else:
         (scene.folder / place).parent.mkdir(exist_ok=True)
         scene.write(place, template)
-    error = watch(scene, lambda: load_base(scene.folder, dtype="float32", device="cpu"))
+    error = watch(scene, lambda: load_base(check_model(scene.folder), dtype="float32", device="cpu"))
     assert "inside of the program" in str(error)
 
 
 def test_data_are_never_a_template(scene: Scene) -> None:
     """What stands in a dataset, in a system prompt or a question is written as it is."""
-    loaded = load_tokenizer(scene.folder)
+    loaded = load_tokenizer(check_tokenizer(scene.folder))
     attack = "{{ cycler.__init__.__globals__.os.system('touch " + str(scene.marker) + "') }}{% for x in range(9) %}x{% endfor %}"
     text = render(loaded, [Turn("system", attack), Turn("user", attack), Turn("assistant", attack)], for_answer=False)
     assert text.count(attack) == 3
@@ -441,7 +442,7 @@ def test_data_are_never_a_template(scene: Scene) -> None:
 @pytest.fixture(scope="module")
 def adapter_folder(model_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    loaded = load_base(model_folder("llama"), dtype="float32", device="cpu")
+    loaded = load_base(check_model(model_folder("llama")), dtype="float32", device="cpu")
     tuned = attach_adapter(
         loaded.model, base_name=str(model_folder("llama")), lora_r=4, lora_alpha=8, seed=0, gradient_checkpointing=False
     )
@@ -522,7 +523,7 @@ ADAPTERS: dict[str, tuple[Spoil, str]] = {
 def test_a_hostile_adapter_is_refused(adapter: Scene, name: str) -> None:
     spoil, sentence = ADAPTERS[name]
     spoil(adapter)
-    error = watch(adapter, lambda: open_adapter(adapter.folder))
+    error = watch(adapter, lambda: open_adapter(check_adapter(adapter.folder)))
     assert sentence in str(error)
 
 

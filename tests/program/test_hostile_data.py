@@ -17,6 +17,7 @@ import pyarrow
 import pytest
 
 from nuguna.base_models.catalog import describe_folder
+from nuguna.base_models.checked import check_adapter, check_model, check_tokenizer
 from nuguna.data.files import tables as table_rows
 from nuguna.data.files import text
 from nuguna.data.files.read import open_dataset
@@ -158,13 +159,13 @@ def test_a_command_on_a_hostile_folder_says_one_sentence(tmp_path: Path, model_f
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_an_ordinary_model_goes_through(architecture: str, model_folder: Callable[..., Path]) -> None:
-    loaded = load_base(model_folder(architecture), dtype="float32", device="cpu")
+    loaded = load_base(check_model(model_folder(architecture)), dtype="float32", device="cpu")
     assert loaded.tokenizer("hello")["input_ids"]
 
 
 def test_the_demo_model_and_a_run_go_through(finished_run: Path) -> None:
     describe_folder(DEMO_MODEL)
-    assert open_adapter(finished_run).end_ids
+    assert open_adapter(check_adapter(finished_run)).end_ids
 
 
 def as_in_the_cache(source: Path, cache: Path) -> Path:
@@ -181,7 +182,7 @@ def as_in_the_cache(source: Path, cache: Path) -> Path:
 
 def test_a_model_in_the_cache_of_the_hub_goes_through(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
     place = as_in_the_cache(model_folder("qwen3"), tmp_path / "hub")
-    assert load_base(place, dtype="float32", device="cpu").tokenizer("hello")["input_ids"]
+    assert load_base(check_model(place), dtype="float32", device="cpu").tokenizer("hello")["input_ids"]
     (tmp_path / "models").symlink_to(tmp_path / "hub")  # people keep their cache on another disk
     describe_folder(tmp_path / "models" / place.relative_to(tmp_path / "hub"))
 
@@ -191,7 +192,10 @@ def test_several_templates_by_name_give_the_usual_one(tmp_path: Path, model_fold
     shutil.copytree(model_folder("llama"), folder)
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}")
-    assert load_tokenizer(folder).chat_template == load_tokenizer(model_folder("llama")).chat_template
+    assert (
+        load_tokenizer(check_tokenizer(folder)).chat_template
+        == load_tokenizer(check_tokenizer(model_folder("llama"))).chat_template
+    )
 
 
 def test_leftovers_of_where_a_tokenizer_was_made_are_no_harm(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
@@ -200,4 +204,4 @@ def test_leftovers_of_where_a_tokenizer_was_made_are_no_harm(tmp_path: Path, mod
     path = folder / "tokenizer_config.json"
     left = {"name_or_path": "/root/x", "special_tokens_map_file": os.devnull, "vocab_file": "/home/maker/gone.model"}
     path.write_text(json.dumps({**json.loads(path.read_text()), **left}))
-    assert load_tokenizer(folder)("hello")["input_ids"]
+    assert load_tokenizer(check_tokenizer(folder))("hello")["input_ids"]

@@ -476,8 +476,8 @@ def merged_on_load(patch: Patch, tuned: Any) -> None:
     real = proof.reload_adapter
 
     @torch.no_grad()
-    def reload_adapter(base: Any, folder: Path) -> Any:
-        model = real(base, folder)
+    def reload_adapter(base: Any, adapter: Any) -> Any:
+        model = real(base, adapter)
         for layer in adapter_module.lora_layers(model).values():
             layer.base_layer.weight += layer.get_delta_weight("default")
             layer.lora_B["default"].weight.zero_()

@@ -17,6 +17,7 @@ import torch
 import nuguna.model.adapter as adapter_module
 import nuguna.prove.trial_step as trial_step
 from nuguna import Request, fine_tune
+from nuguna.base_models.checked import CheckedModel
 from nuguna.errors import NugunaError, UnsoundError
 from nuguna.machine.hardware import Hardware, detect
 from nuguna.model.adapter import base_fingerprint
@@ -64,7 +65,7 @@ class Ready:
     """A run that could begin to train."""
 
     tuned: Loaded
-    place: Path
+    place: CheckedModel
     plan: Plan
     parts: Parts
     base_logits: list[torch.Tensor]

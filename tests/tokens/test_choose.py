@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nuguna.base_models.checked import check_tokenizer
 from nuguna.data import conversation_store as shelf
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.data.dataset import load_dataset
@@ -21,13 +22,13 @@ from nuguna.tokens.encode import Encoded, end_token_ids
 from nuguna.tokens.tokenizer import load_tokenizer
 from tests.conftest import DEMO_MODEL
 
-ENDS = end_token_ids(load_tokenizer(DEMO_MODEL), None)
+ENDS = end_token_ids(load_tokenizer(check_tokenizer(DEMO_MODEL)), None)
 RULES = Rules(num_heldout=6, num_train=10_000, max_length=64, seed=1)
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return load_tokenizer(DEMO_MODEL)
+    return load_tokenizer(check_tokenizer(DEMO_MODEL))
 
 
 def written(folder: Path, rows: list[tuple[str, str]]) -> str:
@@ -137,7 +138,7 @@ def test_a_second_start_encodes_nothing_and_gives_the_same(
     rows = [*pairs(40), ("긴 답?", "아주 " * 200)]
     first = chosen(tokenizer, tmp_path, rows)
     monkeypatch.setattr(cache, "choose", lambda *args: pytest.fail("encoded again"))
-    again = chosen(load_tokenizer(DEMO_MODEL), tmp_path, rows)
+    again = chosen(load_tokenizer(check_tokenizer(DEMO_MODEL)), tmp_path, rows)
     assert list(again.train) == list(first.train) and again.drawn == first.drawn
     (path,) = (tmp_path / "tokens").iterdir()
     assert path.stat().st_mode & 0o077 == 0  # another user's eyes: no
@@ -145,7 +146,7 @@ def test_a_second_start_encodes_nothing_and_gives_the_same(
 
 @pytest.mark.parametrize("changed", ["window", "seed", "template", "words", "ends"])
 def test_whatever_changes_the_tokens_is_another_file(changed: str, tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(DEMO_MODEL)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_MODEL))
     chosen(tokenizer, tmp_path, pairs())
     rules, ends, rows = RULES, end_token_ids(tokenizer, None), pairs()
     if changed == "window":

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
+from nuguna.base_models.checked import check_tokenizer
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.errors import DataError
 from nuguna.tokens.encode import Encoded, encode, encode_prompt, end_token_ids
@@ -37,7 +38,7 @@ ASK, REPLY = Turn("user", "고혈압의 증상은 무엇인가요?"), Turn("assi
 
 @pytest.fixture
 def tokenizer(request: pytest.FixtureRequest) -> Any:
-    loaded = load_tokenizer(DEMO_MODEL)
+    loaded = load_tokenizer(check_tokenizer(DEMO_MODEL))
     template = TEMPLATES[getattr(request, "param", "chatml")]
     loaded.chat_template = template or loaded.chat_template
     return loaded
@@ -154,7 +155,7 @@ def test_a_tokenizer_splits_text_as_its_own_file_says(tmp_path: Path) -> None:
     config = {"tokenizer_class": "GPT2Tokenizer", "eos_token": "<end>"}  # as skt/A.X-4.0-Light has it
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
-    assert load_tokenizer(tmp_path)("2024", add_special_tokens=False)["input_ids"] == file.encode("2024").ids
+    assert load_tokenizer(check_tokenizer(tmp_path))("2024", add_special_tokens=False)["input_ids"] == file.encode("2024").ids
     # Should this fail, transformers keeps to the file by itself: splits_as_its_file_says can go, and this test with it.
     assert not splits_as_its_file_says(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
 
@@ -185,7 +186,7 @@ def test_an_answer_that_is_only_read_is_not_trained(tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("write", ["strftime_now('%d %b %Y')", 'strftime_now("%Y-%m-%d")'])
 def test_a_template_with_the_date_gives_the_same_tokens_tomorrow(write: str) -> None:
-    tokenizer = load_tokenizer(DEMO_MODEL)
+    tokenizer = load_tokenizer(check_tokenizer(DEMO_MODEL))
     dated = "{{ 'Today: ' + " + write + " + '\n' }}" + tokenizer.chat_template
     tokenizer.chat_template = with_fixed_date(dated)
     assert is_date_fixed(tokenizer.chat_template) and not is_date_fixed(with_fixed_date(DEFAULT_TEMPLATE))

@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from nuguna.base_models.checked import check_model
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import Shortcuts
 from nuguna.engine.loss import loss_sum
@@ -49,7 +50,7 @@ def run_loop(
     folder: Path, place: Path, recipe: Recipe = RECIPE, on_step: Callable[[Step], None] | None = None, **given: Any
 ) -> tuple[Any, list[Step]]:
     """Train a fresh adapter on a tiny model; returns the model and the steps that were reported."""
-    base = load_base(place, dtype="float32", device="cpu").model
+    base = load_base(check_model(place), dtype="float32", device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=recipe.seed, gradient_checkpointing=False)
     return model, run_on(model, EXAMPLES, folder, recipe, on_step, **given)
 
@@ -93,7 +94,7 @@ def test_small_gradients_are_not_lost_in_float16(tmp_path: Path, model_folder: C
     seen: dict[str, torch.Tensor] = {}
     clip = torch.nn.utils.clip_grad_norm_
     for dtype in ("float32", "float16"):
-        base = load_base(model_folder(), dtype=dtype, device="cpu").model
+        base = load_base(check_model(model_folder()), dtype=dtype, device="cpu").model
         model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
 
         def look(parameters: Iterable[torch.nn.Parameter], most: float, dtype: str = dtype) -> torch.Tensor:
@@ -138,7 +139,7 @@ def test_interrupted_and_continued_equals_uninterrupted_bit_for_bit(
 
 
 def test_a_damaged_or_foreign_checkpoint_is_not_taken(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
-    base = load_base(model_folder(), dtype="float32", device="cpu").model
+    base = load_base(check_model(model_folder()), dtype="float32", device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
     parameters = adapter_parameters(model)
     optimizer = torch.optim.AdamW(parameters.values())

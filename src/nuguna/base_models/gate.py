@@ -17,12 +17,12 @@ from ..disk.json_file import all_pairs, read_object, shown
 from ..errors import ModelError
 from ..message import Message, say
 from .template_gate import check_template
-from .weights import OTHER_FORMATS, Header, no_safetensors, read_header
+from .weights import OTHER_FORMATS, Header, no_safetensors, read_header, refused
 
 # Keys by which a configuration makes transformers, diffusers or peft import Python, whatever their value.
-CODE_KEYS = (
-    *("auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code", "custom_generate"),
-    *("_attn_implementation_internal", "_experts_implementation_internal", "kernel_config", "use_kernels"),
+CODE_KEYS = frozenset(
+    "auto_map custom_pipeline custom_pipelines trust_remote_code custom_generate kernel_config use_kernels"
+    " _attn_implementation_internal _experts_implementation_internal".split()
 )
 # What attention may be called. Any other name is a kernel of somebody's ("owner/name" downloads one and runs it).
 ATTENTIONS = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -49,14 +49,11 @@ READ_BY_LIBRARIES = (".json", ".jinja", ".model", ".txt", ".safetensors", ".tikt
 MORE_TEMPLATES = "additional_chat_templates"
 MAX_TOKENIZER_BYTES = 256 * 2**20  # the largest in use has 33 MB
 # Methods whose weights are matrices for the layers that are there. The others load further models, tokenizers or pickles.
-ADAPTERS = (
-    *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "VERA", "HRA", "BONE", "MISS", "RANDLORA", "FOURIERFT"),
-    "LN_TUNING",
-)
+ADAPTERS = frozenset("LORA ADALORA LOHA LOKR IA3 OFT BOFT VERA HRA BONE MISS RANDLORA FOURIERFT LN_TUNING".split())
 # By these an adapter_config.json imports modules, or opens files and further models (peft 0.19 to 0.21).
-ADAPTER_CODE_KEYS = (
-    *("megatron_config", "auto_mapping", "corda_config", "eva_config", "lora_ga_config", "loraga_config", "arrow_config"),
-    *("adapters", "tokenizer_kwargs", "tokenizer_name_or_path", "prompt_tuning_init_state_dict_path", "layer_replication"),
+ADAPTER_CODE_KEYS = frozenset(
+    "megatron_config auto_mapping corda_config eva_config lora_ga_config loraga_config arrow_config adapters tokenizer_kwargs"
+    " tokenizer_name_or_path prompt_tuning_init_state_dict_path layer_replication".split()
 )
 _PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")  # texts are regular expressions
 _SLOW_PATTERN = re.compile(r"\)[*+{]")
@@ -74,7 +71,7 @@ def check_config(config: object, *, source: str) -> dict[str, Any]:
             raise _unnamed(source, value)
         if type(value) is int and _SIZE.search(key) and value >= (MAX_POSITIONS if _POSITIONS.search(key) else MAX_SIZE):
             seen = say('{source}: "{name}" is {value}', source=source, name=key, value=shown(value))
-            raise _refused(say("The sizes of this model cannot be read from its configuration."), seen)
+            raise refused(say("The sizes of this model cannot be read from its configuration."), seen)
     if "model_type" not in checked:
         raise _unnamed(source, None)
     architectures = checked.get("architectures") or ["ForCausalLM"]
@@ -83,7 +80,7 @@ def check_config(config: object, *, source: str) -> dict[str, Any]:
     writes_text = any(str(name).endswith(TEXT_MODELS) for name in architectures)
     if not writes_text or checked.get("is_encoder_decoder"):
         seen = say('{source}: "architectures" is {value}', source=source, value=shown(architectures))
-        raise _refused(say("This model does not write text word by word, so it cannot be trained to answer."), seen)
+        raise refused(say("This model does not write text word by word, so it cannot be trained to answer."), seen)
     return checked
 
 
@@ -91,17 +88,17 @@ def check_no_code(config: object, *, source: str) -> dict[str, Any]:
     """Refuse a configuration that names Python code, at any depth. Raises `ModelError`."""
     if not isinstance(config, dict):
         seen = say("{source} starts with: {value}", source=source, value=shown(config))
-        raise _refused(say("The model's configuration is not a JSON object."), seen)
+        raise refused(say("The model's configuration is not a JSON object."), seen)
     for _, key, value in all_pairs(config):
         is_attention = key.endswith(("attn_implementation", "experts_implementation"))
         chosen = value.values() if isinstance(value, dict) else [value]
         names_code = is_attention and any(one not in (*ATTENTIONS, "grouped_mm", "batched_mm") for one in map(_hashable, chosen))
         if key in CODE_KEYS or names_code or (key == "tokenizer_class" and not _is_tokenizer_class(value)):
             seen = say('{source} has "{key}": {value}', source=source, key=key, value=shown(value))
-            raise _refused(say("This model wants to run program code from its own folder, and nuguna never does that."), seen)
+            raise refused(say("This model wants to run program code from its own folder, and nuguna never does that."), seen)
         if key == "quant_method" and value not in PACKINGS:
             seen = say('{source} has "{key}": {value}', source=source, key=key, value=shown(value))
-            raise _refused(say("The weights of this model are packed in a way that nuguna does not open."), seen)
+            raise refused(say("The weights of this model are packed in a way that nuguna does not open."), seen)
     return config
 
 
@@ -112,7 +109,7 @@ def check_folder(folder: Path) -> None:
     """
     root = folder.resolve()
     blobs = root.parents[1] / "blobs" if root.parent.name == "snapshots" and len(root.parents) > 1 else root
-    for path in _files_read(folder):
+    for path in files_read(folder):
         place = path.resolve()
         if not (place.is_relative_to(root) or place.is_relative_to(blobs)):
             raise outside(say("{file} is a link to another folder", file=str(path)))
@@ -120,12 +117,14 @@ def check_folder(folder: Path) -> None:
             raise outside(say("{file} is not an ordinary file", file=str(path)))
         if path.name.startswith("tokenizer") and place.is_file() and place.stat().st_size > MAX_TOKENIZER_BYTES:
             seen = say("{file}: {detail}", file=str(path), detail=f"{place.stat().st_size} bytes")
-            raise _refused(say("The tokenizer of this model is too large to be one."), seen)
+            raise refused(say("The tokenizer of this model is too large to be one."), seen)
 
 
-def check_tokenizer(folder: Path) -> dict[str, Any]:
-    """Look at a folder from which a tokenizer is loaded; returns its tokenizer_config.json. Raises `ModelError`."""
-    check_folder(folder)
+def check_tokenizer_files(folder: Path) -> dict[str, Any]:
+    """Look at the files of a tokenizer in a folder that `check_folder` let through. Return its tokenizer_config.json.
+
+    Raise `ModelError`.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in _READ_WITH_A_TOKENIZER:
         if (path := folder / name).is_file():
@@ -134,7 +133,7 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
     config = found.get(_TOKENIZER, {})
     if config.get("init_inputs"):
         seen = say('{source} has "{key}": {value}', source=str(folder), key="init_inputs", value=shown(config["init_inputs"]))
-        raise _refused(say("This model wants to run program code from its own folder, and nuguna never does that."), seen)
+        raise refused(say("This model wants to run program code from its own folder, and nuguna never does that."), seen)
     for source, template in _templates(folder, config):
         check_template(template, source=source)
     return config
@@ -152,9 +151,8 @@ def check_names_no_file(config: Mapping[str, Any], folder: Path, *, source: str)
                 raise outside(seen)
 
 
-def check_adapter(folder: Path) -> dict[str, Any]:
-    """Look at the folder of a PEFT adapter; returns its adapter_config.json. Raises `ModelError`."""
-    check_folder(folder)
+def check_adapter_files(folder: Path) -> dict[str, Any]:
+    """Look at a PEFT adapter in a folder that `check_folder` let through. Return its adapter_config.json. Raise `ModelError`."""
     path = folder / "adapter_config.json"
     config = check_no_code(read_object(path), source=str(path))
     weights = folder / "adapter_model.safetensors"
@@ -170,7 +168,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         if key in ADAPTER_CODE_KEYS and value or (key == "megatron_core" and value not in (None, "megatron.core")):
             seen = say('{source} has "{key}": {value}', source=str(path), key=key, value=shown(value))
             raise _refused_adapter(say("This adapter wants to load more than its own weights, and nuguna never does that."), seen)
-    if config.get("peft_type") not in ADAPTERS:
+    if _hashable(config.get("peft_type")) not in ADAPTERS:
         seen = say('{source} has "{key}": {value}', source=str(path), key="peft_type", value=shown(config.get("peft_type")))
         raise _refused_adapter(say("This is not a kind of adapter that nuguna opens."), seen)
     _check_patterns(config, str(path))
@@ -208,7 +206,7 @@ def check_layers(num_layers: int, headers: Iterable[Header], *, source: str) -> 
             layers=f"{num_layers:,}",
             tensors=num_tensors,
         )
-        raise _refused(_TOO_LARGE, seen)
+        raise refused(_TOO_LARGE, seen)
 
 
 def check_size(num_described: int, num_stored: int, *, source: str) -> None:
@@ -224,7 +222,7 @@ def check_size(num_described: int, num_stored: int, *, source: str) -> None:
             described=described,
             stored=stored,
         )
-        raise _refused(_TOO_LARGE, seen)
+        raise refused(_TOO_LARGE, seen)
 
 
 def _templates(folder: Path, config: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
@@ -239,7 +237,8 @@ def _templates(folder: Path, config: Mapping[str, Any]) -> Iterable[tuple[str, o
             yield str(path), path
 
 
-def _files_read(folder: Path) -> list[Path]:
+def files_read(folder: Path) -> list[Path]:
+    """Return the files of a folder that libraries may open when they load from it."""
     more = folder / MORE_TEMPLATES
     found = [*folder.iterdir(), *(more.iterdir() if more.is_dir() else ())]
     return [path for path in found if path.name.endswith(READ_BY_LIBRARIES)]
@@ -271,7 +270,7 @@ def _hashable(value: object) -> object:
 
 def _unnamed(source: str, value: object) -> ModelError:
     seen = say('{source}: "model_type" is {value}', source=source, value=shown(value))
-    return _refused(say("This does not say what kind of model it is."), seen)
+    return refused(say("This does not say what kind of model it is."), seen)
 
 
 def outside(seen: Message) -> ModelError:
@@ -281,10 +280,6 @@ def outside(seen: Message) -> ModelError:
         seen=seen,
         fix=say("Choose another model, for example MODEL=demo. If it is your own, copy that file into its folder."),
     )
-
-
-def _refused(what: Message, seen: Message) -> ModelError:
-    return ModelError(what, seen=seen, fix=say("Choose another model, for example MODEL=demo"))
 
 
 def _refused_adapter(what: Message, seen: Message) -> ModelError:

@@ -39,11 +39,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     weight_map = read_object(folder / INDEX).get("weight_map")
     names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
     if not names:
-        raise _refused(say("The list of weight files is empty."), say("{file}", file=str(folder / INDEX)))
+        raise refused(say("The list of weight files is empty."), say("{file}", file=str(folder / INDEX)))
     for name in names:
         if not SHARD.fullmatch(name):  # transformers would unpickle a .bin, and read outside the folder
             seen = say("{file} names {value}", file=str(folder / INDEX), value=shown(name))
-            raise _refused(say("This model names weights that are not safetensors files in its own folder."), seen)
+            raise refused(say("This model names weights that are not safetensors files in its own folder."), seen)
     num_found = sum((folder / name).is_file() for name in names)
     for name in names:
         if not (folder / name).is_file():
@@ -60,7 +60,7 @@ def no_safetensors(source: str, names: Iterable[str]) -> ModelError:
     others = sorted(name for name in names if name.endswith(OTHER_FORMATS))
     if not others:
         seen = say("{source} has neither {one} nor {index}", source=source, one=WEIGHTS, index=INDEX)
-        return _refused(say("There are no weights in this model."), seen)
+        return refused(say("There are no weights in this model."), seen)
     return ModelError(
         say("This model has no safetensors weights, and nuguna loads nothing else: older formats can hide programs."),
         seen=say("{source} has {names}", source=source, names=", ".join(others[:3])),
@@ -125,5 +125,6 @@ def _check_places(header: dict[str, Any], num_bytes: int) -> None:
         raise ValueError(f"{num_bytes} bytes of tensors, of which the header names {end}")
 
 
-def _refused(what: Message, seen: Message) -> ModelError:
+def refused(what: Message, seen: Message) -> ModelError:
+    """Return the error for a model that is not opened."""
     return ModelError(what, seen=seen, fix=say("Choose another model, for example MODEL=demo"))

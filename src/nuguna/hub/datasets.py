@@ -1,12 +1,11 @@
 """A dataset on the Hugging Face hub: which of its files are wanted, and bringing them into the hub's local cache.
 
 Only tables come over: parquet, JSON, CSV, text, spreadsheets; never program code, pickles or archives, and nothing that a
-dataset brings along is run. Nothing is printed, and no message holds a token. huggingface_hub is imported inside the functions.
+dataset brings along is run.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections import Counter
@@ -14,10 +13,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataError, EnvironmentFault
+from ..errors import DataError
 from ..message import Message, say
-from ..text.units import format_bytes
-from .client import API_TIMEOUT_SECONDS, SPARE_DISK, free_cache_bytes, network_errors, quiet_library, status_of
+from .client import REFUSALS, File, Repository, ask, asking, download, files_of, network_errors, status_of
 
 # The hub's copy of most datasets as CONFIG/SPLIT/0000.parquet. Of a large one it holds only a beginning, in CONFIG/partial-SPLIT;
 # of a split with over 10,000 files it is CONFIG/SPLIT-part0/0000.parquet. No name of a split has a "-".
@@ -30,7 +28,6 @@ COMPRESSIONS = (".gz", ".zst")
 NEVER = tuple(".py .ipynb .sh .pkl .pickle .joblib .pt .pth .bin .npy .npz .zip .tar .tar.gz .tar.zst .tgz .rar .7z".split())
 HELDOUT = ("validation", "valid", "val", "dev", "eval", "test")  # the first one there is measures the result
 MOST_NAMED = 8
-Files = Mapping[str, tuple[str, int]]  # path → its name in the cache (SHA-256 or git hash; "" if it came from there), bytes
 
 _OWNER_NAME = r"(?![^:]*(?:--|\.\.))\w(?:[\w.-]{0,94}\w)?/\w(?:[\w.-]{0,94}\w)?(?<!\.git)"
 _SOURCE = re.compile(rf"({_OWNER_NAME})((?::[^:/\\<>|?*\x00-\x1f\x7f]+){{0,2}})", re.ASCII)
@@ -61,7 +58,7 @@ class _Listing:
 
     branch: str | None  # None: the main one
     commit: str
-    files: Files
+    files: Mapping[str, File]  # by path
     configs: Mapping[str, Mapping[str, tuple[str, ...]]]  # configuration → split → paths in order
     folder: Path | None = None  # in the cache, which was asked instead of the hub
 
@@ -87,17 +84,16 @@ def fetch_dataset(source: str) -> HubDataset:
             fix=say("Type DATASET=owner/name, owner/name:split or owner/name:configuration:split, or the path of a file."),
         )
     name, parts = found[1], tuple(found[2].split(":")[1:])
-    with quiet_library():
+    with asking(repository := Repository(name, "dataset")):
         try:
-            listing = _ask_hub(name)
+            listing = _ask_hub(repository)
         except network_errors() as error:
-            cached = None if status_of(error) in (401, 403, 404) else _ask_cache(name)
-            if cached is None:
-                raise _explained(error, name) from error
+            if status_of(error) in REFUSALS or (cached := _ask_cache(name)) is None:
+                raise
             listing = cached
         config, split, heldout = _choose(name, parts, listing)
         files, heldout_files = listing.configs[config][split], listing.configs[config].get(heldout, ())
-        paths = _bring(name, listing, (*files, *heldout_files))
+        paths = _bring(repository, listing, (*files, *heldout_files))
     notes = tuple(_notes(name, parts, listing, (config, split, heldout)))
     return HubDataset(name, config, split, paths[: len(files)], paths[len(files) :], notes)
 
@@ -105,25 +101,21 @@ def fetch_dataset(source: str) -> HubDataset:
 # What there is
 
 
-def _ask_hub(name: str) -> _Listing:
-    from huggingface_hub import HfApi
+def _ask_hub(repository: Repository) -> _Listing:
     from huggingface_hub.errors import HfHubHTTPError
 
     for branch in (PARQUET_BRANCH, None):
         try:
-            info = HfApi().dataset_info(name, revision=branch, files_metadata=True, timeout=API_TIMEOUT_SECONDS)
+            info = ask(repository, branch)
         except HfHubHTTPError as error:
             if branch is None or error.response.status_code != 404:
                 raise
             continue  # there is no such branch
-        files = {
-            sibling.rfilename: ((sibling.lfs.sha256 if sibling.lfs else sibling.blob_id) or "", sibling.size or 0)
-            for sibling in info.siblings or ()
-        }
-        listing = _listed(name, branch, info.sha or "main", files)
+        files = files_of(info)
+        listing = _listed(repository.name, branch, info.sha or "main", files)
         if listing.configs:
             return listing
-    raise _no_data(name, list(files))
+    raise _no_data(repository.name, [file.name for file in files])
 
 
 def _ask_cache(name: str) -> _Listing | None:
@@ -137,15 +129,15 @@ def _ask_cache(name: str) -> _Listing | None:
         except LocalEntryNotFoundError:
             continue
         folder = Path(found)
-        files = {path.relative_to(folder).as_posix(): ("", 0) for path in folder.rglob("*") if path.is_file()}
+        files = [File(path.relative_to(folder).as_posix(), 0, "") for path in folder.rglob("*") if path.is_file()]
         listing = _listed(name, branch, folder.name, files, folder)
         if listing.configs:
             return listing
     return None
 
 
-def _listed(name: str, branch: str | None, commit: str, files: Files, folder: Path | None = None) -> _Listing:
-    files = {path: files[path] for path in sorted(files) if _kind(path)}
+def _listed(name: str, branch: str | None, commit: str, there: Iterable[File], folder: Path | None = None) -> _Listing:
+    files = {file.name: file for file in sorted(there, key=lambda file: file.name) if _kind(file.name)}
     if unsafe := next((path for path in files if _UNSAFE_PATH.search(path)), None):
         raise DataError(
             say("The dataset {name} has a file whose name is not safe, so nothing is downloaded.", name=name),
@@ -255,29 +247,18 @@ def _notes(name: str, parts: tuple[str, ...], listing: _Listing, choice: tuple[s
 # Bringing it here
 
 
-def _bring(name: str, listing: _Listing, files: tuple[str, ...]) -> tuple[Path, ...]:
-    """Where the files lie on this machine, after downloading what is not there."""
-    from huggingface_hub import hf_hub_download
-
-    if listing.folder is not None:
-        if not _is_complete(listing, files):
-            raise DataError(
-                say("The hub cannot be reached, and {name} is not complete in the local cache.", name=name),
-                seen=say("There is: {parts}", parts=_some(files)),
-                fix=say("Connect to the internet and try again: only what is missing is downloaded."),
-            )
-        return tuple(listing.folder / file for file in files)
-    _check_disk(name, listing, files)
-    paths: list[Path] = []
-    try:
-        for file in reversed(files):
-            paths.append(Path(hf_hub_download(name, file, repo_type="dataset", revision=listing.commit)))
-        # Only now the branch's name leads to this commit in the cache. So a first download that was cut off is never taken for
-        # a whole one; of a later one the files with the lowest numbers are missing, which _is_complete sees.
-        hf_hub_download(name, files[0], repo_type="dataset", revision=listing.branch)
-    except network_errors() as error:
-        raise _explained(error, name) from error
-    return tuple(reversed(paths))
+def _bring(repository: Repository, listing: _Listing, files: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return where the files lie on this machine, after downloading what is not there."""
+    if listing.folder is None:
+        wanted = [listing.files[file] for file in files]
+        return tuple(download(repository, wanted, commit=listing.commit, branch=listing.branch))
+    if not _is_complete(listing, files):
+        raise DataError(
+            say("The hub cannot be reached, and {name} is not complete in the local cache.", name=repository.name),
+            seen=say("There is: {parts}", parts=_some(files)),
+            fix=say("Connect to the internet and try again: only what is missing is downloaded."),
+        )
+    return tuple(listing.folder / file for file in files)
 
 
 def _is_complete(listing: _Listing, files: tuple[str, ...]) -> bool:
@@ -285,22 +266,6 @@ def _is_complete(listing: _Listing, files: tuple[str, ...]) -> bool:
     matches = [match for match in map(_NUMBERED.fullmatch, files) if match and (match["total"] or listing.branch)]
     counts = Counter(match["series"] for match in matches)
     return all(counts[match["series"]] >= int(match["total"] or int(match["number"]) + 1) for match in matches)
-
-
-def _check_disk(name: str, listing: _Listing, files: tuple[str, ...]) -> None:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset") / "blobs"
-    wanted = (listing.files[file] for file in files)
-    needed = int(SPARE_DISK * sum(num_bytes for blob, num_bytes in wanted if not (folder / blob).is_file()))
-    free = free_cache_bytes()
-    if needed > free:
-        what = say("The disk is too full for the dataset {name}.", name=name)
-        amounts = {"needed": format_bytes(needed), "free": format_bytes(free)}
-        seen = say("Needed: {needed} (download and a tenth to spare). Free: {free}", **amounts)
-        fix = say("Free some space, set HF_HOME to a folder on a larger disk, or choose a smaller dataset.")
-        raise EnvironmentFault(what, seen=seen, fix=fix)
 
 
 # Errors, each one sentence
@@ -323,36 +288,4 @@ def _no_data(name: str, paths: list[str]) -> DataError:
         what = say("The dataset {name} has only files that are never opened here: code, pickles or archives.", name=name)
         fix = say("Choose another dataset, or download and unpack it yourself and give the path of a file.")
     seen = say("There is: {parts}", parts=_some(refused or visible)) if visible else say("The repository is empty.")
-    return DataError(what, seen=seen, fix=fix)
-
-
-def _explained(error: BaseException, name: str) -> DataError | EnvironmentFault:
-    """The cause in our words. The library's own texts are left out: they run over many lines."""
-    from huggingface_hub import constants, errors
-
-    status = status_of(error)
-    address = f"{constants.ENDPOINT}/datasets/{name}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        return EnvironmentFault(
-            say("The dataset {name} could not be written to the disk.", name=name),
-            seen=say("{problem}", problem=error.strerror),
-            fix=say("Free some space, or set HF_HOME to a folder that can be written to."),
-        )
-    if isinstance(error, errors.GatedRepoError):
-        what = say("The owners of the dataset {name} give it only to people who accept their terms.", name=name)
-        seen = say("{address} refused the download.", address=address)
-        fix = say("Accept the terms at {address}, then type: hf auth login   (or set HF_TOKEN)", address=address)
-    elif isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
-        what = say("There is no dataset {name} on the hub, or it is private.", name=name)
-        seen = say("{address} was not found.", address=address)
-        fix = say("Check the spelling of the name or path. For a private dataset type: hf auth login   (or set HF_TOKEN)")
-    elif status in (401, 403):
-        what = say("The hub does not let you read the dataset {name}.", name=name)
-        seen = say("{address} answered with HTTP {status}.", address=address, status=status)
-        fix = say("Type: hf auth login   (or set HF_TOKEN to a valid token)")
-    else:
-        cause = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else f"HTTP {status}" if status else type(error).__name__
-        what = say("The hub cannot be reached, and {name} is not, or not completely, in the local cache.", name=name)
-        seen = say("{address}: {problem}", address=address, problem=cause)
-        fix = say("Connect to the internet (without HF_HUB_OFFLINE) and try again, or use DATASET=demo or a file of your own.")
     return DataError(what, seen=seen, fix=fix)

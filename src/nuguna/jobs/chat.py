@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..base_models.checked import check_adapter
 from ..data.conversations.conversation import Turn, answer_turn
 from ..disk.run_folder import REPORT, open_run, read_json
 from ..model.generate import Answer, answer
@@ -61,7 +62,7 @@ def open_session(folder: Path, *, use_base: bool = False, system: str | None = N
     """
     silence_libraries()
     folder = open_run(folder)
-    return Session(open_adapter(folder), use_base, _system_of(folder) if system is None else system)
+    return Session(open_adapter(check_adapter(folder)), use_base, _system_of(folder) if system is None else system)
 
 
 def _system_of(folder: Path) -> str:

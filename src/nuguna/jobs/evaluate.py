@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..base_models.checked import check_adapter
 from ..data.dataset import Dataset, load_dataset
 from ..data.facts import DEMO
 from ..data.files.columns import split_columns
 from ..disk.run_folder import ADAPTER_CONFIG, REPORT, read_json
 from ..engine.forward import find_shortcuts
 from ..errors import DataError
-from ..hub.client import free_cache_bytes
 from ..hub.models import candidates, fetch
 from ..machine.hardware import detect
 from ..measure.bootstrap import Score
@@ -190,7 +190,7 @@ def _open(wish: Wish, tell: Tell) -> _Subject:
     seed = _DEFAULT_SEED if wish.seed is None else wish.seed
     if (folder / ADAPTER_CONFIG).is_file():
         plan = read_run_plan(folder)
-        loaded = _ready(open_adapter(folder))
+        loaded = _ready(open_adapter(check_adapter(folder)))
         kept = plan.get("heldout_examples")
         limit = min(wish.limit or USUAL_LIMIT, kept or USUAL_LIMIT) if wish.data is None else wish.limit or USUAL_LIMIT
         is_same = wish.data in (None, plan.get("data"))
@@ -198,7 +198,7 @@ def _open(wish: Wish, tell: Tell) -> _Subject:
         columns = split_columns(plan["data_columns"]) if plan.get("data_columns") else ()
         return _Subject(loaded, True, plan.get("data"), columns, rules, plan.get("micro_batch_size", USUAL_BATCH), _shown(folder))
     base = candidates(wish.target)[0]
-    place = fetch(base, free_disk_bytes=free_cache_bytes(), on_progress=lambda done, total: tell(Downloading(done, total)))
+    place = fetch(base, on_progress=lambda done, total: tell(Downloading(done, total)))
     machine = detect(Path.cwd())
     loaded = _ready(load_base(place, dtype=machine.dtype, device=machine.device))
     rules = Rules(wish.limit or USUAL_LIMIT, 0, _length(loaded, {}), seed)

@@ -86,11 +86,11 @@ def inspect_data(request: Request, on_rows: Callable[[int], None] = lambda count
     columns = request.data_columns
     dataset = read_all(request.data or DEMO, split_columns(columns) if columns else (), on_rows)
     base = _base(request.model)
-    assert base.folder is not None
-    tokenizer = load_tokenizer(base.folder)
+    assert base.checked is not None
+    tokenizer = load_tokenizer(base.checked.tokenizer)
     if dataset.has_reasoning:
         tokenizer.chat_template = with_thinking(tokenizer.chat_template, is_on=True)
-    generation = read_json(base.folder / "generation_config.json")
+    generation = read_json(base.checked.folder / "generation_config.json")
     end_ids = end_token_ids(tokenizer, generation.get("eos_token_id") if isinstance(generation, dict) else None)
     length = min(request.max_seq_length or _DEFAULT_LENGTH, base.context_tokens)
     found = examine(dataset, tokenizer, length, end_ids)
@@ -100,7 +100,7 @@ def inspect_data(request: Request, on_rows: Callable[[int], None] = lambda count
 def _base(wish: str | None) -> BaseModel:
     """A model whose tokenizer is on this machine; the demo model, if none was named."""
     base = candidates("demo" if wish in (None, "auto") else str(wish))[0]
-    if base.folder is None:
+    if base.checked is None:
         raise ModelError(
             say("The tokenizer of {model} is not on this machine.", model=base.id),
             fix=say("Download the model (hf download {model}), or count with the demo model: --model demo", model=base.id),

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from ..base_models.gate import check_adapter
+from ..base_models.checked import CheckedAdapter, check_adapter, has_changed
 from ..disk.durable import rename, sync_file
 from ..disk.run_folder import ADAPTER, ADAPTER_CONFIG, CARD
 from ..engine.adapter import block_linear_names
@@ -116,13 +116,15 @@ def reported_layers(model: nn.Module) -> Iterator[set[str]]:
             hook.remove()
 
 
-def reload_adapter(base: Any, folder: Path) -> Any:
+def reload_adapter(base: Any, adapter: CheckedAdapter) -> Any:
     """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together.
 
     peft passes over matrices that it does not find in the file or in the model (its issue 2115: no more than a warning), and the
     model would answer as if it had never been trained.
     """
-    check_adapter(folder)
+    if has_changed(adapter):
+        adapter = check_adapter(adapter.folder)
+    folder = adapter.folder
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from ..base_models.checked import CheckedModel
 from ..data.conversations.conversation import Conversation
 from ..engine.forward import find_shortcuts
 from ..engine.step import Objective, Stepper
@@ -32,7 +33,7 @@ class Engine(Protocol):
     def require(self, placement: Placement) -> None:
         """Raise `EnvironmentFault` where this engine cannot compute so, before anything is downloaded."""
 
-    def load(self, folder: Path, placement: Placement) -> Loaded:
+    def load(self, base: CheckedModel, placement: Placement) -> Loaded:
         """Return the base model, and what may be left out in computing it without a difference."""
 
     def attach(self, loaded: Loaded, method: Method, *, base_name: str, seed: int, gradient_checkpointing: bool) -> Loaded:
@@ -62,9 +63,9 @@ class TorchEngine:
         """Raise `EnvironmentFault` where bitsandbytes is missing, or cannot work on this device."""
         require_quantization(placement.quantization, placement.device)
 
-    def load(self, folder: Path, placement: Placement) -> Loaded:
+    def load(self, base: CheckedModel, placement: Placement) -> Loaded:
         """Return the base model with its shortcuts, each tried on the model itself."""
-        loaded = load_base(folder, dtype=placement.dtype, device=placement.device, quantization=placement.quantization)
+        loaded = load_base(base, dtype=placement.dtype, device=placement.device, quantization=placement.quantization)
         return replace(loaded, shortcuts=find_shortcuts(loaded.model))
 
     def attach(self, loaded: Loaded, method: Method, *, base_name: str, seed: int, gradient_checkpointing: bool) -> Loaded:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..base_models.catalog import describe_folder
+from ..base_models.checked import CheckedModel, check_model, has_changed
 from ..base_models.gate import check_size
 from ..engine.forward import CAREFUL, Shortcuts
 from ..engine.memory_watch import is_shortage
@@ -30,15 +30,16 @@ class Loaded:
     shortcuts: Shortcuts = CAREFUL  # what `find_shortcuts` found of the base model
 
 
-def load_base(folder: Path, *, dtype: str, device: str, quantization: str = "none") -> Loaded:
-    """Load base weights and tokenizer from a local folder. Raises `ModelError` when they do not fit together."""
-    found = describe_folder(folder)  # the gate: everything that is loaded below goes through it, whoever asks
-    tokenizer = load_tokenizer(folder)
+def load_base(base: CheckedModel, *, dtype: str, device: str, quantization: str = "none") -> Loaded:
+    """Load base weights and tokenizer. Raise `ModelError` when they do not fit together."""
+    if has_changed(base):
+        base = check_model(base.folder)
+    tokenizer = load_tokenizer(base.tokenizer)
     options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if quantization != "none":
         options["quantization_config"] = _quantization_config(quantization, dtype)
         options["device_map"] = {"": device}
-    model = _from_pretrained(folder, options, found.num_parameters)
+    model = _from_pretrained(base.folder, options, base.num_parameters)
     if quantization == "none":
         model = model.to(device)
     keep_layout(model)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..base_models.catalog import BaseModel, Shape, block_matrices
+from ..base_models.catalog import BaseModel
+from ..base_models.shape import Shape, block_matrices
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Of the linear layers in the blocks; embeddings, output matrix and norms stay in the compute dtype (bitsandbytes' defaults).

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..base_models.catalog import BaseModel
+from ..base_models.checked import CheckedModel
 from ..disk.run_folder import REPORT
-from ..hub.client import free_cache_bytes
 from ..hub.models import fetch
 from ..message import say
 from ..model.engine import Placement, engine_for
@@ -17,14 +17,14 @@ from ..text.units import format_bytes
 from .events import Downloading, Note, Tell
 
 
-def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[Path, Loaded]:
-    """Return the base model's folder, downloaded if need be, and the model loaded from it."""
+def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[CheckedModel, Loaded]:
+    """Return the base model's files, downloaded if need be, and the model loaded from them."""
     placement = Placement(plan.device.value, plan.dtype.value, plan.quantization.value)
     engine = engine_for(placement)
     engine.require(placement)
     if base.folder is None:
         tell(Note(say("{model} is downloaded once: {size}.", model=base.id, size=format_bytes(base.download_bytes))))
-    place = fetch(base, free_disk_bytes=free_cache_bytes(), on_progress=lambda done, total: tell(Downloading(done, total)))
+    place = fetch(base, on_progress=lambda done, total: tell(Downloading(done, total)))
     return place, engine.load(place, placement)
 
 

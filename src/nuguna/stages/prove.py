@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..base_models.checked import CheckedModel, check_adapter, check_tokenizer
 from ..errors import ModelError
 from ..model.adapter import adapter_tensors, base_fingerprint, lora_layers, release, reload_adapter, reported_layers
 from ..model.load import Loaded, load_base
@@ -35,7 +36,7 @@ NUM_QUESTIONS = 16  # measured questions whose prompts are compared
 
 def prove(
     tuned: Loaded,
-    place: Path,
+    place: CheckedModel,
     plan: Plan,
     folder: Path,
     parts: Parts,
@@ -64,7 +65,7 @@ def prove(
         check_answers_stop(after.main.metrics["stop_rate"], before.stop_chance, after.stop_chance),
         complete,
         switched_off,
-        check_asks_as_trained(tuned, replace(fresh, tokenizer=load_tokenizer(folder)), pairs),
+        check_asks_as_trained(tuned, replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder))), pairs),
         check_steps(trained.steps, trained.skipped_steps, plan.max_steps.value),
     )
 
@@ -83,7 +84,7 @@ def _opened_anew(
 ) -> tuple[Check, Check, Check]:
     """What a saved folder computes that is opened by plain transformers and peft, with its adapter and without."""
     try:
-        opened = replace(fresh, model=reload_adapter(fresh.model, folder))
+        opened = replace(fresh, model=reload_adapter(fresh.model, check_adapter(folder)))
     except ModelError as error:
         return (
             Check("reloads_the_same", False, error.seen or error.what, error.fix),

@@ -15,7 +15,7 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from ..base_models.gate import check_tokenizer
+from ..base_models.checked import CheckedTokenizer, check_tokenizer, has_changed
 from ..errors import ModelError
 from ..message import say
 from .encode import begins_texts
@@ -26,9 +26,11 @@ FILE = "tokenizer.json"
 _PROBE = "It's 2024년 12월 31일: 고혈압의 증상은\n\n  1234567 x3  HELLO naïve...\t끝!? don't"
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(checked: CheckedTokenizer) -> Any:
     """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
-    check_tokenizer(folder)
+    if has_changed(checked):
+        checked = check_tokenizer(checked.folder)
+    folder = checked.folder
     with _sentences(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if not splits_as_its_file_says(tokenizer, folder):
