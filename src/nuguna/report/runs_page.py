@@ -9,14 +9,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..measure.bootstrap import Score
-from ..measure.metric_table import MEASURES, Measure
+from ..measure.metric_table import ON_PAGES, Metric
 from ..message import Message, say
 from ..plan.settings import SETTINGS
 from ..prove.check import CHECK_TITLES
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from .chart import loss_curves
-from .findings import DIRECTIONS, INTERVALS_INTRO, between, strip, top_of
+from .findings import INTERVALS_INTRO, between, strip, top_of
 from .outcome import TEMPLATES, Sample
 from .questions import marked
 from .ranking import LEADS, Comparison, Run, rank
@@ -77,7 +77,7 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
     """The page in `lang`, texts by `translate`."""
     t = translate
     letters = [_letter(i) for i in range(len(found.runs))]
-    numbers = [_number(measure, found, t) for measure in MEASURES if any(measure.name in run.after for run in found.runs)]
+    numbers = [_number(metric, found, t) for metric in ON_PAGES if any(metric.name in run.after for run in found.runs)]
     cards = _cards(numbers)
     context = {
         "lang": lang,
@@ -140,42 +140,42 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _number(measure: Measure, found: Comparison, t: Translate) -> dict[str, Any]:
-    """One measure as texts: the value of each run with its range and where it lies on a scale, and the best beside the others."""
-    scores = [run.after.get(measure.name) for run in found.runs]
-    best = found.best(measure.name)
-    top = top_of(measure, scores)
+def _number(metric: Metric, found: Comparison, t: Translate) -> dict[str, Any]:
+    """One metric as texts: the value of each run with its range and where it lies on a scale, and the best beside the others."""
+    scores = [run.after.get(metric.name) for run in found.runs]
+    best = found.best(metric.name)
+    top = top_of(metric, scores)
     return {
-        "name": measure.name,
-        "technical": measure.technical,
-        "title": t(measure.title),
-        "meaning": t(measure.meaning),
-        "direction": t(DIRECTIONS[measure.higher_is_better]),
-        "sides": [_side(measure, score, top, t, is_best=i == best) for i, score in enumerate(scores)],
-        "leads": _leads(measure, found, t),
+        "name": metric.name,
+        "technical": metric.technical,
+        "title": t(metric.title),
+        "meaning": t(metric.meaning),
+        "direction": t(metric.direction),
+        "sides": [_side(metric, score, top, t, is_best=i == best) for i, score in enumerate(scores)],
+        "leads": _leads(metric, found, t),
     }
 
 
-def _side(measure: Measure, score: Score | None, top: float, t: Translate, *, is_best: bool) -> dict[str, Any]:
+def _side(metric: Metric, score: Score | None, top: float, t: Translate, *, is_best: bool) -> dict[str, Any]:
     return {
-        "value": measure.show(score.value if score else None),
-        "range": between(measure, score, t),
+        "value": metric.show(score.value if score else None),
+        "range": between(metric, score, t),
         "strip": strip(score, top),
         "is_best": is_best,
     }
 
 
-def _leads(measure: Measure, found: Comparison, t: Translate) -> list[dict[str, str]]:
+def _leads(metric: Metric, found: Comparison, t: Translate) -> list[dict[str, str]]:
     """How far the first is ahead of each other run, where that is known question by question."""
-    if not found.is_comparable(measure.name):
+    if not found.is_comparable(metric.name):
         return []
-    first = found.leader(measure.name)
+    first = found.leader(metric.name)
     leads = []
     for other in range(len(found.runs)):
-        lead = found.lead(measure.name, first, other) if other != first else None
+        lead = found.lead(metric.name, first, other) if other != first else None
         if lead is not None:
-            verdict = judge(measure, lead)
-            change, ends = measure.show(lead.value, signed=True), between(measure, lead, t, signed=True)
+            verdict = judge(metric, lead)
+            change, ends = metric.show(lead.value, signed=True), between(metric, lead, t, signed=True)
             pair = t(say("{one} against {other}", one=_letter(first), other=_letter(other)))
             told = {"pair": pair, "change": change, "range": ends}
             leads.append({**told, "verdict": verdict, "verdict_text": t(LEADS[verdict])})

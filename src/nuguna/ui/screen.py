@@ -26,7 +26,7 @@ from .labels import error_lines, hardware_rows, plan_rows, plan_summary, step_li
 from .logfile import LogFile
 from .plan_view import larger_lines, memory_picture, time_line
 from .remaining import Remaining
-from .tables import MAIN, compared_rows, compared_table, loss_curve
+from .tables import compared_rows, compared_table, loss_curve
 
 if TYPE_CHECKING:
     from ..prove.check import Check
@@ -220,11 +220,11 @@ class Screen:
             self._table(say("subjects that training did not contain"), event.unseen)
 
     def _table(self, title: Message, found: Compared) -> None:
-        table = compared_table(found, self.t, before=say("before"), after=say("after"), names=MAIN)
+        table = compared_table(found, self.t, before=say("before"), after=say("after"), only_main=True)
         table.title, table.title_justify = self.t(title), "left"
         self.console.print(table)
         if self._log:
-            for row in compared_rows(found, self.t, MAIN):
+            for row in compared_rows(found, self.t, only_main=True):
                 self._log.write(f"{self.t(title)} - {row[0]}: {row[1]} → {row[2]} ({row[4]})")
 
     def _check(self, check: Check) -> None:

@@ -1,0 +1,29 @@
+"""The tables of metrics and checks: sound in themselves, and the guides are made of them."""
+
+from __future__ import annotations
+
+import pytest
+from tools.tables import documents, filled
+
+from nuguna.measure.metric_table import METRICS, ON_PAGES, metric_named
+
+
+def test_every_metric_has_one_name_and_one_place() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    assert len({metric.page_place for metric in METRICS}) == len(METRICS)
+    assert sorted(ON_PAGES, key=METRICS.index) == list(METRICS)
+    with pytest.raises(KeyError):
+        metric_named("charm")
+
+
+def test_the_tables_in_the_guides_are_up_to_date() -> None:
+    old = [path.name for path, expected in documents() if path.read_text(encoding="utf-8") != expected]
+    assert not old, "bring them up to date: python -m tools.tables"
+
+
+def test_only_what_stands_between_the_markers_is_replaced() -> None:
+    old = "before\n<!-- x:begin -->\nold\n<!-- x:end -->\nafter\n"
+    assert filled(old, "x", "new\n") == old.replace("old", "new")
+    for broken in ("no markers", old + old):
+        with pytest.raises(ValueError, match="instead of one"):
+            filled(broken, "x", "new\n")
