@@ -13,19 +13,22 @@ from pathlib import Path
 
 from nuguna.measure.metric_table import METRICS, Metric
 from nuguna.message import Message
+from nuguna.prove.check import AFTER_TRAINING, BEFORE_TRAINING
 from nuguna.text.language import Translate, translator
 
 DOCS = Path(__file__).parents[1] / "docs"
-HEADS = {
+METRIC_HEADS = {
     "en": ("name in `report.json`", "number", "from … to", "what it means", "take care"),
     "ko": ("`report.json`의 이름", "점수", "범위", "뜻", "조심할 점"),
 }
+CHECK_HEADS = {"en": ("check", "when", "what it proves"), "ko": ("확인", "언제", "무엇을 증명하나요")}
+TIMES = {"en": ("before training", "after training"), "ko": ("학습 전", "학습 후")}
 
 
 def metrics(lang: str) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table of metrics, its head first."""
     t = translator(lang)
-    yield HEADS[lang]
+    yield METRIC_HEADS[lang]
     for metric in METRICS:
         meaning = _sentences(t, metric.meaning, metric.direction, metric.only_for)
         yield f"`{metric.name}`", t(metric.label), _range(metric), meaning, _sentences(t, metric.caution)
@@ -39,8 +42,20 @@ def _sentences(t: Translate, *messages: Message | None) -> str:
     return " ".join(t(message) for message in messages if message is not None)
 
 
+def checks(lang: str) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table of checks, its head first."""
+    t = translator(lang)
+    yield CHECK_HEADS[lang]
+    for when, rows in zip(TIMES[lang], (BEFORE_TRAINING, AFTER_TRAINING), strict=True):
+        for row in rows:
+            yield f"`{row.name}`", when, t(row.proves)
+
+
 # file in docs/ without its ending → markers → rows in a language
-TABLES: dict[str, dict[str, Callable[[str], Iterator[tuple[str, ...]]]]] = {"evaluation": {"metrics": metrics}}
+TABLES: dict[str, dict[str, Callable[[str], Iterator[tuple[str, ...]]]]] = {
+    "evaluation": {"metrics": metrics},
+    "reliability": {"checks": checks},
+}
 
 
 def as_markdown(rows: Iterator[tuple[str, ...]]) -> str:

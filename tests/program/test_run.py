@@ -23,6 +23,7 @@ from nuguna.machine.hardware import detect
 from nuguna.measure.metric_table import METRICS
 from nuguna.plan import auto
 from nuguna.plan.plan_file import read_plan
+from nuguna.prove.check import AFTER_TRAINING
 from nuguna.prove.checks import (
     check_adapter_file,
     check_answers_stop,
@@ -52,8 +53,7 @@ RUN_FILES = {
 if importlib.util.find_spec("tensorboard") is not None:
     RUN_FILES.add("tensorboard")
 ALWAYS_MEASURED = {metric.name for metric in METRICS if metric.only_for is None}
-CHECKS = ["adapter_weights", "base_unchanged", "reloads_the_same", "changes_the_model", "heldout_loss_fell", "answers_stop"]
-CHECKS += ["adapter_complete", "base_without_adapter", "asks_as_trained", "steps_taken"]
+CHECKS = [row.name for row in AFTER_TRAINING]
 
 
 def request(folder: Path, model: Path, **wishes: Any) -> Request:

@@ -11,7 +11,7 @@ from ..measure.bootstrap import Score
 from ..measure.compared import Compared
 from ..measure.metric_table import ON_PAGES, Metric
 from ..message import Message, say
-from ..prove.check import CHECK_TITLES
+from ..prove.check import title_of
 from ..text.language import Translate
 from .outcome import Report
 from .verdict import VERDICTS, judge
@@ -103,14 +103,9 @@ def strip(score: Score | None, top: float) -> dict[str, float] | None:
     return {"at": place(score.value), "low": place(low), "width": round(place(high) - place(low), 1)}
 
 
-def check_title(check: Check) -> Message | str:
-    """What a check proves, as a heading."""
-    return CHECK_TITLES.get(check.name, check.name)
-
-
 def describe_check(check: Check, t: Translate) -> dict[str, Any]:
     """One check as texts."""
-    title = check_title(check)
+    title = title_of(check.name)
     return {
         "title": t(title) if isinstance(title, Message) else title,
         "name": check.name,

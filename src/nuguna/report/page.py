@@ -15,12 +15,13 @@ from ..message import Message, say
 from ..plan.plan import Plan
 from ..plan.plan_file import SOURCES
 from ..plan.settings import SETTINGS
+from ..prove.check import title_of
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from ..train.step_log import LoggedStep
 from .advice import Tried, advice
 from .chart import loss_chart, small_charts
-from .findings import INTERVALS_INTRO, NUMBERS_INTRO, check_title, describe_check, limits, numbers
+from .findings import INTERVALS_INTRO, NUMBERS_INTRO, describe_check, limits, numbers
 from .outcome import TEMPLATES, Report, tokens_per_second
 from .questions import questions
 from .verdict import HEADLINES, evidence, judge_all
@@ -146,7 +147,7 @@ def _verdict(report: Report, t: Translate) -> dict[str, Any]:
         return {**shared, "kind": kind, "seal": _SEALS.get(judged, "?"), "headline": t(headline), "reasons": map(t, reasons)}
     headline = say("The training ended, but the result did not pass.") if failed else say("The training did not succeed.")
     reasons = [
-        say("This check failed: “{check}” ({detail}).", check=check_title(check), detail=check.detail) for check in failed
+        say("This check failed: “{check}” ({detail}).", check=title_of(check.name), detail=check.detail) for check in failed
     ] or [say("The log file in the folder where you started says what happened.")]
     return {**shared, "kind": "no", "seal": "✗", "headline": t(headline), "reasons": map(t, [*reasons, *evidence(report)])}
 

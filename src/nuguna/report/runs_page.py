@@ -12,7 +12,7 @@ from ..measure.bootstrap import Score
 from ..measure.metric_table import ON_PAGES, Metric
 from ..message import Message, say
 from ..plan.settings import SETTINGS
-from ..prove.check import CHECK_TITLES
+from ..prove.check import title_of
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from .chart import loss_curves
@@ -192,7 +192,7 @@ def _cards(numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _cost(run: Run, t: Translate) -> dict[str, Any]:
     """What a run took, and which checks it did not pass."""
     training, loss = run.training, [side.get("loss") for side in (run.before, run.after)]
-    failed = [CHECK_TITLES.get(name, name) for name, passed in run.checks if not passed]
+    failed = [title_of(name) for name, passed in run.checks if not passed]
     passed = say("{passed} of {total} passed", passed=len(run.checks) - len(failed), total=len(run.checks))
     return {
         "steps": f"{training['steps']:,.0f}",

@@ -17,7 +17,7 @@ from ..machine.hardware import Hardware
 from ..measure.compared import Compared
 from ..message import Message, say
 from ..plan.plan import Plan
-from ..prove.check import CHECK_NAMES
+from ..prove.check import label_of
 from ..stages.events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Saved, Scored, Stage, Stepped
 from ..text.language import Translate, translator
 from ..text.redaction import redact
@@ -229,7 +229,7 @@ class Screen:
 
     def _check(self, check: Check) -> None:
         sign = self.mark("✓", "ok") if check.passed else self.mark("✗", "x")
-        self.line(f"  {sign} {self.t(CHECK_NAMES[check.name])}: {self.t(check.detail)}", style="" if check.passed else "bold red")
+        self.line(f"  {sign} {self.t(label_of(check.name))}: {self.t(check.detail)}", style="" if check.passed else "bold red")
         if not check.passed and check.fix is not None:
             self.line(f"    → {self.t(check.fix)}")
 
