@@ -17,6 +17,7 @@ from nuguna.prove.check import AFTER_TRAINING, BEFORE_TRAINING
 from nuguna.text.language import Translate, translator
 
 DOCS = Path(__file__).parents[1] / "docs"
+Rows = Iterator[tuple[str, ...]]
 METRIC_HEADS = {
     "en": ("name in `report.json`", "number", "from … to", "what it means", "take care"),
     "ko": ("`report.json`의 이름", "점수", "범위", "뜻", "조심할 점"),
@@ -25,13 +26,35 @@ CHECK_HEADS = {"en": ("check", "when", "what it proves"), "ko": ("확인", "언�
 TIMES = {"en": ("before training", "after training"), "ko": ("학습 전", "학습 후")}
 
 
-def metrics(lang: str) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table of metrics, its head first."""
+def metrics(lang: str) -> Rows:
+    """Yield all that is said of every metric, a head first."""
     t = translator(lang)
     yield METRIC_HEADS[lang]
     for metric in METRICS:
         meaning = _sentences(t, metric.meaning, metric.direction, metric.only_for)
         yield f"`{metric.name}`", t(metric.label), _range(metric), meaning, _sentences(t, metric.caution)
+
+
+def metrics_in_short(lang: str) -> Rows:
+    """Yield name, range and meaning of every metric, a head first."""
+    for name, _, span, meaning, _ in metrics(lang):
+        yield name, span, meaning
+
+
+def checks(lang: str) -> Rows:
+    """Yield name, time and sense of every check, a head first."""
+    t = translator(lang)
+    yield CHECK_HEADS[lang]
+    before, after = TIMES[lang]
+    yield from ((f"`{row.name}`", before, t(row.proves)) for row in BEFORE_TRAINING)
+    yield from ((f"`{row.name}`", after, t(row.proves)) for row in AFTER_TRAINING)
+
+
+def checks_in_report(lang: str) -> Rows:
+    """Yield name and sense of every check in report.json, a head first."""
+    head, *rows = checks(lang)
+    for name, _, proves in (head, *rows[len(BEFORE_TRAINING) :]):
+        yield name, proves
 
 
 def _range(metric: Metric) -> str:
@@ -42,23 +65,15 @@ def _sentences(t: Translate, *messages: Message | None) -> str:
     return " ".join(t(message) for message in messages if message is not None)
 
 
-def checks(lang: str) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table of checks, its head first."""
-    t = translator(lang)
-    yield CHECK_HEADS[lang]
-    for when, rows in zip(TIMES[lang], (BEFORE_TRAINING, AFTER_TRAINING), strict=True):
-        for row in rows:
-            yield f"`{row.name}`", when, t(row.proves)
-
-
 # file in docs/ without its ending → markers → rows in a language
-TABLES: dict[str, dict[str, Callable[[str], Iterator[tuple[str, ...]]]]] = {
+TABLES: dict[str, dict[str, Callable[[str], Rows]]] = {
     "evaluation": {"metrics": metrics},
     "reliability": {"checks": checks},
+    "results": {"metrics": metrics_in_short, "checks": checks_in_report},
 }
 
 
-def as_markdown(rows: Iterator[tuple[str, ...]]) -> str:
+def as_markdown(rows: Rows) -> str:
     """Return the rows as a table, the first as its head."""
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * (lines[0].count(" | ") + 1), *lines[1:]]) + "\n"
