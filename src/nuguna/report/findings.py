@@ -11,6 +11,7 @@ from ..measure.bootstrap import Score
 from ..measure.compared import Compared
 from ..measure.metric_table import ON_PAGES, Metric
 from ..message import Message, say
+from ..plan.settings import SETTINGS
 from ..prove.check import title_of
 from ..text.language import Translate
 from .outcome import Report
@@ -57,12 +58,7 @@ def _number(metric: Metric, sides: tuple[Score | None, Score | None], compared: 
     verdict = judge(metric, change) if change is not None else ""
     top = top_of(metric, sides)
     return {
-        "name": metric.name,
-        "technical": metric.technical,
-        "title": t(metric.title),
-        "meaning": t(metric.meaning),
-        "higher_is_better": metric.higher_is_better,
-        "direction": t(metric.direction),
+        **describe_metric(metric, t),
         "before": metric.show(sides[0].value if sides[0] else None),
         "after": metric.show(sides[1].value if sides[1] else None),
         "before_range": between(metric, sides[0], t),
@@ -73,6 +69,33 @@ def _number(metric: Metric, sides: tuple[Score | None, Score | None], compared: 
         "verdict_text": t(VERDICTS[verdict]) if verdict else "",
         "strips": [strip(side, top) for side in sides],
     }
+
+
+def describe_metric(metric: Metric, t: Translate) -> dict[str, Any]:
+    """Return what a metric is, as texts."""
+    return {
+        "name": metric.name,
+        "technical": metric.technical,
+        "title": t(metric.title),
+        "meaning": t(metric.meaning),
+        "higher_is_better": metric.higher_is_better,
+        "direction": t(metric.direction),
+    }
+
+
+def split_cards(
+    shown: Sequence[dict[str, Any]], groups: Sequence[Sequence[str]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the numbers that say most, of each group of names the first there is, and all others."""
+    by_name = {number["name"]: number for number in shown}
+    found = (next((by_name[name] for name in names if name in by_name), None) for names in groups)
+    cards = [number for number in found if number is not None]
+    return cards, [number for number in shown if number not in cards]
+
+
+def meaning_of_setting(name: str, t: Translate) -> str:
+    """Return what a setting means; empty for a value of a plan that is none."""
+    return next((t(setting.meaning) for setting in SETTINGS if setting.name == name), "")
 
 
 def _sides(name: str, report: Report) -> tuple[Score | None, Score | None]:

@@ -6,18 +6,16 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from ..measure.bootstrap import Score
 from ..measure.metric_table import ON_PAGES, Metric
 from ..message import Message, say
-from ..plan.settings import SETTINGS
 from ..prove.check import title_of
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from .chart import loss_curves
-from .findings import INTERVALS_INTRO, between, strip, top_of
-from .outcome import TEMPLATES, Sample
+from .fill import fill_html
+from .findings import INTERVALS_INTRO, between, describe_metric, meaning_of_setting, split_cards, strip, top_of
+from .outcome import Sample
 from .questions import marked
 from .ranking import LEADS, Comparison, Run, rank
 from .verdict import judge
@@ -78,7 +76,7 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
     t = translate
     letters = [_letter(i) for i in range(len(found.runs))]
     numbers = [_number(metric, found, t) for metric in ON_PAGES if any(metric.name in run.after for run in found.runs)]
-    cards = _cards(numbers)
+    cards, further = split_cards(numbers, _CARDS)
     context = {
         "lang": lang,
         "t": {name: t(text) for name, text in _PAGE.items()},
@@ -91,16 +89,13 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
         ],
         "settings": _settings(found, t),
         "cards": cards,
-        "further": [number for number in numbers if number not in cards],
+        "further": further,
         "chart": loss_curves([(letter, run.steps) for letter, run in zip(letters, found.runs, strict=True)], t),
         "has_other_models": "model" in found.differing,
         "costs": [_cost(run, t) for run in found.runs],
         "samples": _questions(found),
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("comparison.html.jinja").render(context)
+    return fill_html("comparison.html.jinja", context)
 
 
 def _letter(number: int) -> str:
@@ -121,15 +116,15 @@ def _verdict(found: Comparison, t: Translate) -> dict[str, Any]:
         "kind": "good" if is_sound and ranking.kind in ("best", "likelier", "loss_only") else "open",
         "seal": _SEALS.get(ranking.kind, "?"),
         "headline": t(ranking.headline),
+        "made": "",
         "reasons": [t(reason) for reason in ranking.reasons],
         "fixes": [t(fix), t(again)] if ranking.kind == "apart" else [],
     }
 
 
 def _settings(found: Comparison, t: Translate) -> list[dict[str, Any]]:
-    meanings = {setting.name: setting.meaning for setting in SETTINGS}
     return [
-        {"name": name, "meaning": t(meanings[name]) if name in meanings else "", "values": [_shown(value) for value in values]}
+        {"name": name, "meaning": meaning_of_setting(name, t), "values": [_shown(value) for value in values]}
         for name, values in found.differing.items()
     ]
 
@@ -146,11 +141,7 @@ def _number(metric: Metric, found: Comparison, t: Translate) -> dict[str, Any]:
     best = found.best(metric.name)
     top = top_of(metric, scores)
     return {
-        "name": metric.name,
-        "technical": metric.technical,
-        "title": t(metric.title),
-        "meaning": t(metric.meaning),
-        "direction": t(metric.direction),
+        **describe_metric(metric, t),
         "sides": [_side(metric, score, top, t, is_best=i == best) for i, score in enumerate(scores)],
         "leads": _leads(metric, found, t),
     }
@@ -180,13 +171,6 @@ def _leads(metric: Metric, found: Comparison, t: Translate) -> list[dict[str, st
             told = {"pair": pair, "change": change, "range": ends}
             leads.append({**told, "verdict": verdict, "verdict_text": t(LEADS[verdict])})
     return leads
-
-
-def _cards(numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The four numbers that say most."""
-    by_name = {number["name"]: number for number in numbers}
-    chosen = (next((by_name[name] for name in names if name in by_name), None) for names in _CARDS)
-    return [number for number in chosen if number is not None]
 
 
 def _cost(run: Run, t: Translate) -> dict[str, Any]:
