@@ -21,6 +21,11 @@ from __future__ import annotations
 from .message import Message
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of a library says; the name of its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class NugunaError(Exception):
     """Base of all our errors: what happened, what was seen (optional), and what to type next."""
 

@@ -25,7 +25,7 @@ from .stages.folder import prepared_folder
 from .stages.load import attach, bring, save
 from .stages.measure import measure_all, scores
 from .stages.preflight import preflight
-from .stages.prove import prove
+from .stages.prove import After, Before, prove
 from .stages.read import read_data
 from .stages.tensorboard import with_tensorboard
 from .stages.train import train_adapter
@@ -70,12 +70,11 @@ def run(
 
         tell(Stage(say("Measuring the base model on questions it will not be trained on")))
         before = measure_all(loaded, parts, plan, tell)
-        fingerprint = base_fingerprint(loaded.model)
-        untrained_logits = probe_logits(loaded, parts.probes)
+        untrained = Before(before, base_fingerprint(loaded.model), probe_logits(loaded, parts.probes))
 
         tell(Stage(say("Training")))
         tuned = attach(loaded, base, plan)
-        preflight(tuned, parts, plan, untrained_logits, tell)
+        preflight(tuned, parts, plan, untrained.logits, tell)
         trained, steps = train_adapter(
             tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
         )
@@ -86,7 +85,7 @@ def run(
         tell(Scored(*scores(before, after), loss_curve(steps)))
 
         tell(Stage(say("Proving that the result works")))
-        checks = prove(tuned, place, plan, folder, parts, before, after, fingerprint, untrained_logits, trained)
+        checks = prove(untrained, After(tuned, after, trained), parts, plan, place, folder)
         tell(Proved(checks))
         report = conclude(plan, parts, before, after, trained, checks)
         write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)

@@ -127,20 +127,10 @@ def test_the_demo_models_own_values_are_said_as_they_are(lang: str) -> None:
 
 
 @in_both_languages
-def test_the_files_and_names_of_a_run_are_explained(lang: str, finished_run: Path) -> None:
+def test_the_files_of_a_run_are_explained(lang: str, finished_run: Path) -> None:
     explained = text(page("results", lang))
-    report = json.loads(text(finished_run / "report.json"))
     for name in (path.name for path in finished_run.iterdir()):
         assert re.search(rf"^  (\S+  )*{re.escape(name)}/?(\s|$)", explained, re.MULTILINE), name
-    tables = [line.split("|")[1].strip(" `") for line in explained.splitlines() if line.startswith("| `")]
-    for name in [
-        *report["before"],
-        "key_terms",
-        "choice_accuracy",
-        "choice_accuracy_norm",
-        *(check["name"] for check in report["checks"]),
-    ]:
-        assert tables.count(name) == 1, name
 
 
 @pytest.mark.parametrize("name", ["README", "results", "settings", "models", "python", "architecture"])

@@ -20,8 +20,10 @@ from nuguna import Request, fine_tune, open_session
 from nuguna.engine.loss import loss_sum
 from nuguna.errors import Interrupted, ModelError, SettingError, Terminated
 from nuguna.machine.hardware import detect
+from nuguna.measure.metric_table import METRICS
 from nuguna.plan import auto
 from nuguna.plan.plan_file import read_plan
+from nuguna.prove.check import AFTER_TRAINING
 from nuguna.prove.checks import (
     check_adapter_file,
     check_answers_stop,
@@ -50,10 +52,8 @@ RUN_FILES = {
 }
 if importlib.util.find_spec("tensorboard") is not None:
     RUN_FILES.add("tensorboard")
-METRICS = {"loss", "perplexity", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "exact_match", "word_f1", "stop_rate"}
-METRICS |= {"answer_words", "repetition", "same_language"}
-CHECKS = ["adapter_weights", "base_unchanged", "reloads_the_same", "changes_the_model", "heldout_loss_fell", "answers_stop"]
-CHECKS += ["adapter_complete", "base_without_adapter", "asks_as_trained", "steps_taken"]
+ALWAYS_MEASURED = {metric.name for metric in METRICS if metric.only_for is None}
+CHECKS = [row.name for row in AFTER_TRAINING]
 
 
 def request(folder: Path, model: Path, **wishes: Any) -> Request:
@@ -81,9 +81,9 @@ def test_a_finished_run_holds_exactly_what_was_promised(finished_run: Path) -> N
     assert {"status", "model", "data", "before", "after", "train", "checks"} <= set(report)
     assert report["status"] == "succeeded"
     assert [check["name"] for check in report["checks"]] == CHECKS
-    assert set(report["before"]) == set(report["after"]) == METRICS
+    assert set(report["before"]) == set(report["after"]) == ALWAYS_MEASURED
     scores = report["scores"]
-    assert set(scores["before"]) == set(scores["after"]) == set(scores["change"]) == METRICS
+    assert set(scores["before"]) == set(scores["after"]) == set(scores["change"]) == ALWAYS_MEASURED
     for name, score in scores["after"].items():
         assert score["value"] == pytest.approx(report["after"][name], abs=1e-6)
         assert score["low"] is None or score["low"] <= score["value"] <= score["high"] or name in ("bleu", "chrf")

@@ -23,14 +23,15 @@ from nuguna.machine.hardware import Hardware, detect
 from nuguna.model.adapter import base_fingerprint
 from nuguna.model.load import Loaded
 from nuguna.plan.plan import Plan
-from nuguna.prove.checks import Check, probe_logits
+from nuguna.prove.check import AFTER_TRAINING, BEFORE_TRAINING, Check
+from nuguna.prove.checks import probe_logits
 from nuguna.stages.decide import decide
 from nuguna.stages.divide import divide
 from nuguna.stages.events import Note, Tell, quiet
 from nuguna.stages.load import attach, bring, save
 from nuguna.stages.measure import MeasuredAll, measure_all
-from nuguna.stages.preflight import WRONG, preflight
-from nuguna.stages.prove import prove
+from nuguna.stages.preflight import preflight
+from nuguna.stages.prove import After, Before, prove
 from nuguna.stages.read import read_data
 from nuguna.stages.train import train_adapter
 from nuguna.tokens.parts import Parts
@@ -95,8 +96,9 @@ class Trained:
         ready = self.ready
         save(ready.tuned, ready.plan, folder)
         assert ready.before is not None
-        given = (ready.parts, ready.before, self.after, ready.fingerprint, ready.base_logits, self.totals)
-        return prove(ready.tuned, ready.place, ready.plan, folder, *given)
+        before = Before(ready.before, ready.fingerprint, ready.base_logits)
+        after = After(ready.tuned, self.after, self.totals)
+        return prove(before, after, ready.parts, ready.plan, ready.place, folder)
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +203,9 @@ def copied(ready: Ready) -> Ready:
 
 def test_a_sound_run_passes_every_check(untrained: Callable[..., Ready], trained: Trained, tmp_path: Path) -> None:
     """The same run as that of the mutations."""
-    assert [check.name for check in untrained().preflight()] == list(WRONG)
+    assert [check.name for check in untrained().preflight()] == [row.name for row in BEFORE_TRAINING]
     checks = replace(trained, ready=copied(trained.ready)).finish(tmp_path / "results")
+    assert [check.name for check in checks] == [row.name for row in AFTER_TRAINING]
     assert {check.name for check in checks if not check.passed} <= {"answers_stop"}  # six steps teach no end
 
 
@@ -215,10 +218,10 @@ def test_no_false_alarm_on_any_architecture(
     architecture: str, dtype: str, machine: Hardware, model_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     ready = make_ready(machine, model_folder(architecture), tmp_path, dtype=dtype)
-    assert len(ready.preflight()) == len(WRONG)
+    assert len(ready.preflight()) == len(BEFORE_TRAINING)
     if dtype == "float32":
         padded = replace(ready, tuned=replace(ready.tuned, shortcuts=replace(ready.tuned.shortcuts, packed=False)))
-        assert len(padded.preflight()) == len(WRONG)
+        assert len(padded.preflight()) == len(BEFORE_TRAINING)
 
 
 TEXT = '{"text": "' + "약은 물과 함께 드세요. Take the pill with water. " * 3 + '"}\n'
@@ -245,7 +248,7 @@ def test_no_false_alarm_on_odd_data(rows: str, machine: Hardware, model_folder: 
 
 def test_no_false_alarm_on_the_demo_model(machine: Hardware, tmp_path: Path) -> None:
     told = heard(make_ready(machine, "demo", tmp_path, data="demo"))
-    assert len(told) == 1 and told[0].startswith(f"{len(WRONG)} checks before the training: all is well")
+    assert len(told) == 1 and told[0].startswith(f"{len(BEFORE_TRAINING)} checks before the training: all is well")
 
 
 def heard(ready: Ready) -> list[str]:
@@ -282,7 +285,7 @@ def test_too_little_memory_for_the_rehearsal_is_told(untrained: Callable[..., Re
     monkeypatch.setattr(trial_step, "SFT", with_loss(refuse))
     ready = untrained()
     told = heard(ready)
-    assert told[0].startswith("Memory is too short") and told[1].startswith("10 checks")
+    assert told[0].startswith("Memory is too short") and told[1].startswith(f"{len(BEFORE_TRAINING) - 5} checks")
     assert not any(parameter.any() for name, parameter in ready.tuned.model.named_parameters() if "lora_B" in name)
 
 
@@ -302,4 +305,5 @@ def test_a_run_that_would_go_wrong_ends_before_its_first_step(
 def test_the_documents_list_every_mutation() -> None:
     assert len(MUTATIONS) == len({mutation.id for mutation in MUTATIONS}) >= 27
     assert any(table() in path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
-    assert {m.caught_by for m in MUTATIONS if m.when == BEFORE} >= set(WRONG)  # no check that catches nothing
+    caught = {mutation.caught_by for mutation in MUTATIONS}
+    assert caught >= {row.name for row in BEFORE_TRAINING}  # no check that catches nothing

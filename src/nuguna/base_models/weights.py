@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..disk.json_file import read_object, shown
-from ..errors import ModelError
+from ..errors import ModelError, first_line
 from ..message import Message, say
 
 # Files by which transformers and peft find weights.
@@ -101,10 +101,9 @@ def read_header(path: Path) -> Header:
         _check_places(header, num_bytes - 8 - length)
         return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items()}
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             say("A weight file is damaged or was not downloaded completely."),
-            seen=say("{file}: {detail}", file=str(path), detail=detail),
+            seen=say("{file}: {detail}", file=str(path), detail=first_line(error)),
             fix=say("Download or copy the model again."),
         ) from error
 

@@ -11,6 +11,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor, nn
 
+from ..errors import first_line
 from ..message import Message, say
 
 Weight = Union[Tensor, "Quantized"]
@@ -63,7 +64,7 @@ def problem(kind: str, device: str) -> Message | None:
     except ImportError:
         return say("the package bitsandbytes is not installed")
     except Exception as error:  # noqa: BLE001 - a library that does not load fails in many ways
-        return say("{reason}", reason=_line(error))
+        return say("{reason}", reason=first_line(error))
     try:
         with torch.no_grad():
             random = torch.Generator().manual_seed(0)
@@ -78,7 +79,7 @@ def problem(kind: str, device: str) -> Message | None:
             found = layer(x.to(device)).float().cpu()
             whole = Quantized(layer).values(torch.float32).cpu()
     except Exception as error:  # noqa: BLE001 - whatever it is, this machine cannot do it
-        return say("{reason}", reason=_line(error))
+        return say("{reason}", reason=first_line(error))
     expected = x @ weight.t()
     if max(_distance(found, expected), _distance(x @ whole.t(), expected)) > MOST_ERROR[kind]:
         return say("bitsandbytes computes wrong numbers on this device")
@@ -90,7 +91,3 @@ MOST_ERROR = {"4bit": 0.2, "8bit": 0.05}  # of a product, as a share of its size
 
 def _distance(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

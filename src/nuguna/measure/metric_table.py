@@ -1,47 +1,51 @@
-"""What each number of a report is called, and what it means to someone who has never heard of it."""
+"""The one table of metrics: what each is called, what it means to someone who has never heard of it, and how it may be compared.
+
+Screens, pages, the card, the guides in docs/ and the ranking of runs all read it. To add a metric, compute it in `scores` or
+`answers` under the name of its row here.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from ..message import Message, say
 
-METRIC_NAMES: dict[str, Message] = {
-    "loss": say("loss on held-out answers"),
-    "perplexity": say("perplexity"),
-    "rouge_1": say("ROUGE-1 (words)"),
-    "rouge_2": say("ROUGE-2 (pairs of words)"),
-    "rouge_l": say("ROUGE-L (words in order)"),
-    "bleu": say("BLEU"),
-    "chrf": say("chrF"),
-    "key_terms": say("right key terms, %"),
-    "choice_accuracy": say("right choices by likelihood, %"),
-    "choice_accuracy_norm": say("right choices by likelihood a character, %"),
-    "exact_match": say("right word for word, %"),
-    "word_f1": say("words in common"),
-    "stop_rate": say("answers that end by themselves"),
-    "answer_words": say("words in an answer"),
-    "repetition": say("said again in the same answer, %"),
-    "same_language": say("in the language of the question, %"),
+DIRECTIONS = {
+    True: say("Higher is better."),
+    False: say("Lower is better."),
+    None: say("Neither more nor less is better."),
 }
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A metric as people read it."""
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One row: a metric under its name in report.json."""
 
     name: str
-    technical: str  # what papers call it; the same in every language
-    title: Message
+    label: Message  # on the screen
+    title: Message  # on the pages
     meaning: Message
+    caution: Message | None = None  # when to distrust it; the guide has it
+    technical: str = ""  # what papers call it; the same in every language
+    page_place: int  # on the pages, where what says most comes first
     higher_is_better: bool | None = True  # None: neither is
     percent_of: float | None = None  # the value that is 100 %; None: no upper bound
-    unit: str = ""
-    decimals: int = 1
+    unit: str = ""  # on the pages
+    decimals: int = 1  # on the pages
+    is_main: bool = False  # a run shows it on the screen; the report has all
+    ranks_runs: bool = False  # report.json keeps the sum and the count of each question, so that runs are compared one by one
+    depends_on: Literal["", "words", "tokens"] = ""  # what results must share: how texts became words; the model's tokens
+    only_for: Message | None = None  # the data that has it; None: every run has it
+
+    @property
+    def direction(self) -> Message:
+        """Return whether more is better, as a sentence."""
+        return DIRECTIONS[self.higher_is_better]
 
     def show(self, value: float | None, *, signed: bool = False) -> str:
-        """As people read it; what was not measured, or is not a number, is a dash."""
+        """Return a value as the pages show it; what was not measured, or is not a number, is a dash."""
         if value is None or not math.isfinite(value):
             return "—"
         if self.percent_of == 1:
@@ -52,132 +56,211 @@ class Measure:
         return f"{sign}{value:,.{0 if abs(value) >= 1000 else self.decimals}f}{self.unit}"
 
 
-MEASURES = (
-    Measure(
-        "rouge_l",
-        "ROUGE-L",
-        say("Like the right answer"),
-        say("How many words the answer shares with the right answer, in the same order. 100 is word for word; 0 is nothing."),
-        percent_of=100,
+_OTHER_WORDS = say(
+    "A right answer may be said in other words: a good answer can score low, and a wrong one with the same words high."
+)
+_OTHER_TOKENS = say("Models with different tokenizers cannot be compared: their tokens are not the same pieces.")
+_GUESSING = say("With four options blind guessing gets 25.")
+_CHOICES = say("Only for multiple choice.")
+
+# In the order of screens and guides.
+METRICS = (
+    Metric(
+        name="loss",
+        label=say("loss on held-out answers"),
+        title=say("Surprise"),
+        meaning=say("How much the right answers surprise the model. This is what training pushes down."),
+        caution=_OTHER_TOKENS,
+        technical="loss",
+        page_place=60,
+        higher_is_better=False,
+        decimals=3,
+        is_main=True,
+        ranks_runs=True,
+        depends_on="tokens",
     ),
-    Measure(
-        "key_terms",
-        "",
-        say("Key terms said"),
-        say("Of the terms that a right answer must contain, how many the answer really names."),
+    Metric(
+        name="perplexity",
+        label=say("perplexity"),
+        title=say("Hesitation"),
+        meaning=say("Among about how many pieces of words the model wavers each time. 1 would be no doubt at all."),
+        caution=_OTHER_TOKENS,
+        technical="perplexity",
+        page_place=130,
+        higher_is_better=False,
+        is_main=True,
+        depends_on="tokens",
+    ),
+    Metric(
+        name="rouge_1",
+        label=say("ROUGE-1 (words)"),
+        title=say("Same words"),
+        meaning=say("How many words the answer shares with the right answer, in any order."),
+        caution=_OTHER_WORDS,
+        technical="ROUGE-1",
+        page_place=90,
+        percent_of=100,
+        depends_on="words",
+    ),
+    Metric(
+        name="rouge_2",
+        label=say("ROUGE-2 (pairs of words)"),
+        title=say("Same pairs of words"),
+        meaning=say("How many pairs of neighbouring words the answer shares with the right answer."),
+        caution=_OTHER_WORDS,
+        technical="ROUGE-2",
+        page_place=100,
+        percent_of=100,
+        depends_on="words",
+    ),
+    Metric(
+        name="rouge_l",
+        label=say("ROUGE-L (words in order)"),
+        title=say("Like the right answer"),
+        meaning=say(
+            "How many words the answer shares with the right answer, in the same order. 100 is word for word; 0 is nothing."
+        ),
+        caution=_OTHER_WORDS,
+        technical="ROUGE-L",
+        page_place=10,
+        percent_of=100,
+        is_main=True,
+        ranks_runs=True,
+        depends_on="words",
+    ),
+    Metric(
+        name="bleu",
+        label=say("BLEU"),
+        title=say("Same phrases"),
+        meaning=say(
+            "How many runs of up to four words are the same as in the right answer. Strict: even good answers seldom reach 100."
+        ),
+        caution=say("It was made for translations: where answers are short or free, even good ones seldom reach 30."),
+        technical="BLEU",
+        page_place=80,
+        percent_of=100,
+        is_main=True,
+        depends_on="words",
+    ),
+    Metric(
+        name="chrf",
+        label=say("chrF"),
+        title=say("Same letters"),
+        meaning=say("How many short runs of letters are the same. Fair to Korean, where endings change the words."),
+        caution=say("It is never 0 for texts in the same script: 15 to 20 may mean nothing."),
+        technical="chrF",
+        page_place=70,
+        percent_of=100,
+        is_main=True,
+    ),
+    Metric(
+        name="key_terms",
+        label=say("right key terms, %"),
+        title=say("Key terms said"),
+        meaning=say("Of the terms that a right answer must contain, how many the answer really names."),
+        caution=say("An answer can name the term and say the opposite."),
+        page_place=20,
         percent_of=100,
         unit=" %",
+        is_main=True,
+        only_for=say("Only for data that names them, in the column terms."),
     ),
-    Measure(
-        "choice_accuracy",
-        "accuracy",
-        say("Right choices"),
-        say("How often the model finds the right option more likely than all others."),
+    Metric(
+        name="choice_accuracy",
+        label=say("right choices by likelihood, %"),
+        title=say("Right choices"),
+        meaning=say("How often the model finds the right option more likely than all others."),
+        caution=_GUESSING,
+        technical="accuracy",
+        page_place=30,
         percent_of=100,
         unit=" %",
+        ranks_runs=True,
+        only_for=_CHOICES,
     ),
-    Measure(
-        "choice_accuracy_norm",
-        "accuracy, normalized",
-        say("Right choices, whatever their length"),
-        say("The same by likelihood a character, so that short options have no advantage."),
+    Metric(
+        name="choice_accuracy_norm",
+        label=say("right choices by likelihood a character, %"),
+        title=say("Right choices, whatever their length"),
+        meaning=say("The same by likelihood a character, so that short options have no advantage."),
+        caution=_GUESSING,
+        technical="accuracy, normalized",
+        page_place=40,
         percent_of=100,
         unit=" %",
+        only_for=_CHOICES,
     ),
-    Measure(
-        "stop_rate",
-        "",
-        say("Ends by itself"),
-        say("How many answers came to an end by themselves instead of being cut off at the length limit."),
+    Metric(
+        name="exact_match",
+        label=say("right word for word, %"),
+        title=say("Word for word"),
+        meaning=say("How many answers are the right answer, word for word. Only short answers can be."),
+        caution=say("Where answers are sentences it is 0, and means nothing."),
+        technical="EM",
+        page_place=120,
+        percent_of=100,
+        unit=" %",
+        depends_on="words",
+    ),
+    Metric(
+        name="word_f1",
+        label=say("words in common"),
+        title=say("Words in common"),
+        meaning=say("Of the words of both answers, how many the other one has too, however often and in whatever order."),
+        caution=say("It is meant for short answers with one right form, such as a number or a name."),
+        technical="F1",
+        page_place=110,
+        percent_of=100,
+        depends_on="words",
+    ),
+    Metric(
+        name="stop_rate",
+        label=say("answers that end by themselves"),
+        title=say("Ends by itself"),
+        meaning=say("How many answers came to an end by themselves instead of being cut off at the length limit."),
+        caution=say("It says nothing where right answers are longer than the limit of 256 tokens."),
+        page_place=50,
         percent_of=1,
         unit=" %",
         decimals=0,
+        is_main=True,
     ),
-    Measure(
-        "loss",
-        "loss",
-        say("Surprise"),
-        say("How much the right answers surprise the model. This is what training pushes down."),
-        higher_is_better=False,
-        decimals=3,
-    ),
-    Measure(
-        "chrf",
-        "chrF",
-        say("Same letters"),
-        say("How many short runs of letters are the same. Fair to Korean, where endings change the words."),
-        percent_of=100,
-    ),
-    Measure(
-        "bleu",
-        "BLEU",
-        say("Same phrases"),
-        say("How many runs of up to four words are the same as in the right answer. Strict: even good answers seldom reach 100."),
-        percent_of=100,
-    ),
-    Measure(
-        "rouge_1",
-        "ROUGE-1",
-        say("Same words"),
-        say("How many words the answer shares with the right answer, in any order."),
-        percent_of=100,
-    ),
-    Measure(
-        "rouge_2",
-        "ROUGE-2",
-        say("Same pairs of words"),
-        say("How many pairs of neighbouring words the answer shares with the right answer."),
-        percent_of=100,
-    ),
-    Measure(
-        "word_f1",
-        "F1",
-        say("Words in common"),
-        say("Of the words of both answers, how many the other one has too, however often and in whatever order."),
-        percent_of=100,
-    ),
-    Measure(
-        "exact_match",
-        "EM",
-        say("Word for word"),
-        say("How many answers are the right answer, word for word. Only short answers can be."),
-        percent_of=100,
-        unit=" %",
-    ),
-    Measure(
-        "perplexity",
-        "perplexity",
-        say("Hesitation"),
-        say("Among about how many pieces of words the model wavers each time. 1 would be no doubt at all."),
-        higher_is_better=False,
-    ),
-    Measure(
-        "repetition",
-        "",
-        say("Says things again"),
-        say("How many runs of four words stood in the same answer before."),
-        higher_is_better=False,
-        percent_of=100,
-        unit=" %",
-    ),
-    Measure(
-        "same_language",
-        "",
-        say("In the question's language"),
-        say("How many answers are in the language in which the question was asked."),
-        percent_of=100,
-        unit=" %",
-    ),
-    Measure(
-        "answer_words",
-        "",
-        say("Length"),
-        say("How many words an answer has."),
+    Metric(
+        name="answer_words",
+        label=say("words in an answer"),
+        title=say("Length"),
+        meaning=say("How many words an answer has."),
+        page_place=160,
         higher_is_better=None,
+        depends_on="words",
+    ),
+    Metric(
+        name="repetition",
+        label=say("said again in the same answer, %"),
+        title=say("Says things again"),
+        meaning=say("How many runs of four words stood in the same answer before."),
+        caution=say("Above 10 % a model is going round in circles, unless its answers are lists or tables."),
+        page_place=140,
+        higher_is_better=False,
+        percent_of=100,
+        unit=" %",
+        depends_on="words",
+    ),
+    Metric(
+        name="same_language",
+        label=say("in the language of the question, %"),
+        title=say("In the question's language"),
+        meaning=say("How many answers are in the language in which the question was asked."),
+        caution=say("It goes by the letters of both, so it says nothing of answers that are only names and numbers."),
+        page_place=150,
+        percent_of=100,
+        unit=" %",
     ),
 )
+ON_PAGES = tuple(sorted(METRICS, key=lambda metric: metric.page_place))
+_BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-def measure_named(name: str) -> Measure:
-    """The measure of a metric in report.json."""
-    return next(measure for measure in MEASURES if measure.name == name)
+def metric_named(name: str) -> Metric:
+    """Return the row of a metric in report.json. Raise `KeyError` for a name that no metric has."""
+    return _BY_NAME[name]

@@ -1,4 +1,4 @@
-"""What each question adds to the measures that rank runs: with it two runs are compared on the same questions."""
+"""What each question adds to the metrics that rank runs: with it two runs are compared on the same questions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 from ..data.conversations.conversation import Conversation
 from .bootstrap import Rows, Score, difference, ratio_of
+from .metric_table import METRICS, metric_named
 
-SCALES = {"loss": 1.0, "rouge_l": 100.0, "choice_accuracy": 100.0}  # sums over sums; what they are multiplied by
 MARK_CHARS = 16  # hexadecimal: two of a million questions have the same with a chance of 3 in 100 million
 Sums = tuple[float, float]
+_RANKING = tuple(metric.name for metric in METRICS if metric.ranks_runs)
 
 
 @dataclass(frozen=True)
 class EachQuestion:
-    """`marks` name the questions by what they say; `sums` are (sum, count) of each of them, for each measure in `SCALES`."""
+    """`marks` name the questions by what they say; `sums` are (sum, count) of each of them, for each metric that ranks runs."""
 
     marks: tuple[str, ...]
     sums: Mapping[str, tuple[Sums, ...]]
@@ -31,7 +32,7 @@ class EachQuestion:
     def from_json(cls, document: Mapping[str, Any]) -> EachQuestion:
         """What `to_json` made. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
         sums = {
-            name: tuple((float(a), float(b)) for a, b in document["sums"][name]) for name in SCALES if name in document["sums"]
+            name: tuple((float(a), float(b)) for a, b in document["sums"][name]) for name in _RANKING if name in document["sums"]
         }
         marks = tuple(map(str, document["marks"]))
         if any(len(pairs) != len(marks) for pairs in sums.values()):
@@ -41,12 +42,12 @@ class EachQuestion:
     def rows(self, name: str, marks: Sequence[str]) -> Rows:
         """These questions alone, in this order."""
         place = {mark: i for i, mark in enumerate(self.marks)}
-        return ratio_of([self.sums[name][place[mark]] for mark in marks], SCALES[name])
+        return ratio_of([self.sums[name][place[mark]] for mark in marks], metric_named(name).percent_of or 1.0)
 
 
 def each_question(asked: Sequence[Conversation], rows: Mapping[str, Rows]) -> EachQuestion:
     """Of the questions that were asked and of what was measured on them."""
-    kept = {name: rows[name].values for name in SCALES if name in rows and len(rows[name].values) == len(asked)}
+    kept = {name: rows[name].values for name in _RANKING if name in rows and len(rows[name].values) == len(asked)}
     sums = {name: tuple((round(float(a), 6), float(b)) for a, b in values) for name, values in kept.items()}
     return EachQuestion(tuple(map(_mark, asked)), sums)
 
@@ -64,5 +65,5 @@ def shared_marks(sides: Sequence[EachQuestion]) -> list[str]:
 
 
 def paired(one: EachQuestion, other: EachQuestion, name: str, marks: Sequence[str]) -> Score:
-    """How much more `other` has of a measure than `one`, on these questions."""
+    """How much more `other` has of a metric than `one`, on these questions."""
     return difference(one.rows(name, marks), other.rows(name, marks))

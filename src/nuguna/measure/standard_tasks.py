@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ..engine.memory_watch import in_smaller_pieces, is_shortage, watched
-from ..errors import DataError, EnvironmentFault, NugunaError, SettingError
+from ..errors import DataError, EnvironmentFault, NugunaError, SettingError, first_line
 from ..message import say
 from ..model.load import Loaded
 
@@ -140,7 +140,7 @@ def _load(manager: Any, name: str) -> Mapping[str, Any]:
 
 def _cannot_load(name: str, error: Exception) -> NugunaError:
     """The harness and the library of datasets fail in many ways; three of them have another way out."""
-    seen = say("{reason}", reason=_first_line(error))
+    seen = say("{reason}", reason=first_line(error))
     if type(error).__name__ == "DatasetNotFoundError":
         return DataError(
             say("The questions of the task {task} are not on the hub, or not open to everybody.", task=name),
@@ -176,10 +176,6 @@ def _is_unreachable(error: Exception) -> bool:
     return "find cache" in str(error) or type(error).__module__.startswith("httpx")
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
 def _run(loaded: Loaded, tasks: Tasks, name: str, limit: int | None, batch_size: int) -> Mapping[str, Any]:
     """One task or group of tasks, as the harness's `simple_evaluate` does it, without its look at the machine and at git."""
     from lm_eval import evaluate
@@ -196,7 +192,7 @@ def _run(loaded: Loaded, tasks: Tasks, name: str, limit: int | None, batch_size:
             raise
         raise EnvironmentFault(
             say("The task {task} broke off.", task=name),
-            seen=say("{reason}", reason=_first_line(error)),
+            seen=say("{reason}", reason=first_line(error)),
             fix=say("Look into its description, or choose another task: {command}", command=LIST),
         ) from error
     return results

@@ -26,9 +26,8 @@ from ..engine.adapter import block_linear_names
 from ..engine.linear import LoraLinear
 from ..engine.memory_watch import is_shortage
 from ..engine.training import switch_checkpointing
-from ..errors import EnvironmentFault, ModelError
+from ..errors import EnvironmentFault, ModelError, first_line
 from ..message import say
-from .load import _first_line
 
 
 def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float, seed: int, gradient_checkpointing: bool) -> Any:
@@ -140,7 +139,7 @@ def reload_adapter(base: Any, adapter: CheckedAdapter) -> Any:
             raise
         raise ModelError(
             say("The adapter in {folder} cannot be put on its base model.", folder=folder),
-            seen=say("{reason}", reason=_first_line(error)),
+            seen=say("{reason}", reason=first_line(error)),
             fix=say("Train it again: ./run.sh"),
         ) from error
 

@@ -14,7 +14,7 @@ from ..base_models.gate import check_size
 from ..engine.forward import CAREFUL, Shortcuts
 from ..engine.memory_watch import is_shortage
 from ..engine.quantized import keep_layout, problem
-from ..errors import EnvironmentFault, ModelError, NugunaError
+from ..errors import EnvironmentFault, ModelError, NugunaError, first_line
 from ..message import say
 from ..tokens.encode import end_token_ids
 from ..tokens.tokenizer import load_tokenizer
@@ -70,7 +70,7 @@ def _from_pretrained(folder: Path, options: dict[str, Any], num_stored: int) -> 
             raise
         raise ModelError(
             say("The model in {folder} cannot be loaded.", folder=folder),
-            seen=say("{reason}", reason=_first_line(error)),
+            seen=say("{reason}", reason=first_line(error)),
             fix=say("Choose another model, for example MODEL=demo."),
         ) from error
 
@@ -81,10 +81,6 @@ def _require_size(config: Any, num_stored: int, folder: Path) -> None:
         built = AutoModelForCausalLM.from_config(config)
     described = sum(tensor.numel() for tensor in (*built.parameters(), *built.buffers()))
     check_size(described, num_stored, source=str(folder / "config.json"))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _without_dropout(config: Any) -> None:

@@ -15,25 +15,40 @@ from ..model.adapter import lora_layers
 from ..model.load import Loaded
 from ..tokens.batch import epoch_order, step_indices
 from ..tokens.encode import Encoded, encode_prompt
+from ..tokens.lengths import spread
 from ..tokens.parts import Parts
 from ..tokens.template import fitting_turns
 from ..train.loop import Recipe, learning_rate_at
 from .check import Check
-from .checks import RELOAD_TOLERANCE, probe_logits
+from .checks import NUM_QUESTIONS, RELOAD_TOLERANCE, asks_as_trained, probe_logits, whole_pairs
 from .trial_step import FAULT
 
-MOST_ROWS = 2000  # examples that are looked at, evenly over all of them
+MAX_ROWS = 2000  # examples that are looked at, evenly over all of them
 LEAST_SHARE = 0.999  # of the examples must end with an end token
 MOST_ORDERED = 200_000  # examples up to which the order of two whole epochs is computed
-NUM_QUESTIONS = 16  # measured questions whose prompts are compared
 LEAST_NORM = 0.1  # of the median embedding; what a base was never trained on is near zero or the same as another
 
 
-def spread(total: int, most: int) -> list[int]:
-    """At most so many places, evenly over all; the first and the last among them."""
-    if total <= most:
-        return list(range(total))
-    return [i * (total - 1) // (most - 1) for i in range(most)]
+def looked_at(examples: Sequence[Encoded]) -> list[Encoded]:
+    """Return the examples that are looked at: all, or `MAX_ROWS` of them at even distances."""
+    return [examples[i] for i in spread(len(examples), MAX_ROWS)]
+
+
+def checks_before_training(
+    tuned: Loaded, parts: Parts, recipe: Recipe, base_logits: Sequence[Any], *, window: int, scale: float
+) -> Iterator[Check]:
+    """Yield every check but those of the rehearsal, in the order of their table.
+
+    `base_logits` are those of `parts.probes` without an adapter, `window` is in tokens, `scale` is the adapter's as planned.
+    """
+    rows = looked_at(parts.train)
+    yield from check_rows(rows, tuned, window)
+    yield from check_prompts(tuned, parts)
+    yield check_answers(rows, tuned, is_text=is_text(parts.heldout))
+    yield check_order(len(parts.train), recipe)
+    yield check_adapter(tuned.model, scale)
+    yield check_fresh(tuned, parts, base_logits)
+    yield check_learning_rate(recipe)
 
 
 def is_text(conversations: Sequence[Conversation]) -> bool:
@@ -91,7 +106,7 @@ def prompt_end(tokenizer: Any) -> tuple[int, ...]:
 def check_prompts(tuned: Loaded, parts: Parts) -> Iterator[Check]:
     """What `ask` sends for a question is what training shows before its answer, and what the model's library makes of it."""
     tokenizer = tuned.tokenizer
-    differing = [c for c, e in _whole_pairs(parts) if not asks_as_trained(tokenizer, c, e)]
+    differing = [c for c, e in whole_pairs(parts) if not asks_as_trained(tokenizer, c, e)]
     seen = say("{count} of the first {total} measured questions", count=len(differing), total=NUM_QUESTIONS)
     yield Check("prompts_as_asked", not differing, seen, FAULT)
     turns = fitting_turns(tokenizer, parts.heldout[0].prompt)
@@ -102,21 +117,6 @@ def check_prompts(tuned: Loaded, parts: Parts) -> Iterator[Check]:
     found = encode_prompt(tokenizer, parts.heldout[0].prompt)
     seen = say("{a} tokens instead of {b}", a=len(found), b=len(expected))
     yield Check("prompts_as_published", list(expected) == found, seen, FAULT)
-
-
-def _whole_pairs(parts: Parts) -> list[tuple[Conversation, Encoded]]:
-    pairs = zip(parts.heldout[:NUM_QUESTIONS], parts.heldout_encoded, strict=False)
-    return [(conversation, encoded) for conversation, encoded in pairs if not encoded.cut]
-
-
-def asks_as_trained(tokenizer: Any, conversation: Conversation, encoded: Encoded) -> bool:
-    """Whether the prompt of `ask` is, token for token, what stands before the answer that is trained."""
-    prompt = encode_prompt(tokenizer, conversation.prompt, conversation.tools)
-    place = len(prompt)
-    if list(encoded.ids[:place]) != prompt or not any(encoded.trained[place : place + 1]):
-        return False
-    has_earlier = conversation.turns[0].role == TEXT or any(turn.role == "assistant" for turn in conversation.prompt)
-    return has_earlier or not any(encoded.trained[:place])
 
 
 def check_order(num_examples: int, recipe: Recipe) -> Check:
@@ -169,7 +169,7 @@ def check_fresh(tuned: Loaded, parts: Parts, base_logits: Sequence[Any]) -> Chec
 
 def check_learning_rate(recipe: Recipe) -> Check:
     """Some step has a learning rate above zero, and none one that is no number."""
-    rates = [learning_rate_at(step, recipe) for step in spread(recipe.max_steps, MOST_ROWS)]
+    rates = [learning_rate_at(step, recipe) for step in spread(recipe.max_steps, MAX_ROWS)]
     is_sound = max(rates) > 0 and all(math.isfinite(rate) and rate >= 0 for rate in rates)
     return Check("learning_rate", is_sound, say("at most {rate}", rate=max(rates)), FAULT)
 
@@ -184,7 +184,7 @@ def suspicions(tuned: Loaded, parts: Parts) -> Iterator[Message]:
     used = sorted(special & {*parts.heldout_encoded[0].ids, *encode_prompt(tokenizer, parts.heldout[0].prompt)})
     if not used or not weight.is_floating_point():
         return
-    norms = weight[spread(len(weight), MOST_ROWS)].float().norm(dim=1)
+    norms = weight[spread(len(weight), MAX_ROWS)].float().norm(dim=1)
     rows = weight[used].float()
     few = rows.norm(dim=1) < LEAST_NORM * norms.median()
     same = (rows[:, None] == rows[None]).all(2).sum(1) > 1

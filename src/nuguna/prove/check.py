@@ -1,4 +1,8 @@
-"""What a check is and what it is called, without torch, so that screens and pages can name it at once."""
+"""The one table of checks: what each proves, what it is called, and what is said where it fails.
+
+Screens, pages and the guides in docs/ read it, and a check without a row cannot be made. Without torch, so that they can name
+checks at once.
+"""
 
 from __future__ import annotations
 
@@ -7,46 +11,205 @@ from typing import Any
 
 from ..message import Message, say
 
-CHECK_NAMES: dict[str, Message] = {
-    "adapter_weights": say("the adapter holds sound numbers"),
-    "base_unchanged": say("the base model was left alone"),
-    "reloads_the_same": say("the saved result works the same when opened again"),
-    "changes_the_model": say("the adapter changes the model"),
-    "heldout_loss_fell": say("it got better on questions it never saw"),
-    "answers_stop": say("answers come to an end"),
-    "adapter_complete": say("all that was trained is in the saved file"),
-    "base_without_adapter": say("without its adapter it is the base model again"),
-    "asks_as_trained": say("questions are asked as they were trained"),
-    "steps_taken": say("the training took its steps"),
-}
+
+@dataclass(frozen=True)
+class BeforeTraining:
+    """A check before the first step. Where it fails the run ends, with what is `wrong`."""
+
+    name: str
+    proves: Message  # the guide has it
+    wrong: Message
 
 
-CHECK_TITLES = {
-    "adapter_weights": say("The adapter learned something and is not damaged"),
-    "base_unchanged": say("The base model was left as it was"),
-    "reloads_the_same": say("The saved result loads again and computes the same"),
-    "changes_the_model": say("The adapter changes what the model says"),
-    "heldout_loss_fell": say("It does better on questions it was not trained on"),
-    "answers_stop": say("Its answers come to an end"),
-    "adapter_complete": say("Everything that was trained is in the saved file"),
-    "base_without_adapter": say("Without its adapter it is the base model again"),
-    "asks_as_trained": say("It is asked with the same tokens as it was trained"),
-    "steps_taken": say("The training took its steps"),
-}
+@dataclass(frozen=True)
+class AfterTraining:
+    """A check of the finished run, under its name in report.json."""
+
+    name: str
+    proves: Message  # the guide has it
+    label: Message  # on the screen
+    title: Message  # on the page and the card
+
+
+# In the order in which they are made.
+BEFORE_TRAINING = (
+    BeforeTraining(
+        "rows_trained",
+        say("Every example trains something, fits the window, and holds no token that the model does not have."),
+        say("Some examples teach nothing or do not fit the model."),
+    ),
+    BeforeTraining(
+        "rows_begin",
+        say("No example begins with two begin tokens."),
+        say("Examples begin with the begin token twice."),
+    ),
+    BeforeTraining(
+        "rows_end",
+        say("The last trained token of an example ends its answer."),
+        say("Examples do not teach the model to end its answers."),
+    ),
+    BeforeTraining(
+        "prompts_as_asked",
+        say("What nuguna ask sends is, token for token, what stands before the trained answer."),
+        say("A question would be asked with other tokens than were trained."),
+    ),
+    BeforeTraining(
+        "prompts_as_published",
+        say("A question becomes the tokens that the model's own library makes of it."),
+        say("A question becomes other tokens than in the model's own library."),
+    ),
+    BeforeTraining(
+        "answers_after_prompts",
+        say("What is trained begins where a prompt ends."),
+        say("What is trained does not begin where the model's answer begins."),
+    ),
+    BeforeTraining(
+        "order",
+        say("Each step has its examples, an epoch has each of them once, and their order depends on seed and epoch alone."),
+        say("The examples do not come in the order that they should."),
+    ),
+    BeforeTraining(
+        "adapter_whole",
+        say("Exactly the adapter is trained: once on every linear layer, in float32, with the planned scale."),
+        say("The adapter is not attached as it should be."),
+    ),
+    BeforeTraining(
+        "adapter_fresh",
+        say("With a fresh adapter the model computes what it computed without one."),
+        say("The fresh adapter already changes the model."),
+    ),
+    BeforeTraining(
+        "learning_rate",
+        say("The learning rate is above zero at some step, and a number at each."),
+        say("The learning rate is not above zero, so nothing would be learned."),
+    ),
+    BeforeTraining(
+        "own_loss",
+        say("Loss and gradients of the training code are those of the plain model."),
+        say("The loss that would be trained is not the model's own."),
+    ),
+    BeforeTraining(
+        "together_as_alone",
+        say("Examples of different lengths give the same loss and gradients together as one by one."),
+        say("Examples that go through the model together give another result than one by one."),
+    ),
+    BeforeTraining(
+        "step_moves",
+        say("A training step moves every matrix of the adapter that takes part, and nothing else."),
+        say("A training step does not move the adapter."),
+    ),
+    BeforeTraining(
+        "bad_step_skipped",
+        say("A step whose loss is not a number is reported as such and changes nothing."),
+        say("A step whose loss is not a number would not be skipped."),
+    ),
+    BeforeTraining(
+        "measured_as_trained",
+        say("Measuring computes the same loss as training."),
+        say("Measuring computes another loss than training."),
+    ),
+)
+# In the order of report.json.
+AFTER_TRAINING = (
+    AfterTraining(
+        "adapter_weights",
+        say("The saved adapter holds finite numbers, and training has moved every layer of it."),
+        say("the adapter holds sound numbers"),
+        say("The adapter learned something and is not damaged"),
+    ),
+    AfterTraining(
+        "base_unchanged",
+        say("The base model's weights are the same, bit for bit, as before training."),
+        say("the base model was left alone"),
+        say("The base model was left as it was"),
+    ),
+    AfterTraining(
+        "reloads_the_same",
+        say("The saved folder, opened anew by plain transformers and peft, computes what the trained model computed."),
+        say("the saved result works the same when opened again"),
+        say("The saved result loads again and computes the same"),
+    ),
+    AfterTraining(
+        "changes_the_model",
+        say("With the adapter the model computes something else than without."),
+        say("the adapter changes the model"),
+        say("The adapter changes what the model says"),
+    ),
+    AfterTraining(
+        "heldout_loss_fell",
+        say("It got better on questions that it was not trained on."),
+        say("it got better on questions it never saw"),
+        say("It does better on questions it was not trained on"),
+    ),
+    AfterTraining(
+        "answers_stop",
+        say("At least 90 % of the answers end by themselves, or the model has learned where an answer ends."),
+        say("answers come to an end"),
+        say("Its answers come to an end"),
+    ),
+    AfterTraining(
+        "adapter_complete",
+        say("The saved file holds every matrix that was trained, bit for bit, and no other."),
+        say("all that was trained is in the saved file"),
+        say("Everything that was trained is in the saved file"),
+    ),
+    AfterTraining(
+        "base_without_adapter",
+        say("With its adapter switched off the opened result is the base model, so that --base compares with that."),
+        say("without its adapter it is the base model again"),
+        say("Without its adapter it is the base model again"),
+    ),
+    AfterTraining(
+        "asks_as_trained",
+        say("The saved tokenizer and chat template turn questions into the very tokens that were trained."),
+        say("questions are asked as they were trained"),
+        say("It is asked with the same tokens as it was trained"),
+    ),
+    AfterTraining(
+        "steps_taken",
+        say("All steps were done, and of a hundred no more than one was skipped since its loss was not a number."),
+        say("the training took its steps"),
+        say("The training took its steps"),
+    ),
+)
+_BEFORE = {row.name: row for row in BEFORE_TRAINING}
+_AFTER = {row.name: row for row in AFTER_TRAINING}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One proof: its name in report.json, whether it holds, what was seen, and what to try when it does not."""
+    """One proof: its name in the table, whether it holds, what was seen, and what to try when it does not.
+
+    Raises `ValueError` for a name that has no row.
+    """
 
     name: str
     passed: bool
     detail: Message
     fix: Message | None = None
 
+    def __post_init__(self) -> None:
+        if self.name not in _BEFORE and self.name not in _AFTER:
+            raise ValueError(f"the table of checks has no row {self.name}")
+
     def to_json(self) -> dict[str, Any]:
-        """One entry of `checks` in report.json."""
+        """Return one entry of `checks` in report.json."""
         document: dict[str, Any] = {"name": self.name, "passed": self.passed, "detail": str(self.detail)}
         if not self.passed and self.fix is not None:
             document["fix"] = str(self.fix)
         return document
+
+
+def what_is_wrong(name: str) -> Message:
+    """Return the sentence with which a check before training ends the run."""
+    return _BEFORE[name].wrong
+
+
+def label_of(name: str) -> Message:
+    """Return what the screen calls a check of a finished run."""
+    return _AFTER[name].label
+
+
+def title_of(name: str) -> Message | str:
+    """Return the heading of a check of a finished run; of one that only another version knew, its name."""
+    return _AFTER[name].title if name in _AFTER else name

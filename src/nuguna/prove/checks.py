@@ -5,22 +5,80 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from ..data.conversations.conversation import Conversation
+from ..data.conversations.conversation import TEXT, Conversation
 from ..disk.run_folder import ADAPTER
+from ..errors import ModelError
 from ..message import say
 from ..model.load import Loaded
 from ..tokens.encode import Encoded, encode_prompt
+from ..tokens.parts import Parts
 from .check import Check
 
 # Largest difference of logits between the model in memory and the reloaded folder. Both compute the same sums in the same order,
 # so that it is 0 in float32 as in bfloat16 (measured on a CPU); more than this is another adapter.
 RELOAD_TOLERANCE = 1e-3
+NUM_QUESTIONS = 16  # measured questions whose prompts are compared
+_FAULT = say("This is a fault in the program: please report it with the log file.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What the saved folder is when plain transformers and peft open it anew.
+
+    Where it cannot be opened, `failed` says why, and logits and scales are those from before: only what can be known is judged.
+    """
+
+    failed: ModelError | None = None
+    loaded: Loaded  # with the saved tokenizer
+    logits: Sequence[torch.Tensor]  # of the probes, for each (vocabulary,)
+    logits_without_adapter: Sequence[torch.Tensor]
+    scales: Mapping[str, Any]  # of its layers with an adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that was seen of a run, before the training and after it, for the checks to hold one against the other."""
+
+    folder: Path
+    fingerprints: tuple[str, str]  # of the base's weights, before and after
+    losses: tuple[float, float]  # on held-out answers, before and after
+    stop_chances: tuple[float | None, float | None]  # before and after
+    stop_rate: float
+    base_logits: Sequence[torch.Tensor]  # of the probes, for each (vocabulary,)
+    tuned_logits: Sequence[torch.Tensor]
+    tensors: Mapping[str, torch.Tensor]  # the trained adapter by the names of its file
+    scales: Mapping[str, Any]
+    working: Collection[str]  # layers that are called
+    tokenizer: Any  # with which was trained
+    pairs: Sequence[tuple[Conversation, Encoded]]  # measured questions that the window shows whole
+    opened: Opened
+    num_steps: int
+    num_skipped_steps: int
+    max_steps: int
+
+
+def checks_after_training(seen: Evidence) -> tuple[Check, ...]:
+    """Return every check of a finished run, in the order of their table."""
+    opened = seen.opened
+    return (
+        check_adapter_file(seen.folder, seen.working),
+        check_base_unchanged(*seen.fingerprints),
+        check_opened(seen),
+        check_changes_answers(seen.base_logits, opened.logits),
+        check_loss_fell(*seen.losses),
+        check_answers_stop(seen.stop_rate, *seen.stop_chances),
+        check_adapter_complete(seen.folder, seen.tensors),
+        check_base_answers(seen.base_logits, opened.logits_without_adapter),
+        check_asks_as_trained(seen.tokenizer, opened.loaded, seen.pairs),
+        check_steps(seen.num_steps, seen.num_skipped_steps, seen.max_steps),
+    )
 
 
 def check_adapter_file(folder: Path, working: Collection[str] = ()) -> Check:
@@ -65,16 +123,31 @@ def check_adapter_complete(folder: Path, in_memory: Mapping[str, torch.Tensor]) 
     return Check("adapter_complete", not strangers and not other, detail, say("Free disk space, then train again: ./run.sh"))
 
 
-def check_asks_as_trained(tuned: Loaded, opened: Loaded, pairs: Sequence[tuple[Conversation, Encoded]]) -> Check:
+def whole_pairs(parts: Parts) -> list[tuple[Conversation, Encoded]]:
+    """Return the first measured questions, but those that the window cuts."""
+    pairs = zip(parts.heldout[:NUM_QUESTIONS], parts.heldout_encoded, strict=False)
+    return [(conversation, encoded) for conversation, encoded in pairs if not encoded.cut]
+
+
+def asks_as_trained(tokenizer: Any, conversation: Conversation, encoded: Encoded) -> bool:
+    """Return whether the prompt of `ask` is, token for token, what stands before the answer that is trained."""
+    prompt = encode_prompt(tokenizer, conversation.prompt, conversation.tools)
+    place = len(prompt)
+    if list(encoded.ids[:place]) != prompt or not any(encoded.trained[place : place + 1]):
+        return False
+    has_earlier = conversation.turns[0].role == TEXT or any(turn.role == "assistant" for turn in conversation.prompt)
+    return has_earlier or not any(encoded.trained[:place])
+
+
+def check_asks_as_trained(tokenizer: Any, opened: Loaded, pairs: Sequence[tuple[Conversation, Encoded]]) -> Check:
     """The saved tokenizer and its template, as in `opened`, turn questions into the tokens that were trained; and what ended
     these answers will end others.
     """
-    saved_tokenizer = opened.tokenizer
-    marks = [
-        hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:12] for tokenizer in (tuned.tokenizer, saved_tokenizer)
-    ]
+    marks = [hashlib.sha256(one.chat_template.encode()).hexdigest()[:12] for one in (tokenizer, opened.tokenizer)]
     differing = [
-        conversation for conversation, encoded in pairs if not encoded.cut and not _asks_so(opened, conversation, encoded)
+        conversation
+        for conversation, encoded in pairs
+        if not asks_as_trained(opened.tokenizer, conversation, encoded) or not _ends(encoded, opened.end_ids)
     ]
     if marks[0] != marks[1]:
         detail = say("the saved chat template {b} is not {a}, which was trained", a=marks[0], b=marks[1])
@@ -82,14 +155,13 @@ def check_asks_as_trained(tuned: Loaded, opened: Loaded, pairs: Sequence[tuple[C
         detail = say("{count} of {total} questions become other tokens", count=len(differing), total=len(pairs))
     else:
         detail = say("chat template {mark}, {count} questions token for token", mark=marks[0], count=len(pairs))
-    fix = say("This is a fault in the program: please report it with the log file.")
-    return Check("asks_as_trained", marks[0] == marks[1] and not differing, detail, fix)
+    return Check("asks_as_trained", marks[0] == marks[1] and not differing, detail, _FAULT)
 
 
-def _asks_so(opened: Loaded, conversation: Conversation, encoded: Encoded) -> bool:
-    prompt = encode_prompt(opened.tokenizer, conversation.prompt, conversation.tools)
+def _ends(encoded: Encoded, end_ids: frozenset[int]) -> bool:
+    """Whether the last trained token ends an answer."""
     ids = [token for token, is_trained in zip(encoded.ids, encoded.trained, strict=True) if is_trained]
-    return list(encoded.ids[: len(prompt)]) == prompt and ids[-1] in opened.end_ids
+    return ids[-1] in end_ids
 
 
 MOST_SKIPPED = 0.01  # share of the steps that may be skipped; a single one may always
@@ -106,8 +178,7 @@ def check_base_answers(base: Sequence[torch.Tensor], without: Sequence[torch.Ten
     """With the adapter switched off, the opened result computes what the base model computed: `--base` compares with the base."""
     difference = _largest_difference(base, without)
     detail = say("logits differ from the base model by up to {difference}", difference=f"{difference:.2g}")
-    fix = say("This is a fault in the program: please report it with the log file.")
-    return Check("base_without_adapter", difference <= RELOAD_TOLERANCE, detail, fix)
+    return Check("base_without_adapter", difference <= RELOAD_TOLERANCE, detail, _FAULT)
 
 
 def check_base_unchanged(before: str, after: str) -> Check:
@@ -118,7 +189,7 @@ def check_base_unchanged(before: str, after: str) -> Check:
         if same
         else say("the fingerprint changed from {a} to {b}", a=before[:12], b=after[:12])
     )
-    return Check("base_unchanged", same, detail, say("This is a fault in the program: please report it with the log file."))
+    return Check("base_unchanged", same, detail, _FAULT)
 
 
 @torch.no_grad()
@@ -133,6 +204,14 @@ def probe_logits(loaded: Loaded, prompts: Sequence[Sequence[Any]]) -> list[torch
         rows.append(loaded.model(input_ids=ids, use_cache=False).logits[0, -1].float().cpu())
     loaded.model.train(was_training)
     return rows
+
+
+def check_opened(seen: Evidence) -> Check:
+    """The saved folder can be opened, and computes what the trained model computed."""
+    opened = seen.opened
+    if opened.failed is not None:
+        return Check("reloads_the_same", False, opened.failed.seen or opened.failed.what, opened.failed.fix)
+    return check_reload(seen.tuned_logits, opened.logits, (seen.scales, opened.scales))
 
 
 def check_reload(

@@ -7,7 +7,7 @@ other, steps that move nothing, a broken step that is taken all the same (docs/r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +83,7 @@ class Rehearsal:
         self.dtype = next(p.dtype for p in tuned.model.parameters() if p.dtype in LOSS_ROUNDING)
         self.is_quantized = any(is_quantized(module) for module in tuned.model.modules())
 
-    def checks(self) -> Iterator[Check]:
+    def checks(self) -> Generator[Check, None, None]:
         """All of them, in the order of what they build on."""
         with _as_it_was(self.model, self.parameters):
             own, called = self._own()

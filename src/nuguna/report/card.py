@@ -10,19 +10,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..data.facts import DEMO
 from ..message import Message, say
 from ..text.language import Translate
 from ..text.units import format_seconds
+from .fill import fill_markdown
 from .findings import INTERVALS_INTRO, NUMBERS_INTRO, describe_check, limits, numbers
-from .outcome import TEMPLATES, Report
+from .outcome import Report
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_MARKDOWN = re.compile(r"[\\`*_\[\]|~#!$]")
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 _CARD = {
     "what": say("What this is"),
@@ -81,10 +79,7 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "limits": [t(text) for text in [*limits(report), _DECISIONS]],
     }
     context |= {key: t(text) for key, text in context.items() if isinstance(text, Message)}
-    environment = Environment(  # noqa: S701 - Markdown: _markdown takes its signs for what they are
-        loader=FileSystemLoader(TEMPLATES), finalize=_markdown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("card.md.jinja").render(context)
+    return fill_markdown("card.md.jinja", context)
 
 
 _DECISIONS = say("Not for decisions about people's health, money, rights or safety without a person who checks them.")
@@ -136,12 +131,3 @@ def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
 def _quoted(text: str) -> str:
     """A string that YAML, JSON and Python read alike, safe inside a fenced block of a Markdown file."""
     return json.dumps(text, ensure_ascii=False).replace("<", "\\u003c").replace("`", "\\u0060")
-
-
-def _markdown(value: object) -> str:
-    """Any text as one line that is only text in Markdown: no markup, no HTML, no table bars. `Markup` passes."""
-    if isinstance(value, Markup):
-        return value
-    line = " ".join(str(value).split())
-    escaped = "".join(_HTML.get(sign, sign) for sign in _MARKDOWN.sub(lambda match: "\\" + match[0], line))
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")  # GitHub's Markdown links bare addresses

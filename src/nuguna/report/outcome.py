@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..measure.bootstrap import Score
@@ -15,8 +14,6 @@ from ..train.step_log import LoggedStep
 
 if TYPE_CHECKING:  # checks needs torch, a report does not
     from ..prove.check import Check
-
-TEMPLATES = Path(__file__).parent.parent / "templates"  # of the page and of the card; no sentence stands in them
 
 
 class Training(Protocol):

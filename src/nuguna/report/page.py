@@ -8,20 +8,19 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from ..data.facts import DEMO
 from ..message import Message, say
 from ..plan.plan import Plan
 from ..plan.plan_file import SOURCES
-from ..plan.settings import SETTINGS
+from ..prove.check import title_of
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from ..train.step_log import LoggedStep
 from .advice import Tried, advice
 from .chart import loss_chart, small_charts
-from .findings import INTERVALS_INTRO, NUMBERS_INTRO, check_title, describe_check, limits, numbers
-from .outcome import TEMPLATES, Report, tokens_per_second
+from .fill import fill_html
+from .findings import INTERVALS_INTRO, NUMBERS_INTRO, describe_check, limits, meaning_of_setting, numbers, split_cards
+from .outcome import Report, tokens_per_second
 from .questions import questions
 from .verdict import HEADLINES, evidence, judge_all
 
@@ -83,7 +82,8 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
     """report.html: one file that loads nothing and runs nothing."""
     t = translate
     all_numbers = numbers(report, t)
-    cards, asked = _cards(all_numbers), questions(report.samples)
+    cards, further = split_cards(all_numbers, _CARDS)
+    asked = questions(report.samples)
     tried = Tried(
         output_dir=plan.output_dir.value,
         max_steps=plan.max_steps.value,
@@ -97,7 +97,7 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
         "verdict": _verdict(report, t),
         "facts": [(t(name), value) for name, value in _facts(report)],
         "cards": cards,
-        "further": [number for number in all_numbers if number not in cards],
+        "further": further,
         "signatures": _signatures(report),
         "unseen": [number["unseen"] for number in all_numbers if number["unseen"]],
         "chart": loss_chart(steps, (report.before.get("loss"), report.after.get("loss")), t),
@@ -110,17 +110,7 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
         "commands": [(t(what), command) for what, command in _commands(plan, t)],
         "limits": [t(text) for text in limits(report)],
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html.jinja").render(context)
-
-
-def _cards(all_numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The four numbers that say most."""
-    by_name = {number["name"]: number for number in all_numbers}
-    found = (next((by_name[name] for name in names if name in by_name), None) for names in _CARDS)
-    return [number for number in found if number is not None]
+    return fill_html("report.html.jinja", context)
 
 
 def _signatures(report: Report) -> list[str]:
@@ -146,7 +136,7 @@ def _verdict(report: Report, t: Translate) -> dict[str, Any]:
         return {**shared, "kind": kind, "seal": _SEALS.get(judged, "?"), "headline": t(headline), "reasons": map(t, reasons)}
     headline = say("The training ended, but the result did not pass.") if failed else say("The training did not succeed.")
     reasons = [
-        say("This check failed: “{check}” ({detail}).", check=check_title(check), detail=check.detail) for check in failed
+        say("This check failed: “{check}” ({detail}).", check=title_of(check.name), detail=check.detail) for check in failed
     ] or [say("The log file in the folder where you started says what happened.")]
     return {**shared, "kind": "no", "seal": "✗", "headline": t(headline), "reasons": map(t, [*reasons, *evidence(report)])}
 
@@ -164,11 +154,10 @@ def _facts(report: Report) -> list[tuple[Message, str]]:
 
 
 def _plan_rows(plan: Plan, t: Translate) -> list[dict[str, str]]:
-    meanings = {setting.name: setting.meaning for setting in SETTINGS}
     rows = []
     for name, choice in plan.choices().items():
         value = str(choice.value).lower() if isinstance(choice.value, bool) else str(choice.value)
-        meaning = t(meanings[name]) if name in meanings else ""
+        meaning = meaning_of_setting(name, t)
         source = t(SOURCES[choice.source]) if choice.source in SOURCES else choice.source
         rows.append({"name": name, "meaning": meaning, "value": value, "reason": t(choice.reason), "source": source})
     return rows

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..measure.bootstrap import LEAST, Score
-from ..measure.metric_table import Measure, measure_named
+from ..measure.metric_table import Metric, metric_named
 from ..measure.paired import EachQuestion, paired, shared_marks
 from ..message import Message, say
 from ..plan.plan import WITHOUT_EFFECT
@@ -20,8 +20,6 @@ from .verdict import CHOICE, LOSS, ROUGE_L, VERDICTS, judge
 # These change no result, or are another view of the same: nobody compares runs by them.
 # What decides which questions are measured; asked only where a report does not name them.
 _QUESTIONS = ("data", "data_columns", "seed", "heldout_examples", "max_seq_length")
-_BY_TOKENS = frozenset({"loss", "perplexity"})  # another base model has other tokens
-_BY_WORDS = frozenset({"rouge_1", "rouge_2", "rouge_l", "bleu", "word_f1", "exact_match", "repetition", "answer_words"})
 LEADS = {**VERDICTS, "better": say("really ahead"), "same": say("equal")}  # of the first run over another; never behind it
 MOST_NAMED = 3  # runs that the best one is held against in sentences; the numbers are of all
 
@@ -101,9 +99,10 @@ class Comparison:
 
     def is_comparable(self, name: str) -> bool:
         """Whether all runs have this metric, in the same sense."""
-        if name in _BY_TOKENS and len({run.settings.get("model") for run in self.runs}) > 1:
+        depends_on = metric_named(name).depends_on
+        if depends_on == "tokens" and len({run.settings.get("model") for run in self.runs}) > 1:
             return False
-        if name in _BY_WORDS and len({run.tokenization for run in self.runs}) > 1:
+        if depends_on == "words" and len({run.tokenization for run in self.runs}) > 1:
             return False
         return not self.is_apart and all(name in run.after for run in self.runs)
 
@@ -116,7 +115,7 @@ class Comparison:
 
     def leader(self, name: str) -> int:
         """The run with the best value, by chance or not."""
-        values, sign = self.values(name), 1 if measure_named(name).higher_is_better else -1
+        values, sign = self.values(name), 1 if metric_named(name).higher_is_better else -1
         return max(range(len(values)), key=lambda i: sign * values[i])
 
     def lead(self, name: str, one: int, other: int) -> Score | None:
@@ -130,15 +129,15 @@ class Comparison:
         Question by question where the reports have that; else its interval must touch none of theirs, which asks for more. Each
         difference is held against its own 95 %: to beat all others by luck is harder than to beat one.
         """
-        measure = measure_named(name)
-        if measure.higher_is_better is None or not self.is_comparable(name):
+        metric = metric_named(name)
+        if metric.higher_is_better is None or not self.is_comparable(name):
             return None
         first = self.leader(name)
         others = [i for i in range(len(self.runs)) if i != first]
         leads = [self.lead(name, first, other) for other in others]
         if all(lead is not None for lead in leads):
-            return first if all(lead is not None and judge(measure, lead) == "better" for lead in leads) else None
-        bounds = [_bounds(run.after[name], measure.higher_is_better) for run in self.runs]
+            return first if all(lead is not None and judge(metric, lead) == "better" for lead in leads) else None
+        bounds = [_bounds(run.after[name], metric.higher_is_better) for run in self.runs]
         if not self.has_same_questions or any(bound is None for bound in bounds):
             return None
         known = [bound for bound in bounds if bound is not None]
@@ -198,17 +197,17 @@ def rank(found: Comparison) -> Ranking:
     how likely it finds the right ones (loss).
     """
     answers = next((m for m in (CHOICE, ROUGE_L) if found.is_comparable(m.name)), None)
-    measure = answers or (LOSS if found.is_comparable(LOSS.name) else None)
-    if measure is None:
+    metric = answers or (LOSS if found.is_comparable(LOSS.name) else None)
+    if metric is None:
         kind = "apart" if found.is_apart else "unlike"
         return Ranking(kind, None, _headline(kind, ""), (*(_distance(found) if found.is_apart else ()), *_failed(found)))
-    kind, first = _judged(found, measure)
+    kind, first = _judged(found, metric)
     if kind == "best" and answers is None:
         kind = "loss_only"
-    likelier = found.best(LOSS.name) if measure is not LOSS else None
+    likelier = found.best(LOSS.name) if metric is not LOSS else None
     if kind in ("chance", "alike") and likelier is not None:
-        kind, first, measure = "likelier", likelier, LOSS
-    reasons = [_basis(found), *_leads(found, measure, first)]
+        kind, first, metric = "likelier", likelier, LOSS
+    reasons = [_basis(found), *_leads(found, metric, first)]
     if kind == "best" and likelier not in (None, first):
         values = found.values(LOSS.name)
         reasons.append(
@@ -225,14 +224,14 @@ def rank(found: Comparison) -> Ranking:
     return Ranking(kind, named, _headline(kind, found.labels[first]), (*reasons, *_failed(found)))
 
 
-def _judged(found: Comparison, measure: Measure) -> tuple[str, int]:
-    """What one measure says, and who is ahead in it."""
-    first = found.leader(measure.name)
-    if found.best(measure.name) is not None:
+def _judged(found: Comparison, metric: Metric) -> tuple[str, int]:
+    """What one metric says, and who is ahead in it."""
+    first = found.leader(metric.name)
+    if found.best(metric.name) is not None:
         return "best", first
-    leads = [found.lead(measure.name, first, other) for other in range(len(found.runs)) if other != first]
-    verdicts = {judge(measure, lead) for lead in leads if lead is not None}
-    has_intervals = all(run.after[measure.name].low is not None for run in found.runs)
+    leads = [found.lead(metric.name, first, other) for other in range(len(found.runs)) if other != first]
+    verdicts = {judge(metric, lead) for lead in leads if lead is not None}
+    has_intervals = all(run.after[metric.name].low is not None for run in found.runs)
     if "unknown" in verdicts or (not verdicts and not has_intervals):
         return "unknown", first
     return "alike" if verdicts == {"same"} else "chance", first
@@ -273,39 +272,39 @@ def _distance(found: Comparison) -> list[Message]:
     return [say("These settings decide which questions are kept out, and they differ: {names}.", names=names)]
 
 
-def _leads(found: Comparison, measure: Measure, first: int) -> list[Message]:
+def _leads(found: Comparison, metric: Metric, first: int) -> list[Message]:
     """The best run beside those that come nearest to it."""
-    values, sentences = found.values(measure.name), []
+    values, sentences = found.values(metric.name), []
     others = sorted((i for i in range(len(found.runs)) if i != first), key=lambda i: abs(values[i] - values[first]))
     for other in others[:MOST_NAMED]:
         told = {
-            "measure": _title(measure),
+            "measure": _title(metric),
             "name": found.labels[first],
-            "value": measure.show(values[first]),
+            "value": metric.show(values[first]),
             "other": found.labels[other],
-            "other_value": measure.show(values[other]),
+            "other_value": metric.show(values[other]),
         }
-        lead = found.lead(measure.name, first, other)
+        lead = found.lead(metric.name, first, other)
         if lead is None or lead.low is None or lead.high is None or lead.low == lead.high:
             sentences.append(say("{measure}: {name} {value}, {other} {other_value}.", **told))
             continue
-        ends = {"low": measure.show(lead.low, signed=True), "high": measure.show(lead.high, signed=True)}
+        ends = {"low": metric.show(lead.low, signed=True), "high": metric.show(lead.high, signed=True)}
         sentences.append(
             say(
                 "{measure}: {name} {value}, {other} {other_value}. With other questions the difference would most likely lie "
                 "between {low} and {high}: {verdict}.",
                 **told,
                 **ends,
-                verdict=LEADS[judge(measure, lead)],
+                verdict=LEADS[judge(metric, lead)],
             )
         )
     return sentences
 
 
-def _title(measure: Measure) -> Message:
-    if not measure.technical:
-        return measure.title
-    return say("{title} ({technical})", title=measure.title, technical=measure.technical)
+def _title(metric: Metric) -> Message:
+    if not metric.technical:
+        return metric.title
+    return say("{title} ({technical})", title=metric.title, technical=metric.technical)
 
 
 def _failed(found: Comparison) -> Sequence[Message]:

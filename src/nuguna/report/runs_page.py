@@ -6,18 +6,16 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from ..measure.bootstrap import Score
-from ..measure.metric_table import MEASURES, Measure
+from ..measure.metric_table import ON_PAGES, Metric
 from ..message import Message, say
-from ..plan.settings import SETTINGS
-from ..prove.check import CHECK_TITLES
+from ..prove.check import title_of
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from .chart import loss_curves
-from .findings import DIRECTIONS, INTERVALS_INTRO, between, strip, top_of
-from .outcome import TEMPLATES, Sample
+from .fill import fill_html
+from .findings import INTERVALS_INTRO, between, describe_metric, meaning_of_setting, split_cards, strip, top_of
+from .outcome import Sample
 from .questions import marked
 from .ranking import LEADS, Comparison, Run, rank
 from .verdict import judge
@@ -77,8 +75,8 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
     """The page in `lang`, texts by `translate`."""
     t = translate
     letters = [_letter(i) for i in range(len(found.runs))]
-    numbers = [_number(measure, found, t) for measure in MEASURES if any(measure.name in run.after for run in found.runs)]
-    cards = _cards(numbers)
+    numbers = [_number(metric, found, t) for metric in ON_PAGES if any(metric.name in run.after for run in found.runs)]
+    cards, further = split_cards(numbers, _CARDS)
     context = {
         "lang": lang,
         "t": {name: t(text) for name, text in _PAGE.items()},
@@ -91,16 +89,13 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
         ],
         "settings": _settings(found, t),
         "cards": cards,
-        "further": [number for number in numbers if number not in cards],
+        "further": further,
         "chart": loss_curves([(letter, run.steps) for letter, run in zip(letters, found.runs, strict=True)], t),
         "has_other_models": "model" in found.differing,
         "costs": [_cost(run, t) for run in found.runs],
         "samples": _questions(found),
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("comparison.html.jinja").render(context)
+    return fill_html("comparison.html.jinja", context)
 
 
 def _letter(number: int) -> str:
@@ -121,15 +116,15 @@ def _verdict(found: Comparison, t: Translate) -> dict[str, Any]:
         "kind": "good" if is_sound and ranking.kind in ("best", "likelier", "loss_only") else "open",
         "seal": _SEALS.get(ranking.kind, "?"),
         "headline": t(ranking.headline),
+        "made": "",
         "reasons": [t(reason) for reason in ranking.reasons],
         "fixes": [t(fix), t(again)] if ranking.kind == "apart" else [],
     }
 
 
 def _settings(found: Comparison, t: Translate) -> list[dict[str, Any]]:
-    meanings = {setting.name: setting.meaning for setting in SETTINGS}
     return [
-        {"name": name, "meaning": t(meanings[name]) if name in meanings else "", "values": [_shown(value) for value in values]}
+        {"name": name, "meaning": meaning_of_setting(name, t), "values": [_shown(value) for value in values]}
         for name, values in found.differing.items()
     ]
 
@@ -140,59 +135,48 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _number(measure: Measure, found: Comparison, t: Translate) -> dict[str, Any]:
-    """One measure as texts: the value of each run with its range and where it lies on a scale, and the best beside the others."""
-    scores = [run.after.get(measure.name) for run in found.runs]
-    best = found.best(measure.name)
-    top = top_of(measure, scores)
+def _number(metric: Metric, found: Comparison, t: Translate) -> dict[str, Any]:
+    """One metric as texts: the value of each run with its range and where it lies on a scale, and the best beside the others."""
+    scores = [run.after.get(metric.name) for run in found.runs]
+    best = found.best(metric.name)
+    top = top_of(metric, scores)
     return {
-        "name": measure.name,
-        "technical": measure.technical,
-        "title": t(measure.title),
-        "meaning": t(measure.meaning),
-        "direction": t(DIRECTIONS[measure.higher_is_better]),
-        "sides": [_side(measure, score, top, t, is_best=i == best) for i, score in enumerate(scores)],
-        "leads": _leads(measure, found, t),
+        **describe_metric(metric, t),
+        "sides": [_side(metric, score, top, t, is_best=i == best) for i, score in enumerate(scores)],
+        "leads": _leads(metric, found, t),
     }
 
 
-def _side(measure: Measure, score: Score | None, top: float, t: Translate, *, is_best: bool) -> dict[str, Any]:
+def _side(metric: Metric, score: Score | None, top: float, t: Translate, *, is_best: bool) -> dict[str, Any]:
     return {
-        "value": measure.show(score.value if score else None),
-        "range": between(measure, score, t),
+        "value": metric.show(score.value if score else None),
+        "range": between(metric, score, t),
         "strip": strip(score, top),
         "is_best": is_best,
     }
 
 
-def _leads(measure: Measure, found: Comparison, t: Translate) -> list[dict[str, str]]:
+def _leads(metric: Metric, found: Comparison, t: Translate) -> list[dict[str, str]]:
     """How far the first is ahead of each other run, where that is known question by question."""
-    if not found.is_comparable(measure.name):
+    if not found.is_comparable(metric.name):
         return []
-    first = found.leader(measure.name)
+    first = found.leader(metric.name)
     leads = []
     for other in range(len(found.runs)):
-        lead = found.lead(measure.name, first, other) if other != first else None
+        lead = found.lead(metric.name, first, other) if other != first else None
         if lead is not None:
-            verdict = judge(measure, lead)
-            change, ends = measure.show(lead.value, signed=True), between(measure, lead, t, signed=True)
+            verdict = judge(metric, lead)
+            change, ends = metric.show(lead.value, signed=True), between(metric, lead, t, signed=True)
             pair = t(say("{one} against {other}", one=_letter(first), other=_letter(other)))
             told = {"pair": pair, "change": change, "range": ends}
             leads.append({**told, "verdict": verdict, "verdict_text": t(LEADS[verdict])})
     return leads
 
 
-def _cards(numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The four numbers that say most."""
-    by_name = {number["name"]: number for number in numbers}
-    chosen = (next((by_name[name] for name in names if name in by_name), None) for names in _CARDS)
-    return [number for number in chosen if number is not None]
-
-
 def _cost(run: Run, t: Translate) -> dict[str, Any]:
     """What a run took, and which checks it did not pass."""
     training, loss = run.training, [side.get("loss") for side in (run.before, run.after)]
-    failed = [CHECK_TITLES.get(name, name) for name, passed in run.checks if not passed]
+    failed = [title_of(name) for name, passed in run.checks if not passed]
     passed = say("{passed} of {total} passed", passed=len(run.checks) - len(failed), total=len(run.checks))
     return {
         "steps": f"{training['steps']:,.0f}",

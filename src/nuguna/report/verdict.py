@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..measure.bootstrap import Score, is_real
-from ..measure.metric_table import Measure, measure_named
+from ..measure.metric_table import Metric, metric_named
 from ..message import Message, say
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ HEADLINES = {
     "worse": say("Your model really answers worse than before."),
     "unknown": say("Your model was trained, but too few questions were kept out to say whether it got better."),
 }
-LOSS, ROUGE_L, CHOICE = map(measure_named, ("loss", "rouge_l", "choice_accuracy"))
+LOSS, ROUGE_L, CHOICE = map(metric_named, ("loss", "rouge_l", "choice_accuracy"))
 
 
-def judge(measure: Measure, change: Score) -> str:
+def judge(metric: Metric, change: Score) -> str:
     """The key in `VERDICTS` of a difference."""
     real = is_real(change)
     if real is None:
@@ -40,18 +40,18 @@ def judge(measure: Measure, change: Score) -> str:
         return "same"
     if not real:
         return "chance"
-    if measure.higher_is_better is None:
+    if metric.higher_is_better is None:
         return "different"
-    return "better" if (change.value > 0) == measure.higher_is_better else "worse"
+    return "better" if (change.value > 0) == metric.higher_is_better else "worse"
 
 
-def answers_change(report: Report) -> tuple[Measure, Score] | None:
-    """How much the answers themselves changed, and in which measure: right choices where the data has options, else ROUGE-L.
+def answers_change(report: Report) -> tuple[Metric, Score] | None:
+    """How much the answers themselves changed, and by which metric: right choices where the data has options, else ROUGE-L.
     The other scores of answers follow these, so that they are no further evidence.
     """
     changes = report.scores.change if report.scores is not None else {}
-    measure = CHOICE if CHOICE.name in changes else ROUGE_L
-    return (measure, changes[measure.name]) if measure.name in changes else None
+    metric = CHOICE if CHOICE.name in changes else ROUGE_L
+    return (metric, changes[metric.name]) if metric.name in changes else None
 
 
 def judge_all(report: Report) -> str:
@@ -79,15 +79,15 @@ def evidence(report: Report) -> list[Message]:
     found = answers_change(report)
     if report.scores is None or found is None:
         return []
-    measure, change = found
+    metric, change = found
     values = {
         "count": f"{report.num_heldout:,}",
-        "before": measure.show(report.scores.before[measure.name].value),
-        "after": measure.show(report.scores.after[measure.name].value),
+        "before": metric.show(report.scores.before[metric.name].value),
+        "after": metric.show(report.scores.after[metric.name].value),
     }
     sentences = [
         say("Of {count} questions that it was not trained on, it chooses right in {after}; before it was {before}.", **values)
-        if measure is CHOICE
+        if metric is CHOICE
         else say(
             "Asked {count} questions that it was not trained on, it comes this near to the right answers: {after} of 100 points, "
             "{before} before (ROUGE-L).",
@@ -95,7 +95,7 @@ def evidence(report: Report) -> list[Message]:
         )
     ]
     if change.low != change.high:
-        ends = {"low": measure.show(change.low, signed=True), "high": measure.show(change.high, signed=True)}
+        ends = {"low": metric.show(change.low, signed=True), "high": metric.show(change.high, signed=True)}
         sentences.append(say("With other questions the difference would most likely lie between {low} and {high}.", **ends))
     if LOSS.name in report.scores.change and judge_all(report) in ("mixed", "learned", "not_yet", "worse"):
         old, new = (LOSS.show(side[LOSS.name].value) for side in (report.scores.before, report.scores.after))

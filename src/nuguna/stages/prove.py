@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,89 +13,82 @@ from ..model.adapter import adapter_tensors, base_fingerprint, lora_layers, rele
 from ..model.load import Loaded, load_base
 from ..plan.plan import Plan
 from ..prove.check import Check
-from ..prove.checks import (
-    check_adapter_complete,
-    check_adapter_file,
-    check_answers_stop,
-    check_asks_as_trained,
-    check_base_answers,
-    check_base_unchanged,
-    check_changes_answers,
-    check_loss_fell,
-    check_reload,
-    check_steps,
-    probe_logits,
-)
+from ..prove.checks import Evidence, Opened, checks_after_training, probe_logits, whole_pairs
 from ..tokens.parts import Parts
 from ..tokens.tokenizer import load_tokenizer
 from ..train.loop import Trained
 from .measure import MeasuredAll
 
-NUM_QUESTIONS = 16  # measured questions whose prompts are compared
+
+@dataclass(frozen=True)
+class Before:
+    """What was seen of the model before the training."""
+
+    measured: MeasuredAll
+    fingerprint: str  # of the base's weights
+    logits: Sequence[Any]  # of the probes, for each (vocabulary,)
 
 
-def prove(
-    tuned: Loaded,
-    place: CheckedModel,
-    plan: Plan,
-    folder: Path,
-    parts: Parts,
-    before: MeasuredAll,
-    after: MeasuredAll,
-    fingerprint: str,
-    base_logits: Sequence[Any],
-    trained: Trained,
-) -> tuple[Check, ...]:
-    """All checks. The trained model is let go before the saved folder is opened anew, so that only one is in memory."""
-    with reported_layers(tuned.model) as working:
-        in_memory = probe_logits(tuned, parts.probes)
-    fingerprint_after = base_fingerprint(tuned.model)
-    complete = check_adapter_complete(folder, adapter_tensors(tuned.model))
-    scales = _scales(tuned.model)
-    release(tuned.model)
+@dataclass(frozen=True)
+class After:
+    """The model after the training, what was measured of it, and what the training took."""
+
+    tuned: Loaded
+    measured: MeasuredAll
+    trained: Trained
+
+
+def prove(before: Before, after: After, parts: Parts, plan: Plan, place: CheckedModel, folder: Path) -> tuple[Check, ...]:
+    """Return all checks of the run in `folder`; the base model lies in `place`.
+
+    The trained model is let go before the saved folder is opened anew, so that only one is in memory.
+    """
+    model, old, new = after.tuned.model, before.measured, after.measured
+    with reported_layers(model) as working:
+        tuned_logits = probe_logits(after.tuned, parts.probes)
+    fingerprint, scales = base_fingerprint(model), _scales(model)
+    tensors = {name: tensor.cpu() for name, tensor in adapter_tensors(model).items()}
+    release(model)
     fresh = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
-    reload, changes, switched_off = _opened_anew(fresh, folder, parts, in_memory, scales, base_logits)
-    pairs = list(zip(parts.heldout[:NUM_QUESTIONS], parts.heldout_encoded, strict=False))
-    return (
-        check_adapter_file(folder, working),
-        check_base_unchanged(fingerprint, fingerprint_after),
-        reload,
-        changes,
-        check_loss_fell(before.main.metrics["loss"], after.main.metrics["loss"]),
-        check_answers_stop(after.main.metrics["stop_rate"], before.stop_chance, after.stop_chance),
-        complete,
-        switched_off,
-        check_asks_as_trained(tuned, replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder))), pairs),
-        check_steps(trained.steps, trained.skipped_steps, plan.max_steps.value),
+    as_before = Opened(loaded=fresh, logits=tuned_logits, logits_without_adapter=before.logits, scales=scales)
+    evidence = Evidence(
+        folder=folder,
+        fingerprints=(before.fingerprint, fingerprint),
+        losses=(old.main.metrics["loss"], new.main.metrics["loss"]),
+        stop_chances=(old.stop_chance, new.stop_chance),
+        stop_rate=new.main.metrics["stop_rate"],
+        base_logits=before.logits,
+        tuned_logits=tuned_logits,
+        tensors=tensors,
+        scales=scales,
+        working=working,
+        tokenizer=after.tuned.tokenizer,
+        pairs=whole_pairs(parts),
+        opened=_opened_anew(as_before, folder, parts),
+        num_steps=after.trained.steps,
+        num_skipped_steps=after.trained.skipped_steps,
+        max_steps=plan.max_steps.value,
     )
+    return checks_after_training(evidence)
 
 
 def _scales(model: Any) -> dict[str, dict[str, float]]:
     return {name: dict(layer.scaling) for name, layer in lora_layers(model).items()}
 
 
-def _opened_anew(
-    fresh: Loaded,
-    folder: Path,
-    parts: Parts,
-    in_memory: Sequence[Any],
-    scales: dict[str, dict[str, float]],
-    base_logits: Sequence[Any],
-) -> tuple[Check, Check, Check]:
-    """What a saved folder computes that is opened by plain transformers and peft, with its adapter and without."""
+def _opened_anew(as_before: Opened, folder: Path, parts: Parts) -> Opened:
+    """Return what a saved folder computes that plain transformers and peft open, with its adapter and without."""
+    fresh = as_before.loaded
     try:
         opened = replace(fresh, model=reload_adapter(fresh.model, check_adapter(folder)))
     except ModelError as error:
-        return (
-            Check("reloads_the_same", False, error.seen or error.what, error.fix),
-            check_changes_answers(base_logits, in_memory),
-            check_base_answers(base_logits, base_logits),
-        )
-    reloaded = probe_logits(opened, parts.probes)
+        return replace(as_before, failed=error, loaded=replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder))))
+    logits = probe_logits(opened, parts.probes)
     with opened.model.disable_adapter():
         without = probe_logits(opened, parts.probes)
-    return (
-        check_reload(in_memory, reloaded, (scales, _scales(opened.model))),
-        check_changes_answers(base_logits, reloaded),
-        check_base_answers(base_logits, without),
+    return Opened(
+        loaded=replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder))),
+        logits=logits,
+        logits_without_adapter=without,
+        scales=_scales(opened.model),
     )

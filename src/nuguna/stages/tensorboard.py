@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..disk.run_folder import TENSORBOARD
+from ..errors import first_line
 from ..message import say
 from ..train.loop import Step
 from .events import Event, Note, Scored, Stepped, Tell
@@ -47,7 +48,7 @@ class _Recorder:
             self._record(event)
         except Exception as error:  # noqa: BLE001 - a broken installation fails in many ways, and none may stop a run
             self._failed = True
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            reason = first_line(error)
             self._tell(Note(say("Files for TensorBoard cannot be written, so the run goes on without: {reason}", reason=reason)))
 
     def _record(self, event: Stepped | Scored) -> None:

@@ -71,13 +71,13 @@ def lengths_json(lengths: Lengths) -> dict[str, Any]:
     }
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """All of `count` places, or `most` of them at even distances."""
+def spread(count: int, most: int) -> list[int]:
+    """Return all of `count` places, or `most` of them at even distances."""
     return list(range(count)) if count <= most else [i * count // most for i in range(most)]
 
 
 def measure_lengths(tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]) -> Lengths:
-    rows = _spread(len(conversations), MOST_ENCODED)
+    rows = spread(len(conversations), MOST_ENCODED)
     encoding = Encoding(tokenizer, max_length, end_ids)
     tokens: list[int] = []
     num_trained = 0

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ..base_models.checked import CheckedTokenizer, check_tokenizer, has_changed
-from ..errors import ModelError
+from ..errors import ModelError, first_line
 from ..message import say
 from .encode import begins_texts
 from .template import default_template, is_thinking_fixed, with_fixed_date, with_thinking
@@ -60,7 +60,7 @@ def _sentences(folder: Path) -> Iterator[None]:
             raise
         raise ModelError(
             say("The tokenizer in {folder} cannot be loaded.", folder=folder),
-            seen=say("{reason}", reason=next(iter(str(error).splitlines()), type(error).__name__)),
+            seen=say("{reason}", reason=first_line(error)),
             fix=say("Download the model again, or choose another one: MODEL=demo"),
         ) from error
 

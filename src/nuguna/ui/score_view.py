@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..measure.bootstrap import Score
 from ..measure.compared import all_scored
-from ..measure.metric_table import METRIC_NAMES
+from ..measure.metric_table import METRICS
 from ..message import say
 from ..plan.plan_file import SETTING_NAMES
 from ..report.ranking import rank
@@ -24,9 +24,9 @@ if TYPE_CHECKING:  # the first brings torch, the second shows what stands here
 def show_scores(scores: Mapping[str, Score], tokenization: str, num_pairs: int, screen: Screen) -> None:
     """One side with its intervals, and what they rest on."""
     table = table_of(screen.t, say("measure"), say("value"), say("95 of 100 times between"))
-    for name in filter(scores.__contains__, METRIC_NAMES):
-        score = scores[name]
-        table.add_row(screen.t(METRIC_NAMES[name]), number(name, score.value), _between(name, score))
+    for metric in METRICS:
+        if (score := scores.get(metric.name)) is not None:
+            table.add_row(screen.t(metric.label), number(metric.name, score.value), _between(metric.name, score))
     screen.console.print(table)
     way = _way(tokenization, screen.t)
     screen.line(screen.t(say("{count} pairs, texts taken apart by: {tokenization}", count=f"{num_pairs:,}", tokenization=way)))
@@ -81,10 +81,12 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
         table.add_row(t(SETTING_NAMES.get(name, say("{name}", name=name))), *map(str, values))
     table.add_section()
     scores = found.scores()
-    for name in filter(scores.__contains__, METRIC_NAMES):
-        best = found.best(name)
-        cells = ["-" if score is None else number(name, score.value) for score in scores[name]]
-        table.add_row(t(METRIC_NAMES[name]), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells)))
+    for metric in METRICS:
+        if metric.name not in scores:
+            continue
+        best = found.best(metric.name)
+        cells = ["-" if score is None else number(metric.name, score.value) for score in scores[metric.name]]
+        table.add_row(t(metric.label), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells)))
     table.add_section()
     table.add_row(t(say("training time")), *(format_seconds(run.training["seconds"]) for run in found.runs))
     table.add_row(t(say("tokens a second")), *(f"{run.training['tokens_per_second']:,.0f}" for run in found.runs))

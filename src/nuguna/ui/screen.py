@@ -17,7 +17,7 @@ from ..machine.hardware import Hardware
 from ..measure.compared import Compared
 from ..message import Message, say
 from ..plan.plan import Plan
-from ..prove.check import CHECK_NAMES
+from ..prove.check import label_of
 from ..stages.events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Saved, Scored, Stage, Stepped
 from ..text.language import Translate, translator
 from ..text.redaction import redact
@@ -26,7 +26,7 @@ from .labels import error_lines, hardware_rows, plan_rows, plan_summary, step_li
 from .logfile import LogFile
 from .plan_view import larger_lines, memory_picture, time_line
 from .remaining import Remaining
-from .tables import MAIN, compared_rows, compared_table, loss_curve
+from .tables import compared_rows, compared_table, loss_curve
 
 if TYPE_CHECKING:
     from ..prove.check import Check
@@ -220,16 +220,16 @@ class Screen:
             self._table(say("subjects that training did not contain"), event.unseen)
 
     def _table(self, title: Message, found: Compared) -> None:
-        table = compared_table(found, self.t, before=say("before"), after=say("after"), names=MAIN)
+        table = compared_table(found, self.t, before=say("before"), after=say("after"), only_main=True)
         table.title, table.title_justify = self.t(title), "left"
         self.console.print(table)
         if self._log:
-            for row in compared_rows(found, self.t, MAIN):
+            for row in compared_rows(found, self.t, only_main=True):
                 self._log.write(f"{self.t(title)} - {row[0]}: {row[1]} → {row[2]} ({row[4]})")
 
     def _check(self, check: Check) -> None:
         sign = self.mark("✓", "ok") if check.passed else self.mark("✗", "x")
-        self.line(f"  {sign} {self.t(CHECK_NAMES[check.name])}: {self.t(check.detail)}", style="" if check.passed else "bold red")
+        self.line(f"  {sign} {self.t(label_of(check.name))}: {self.t(check.detail)}", style="" if check.passed else "bold red")
         if not check.passed and check.fix is not None:
             self.line(f"    → {self.t(check.fix)}")
 

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
 from ..measure.compared import Compared
-from ..measure.metric_table import METRIC_NAMES, measure_named
+from ..measure.metric_table import METRICS, metric_named
 from ..message import Message, say
 from ..report.verdict import VERDICTS, judge
 from ..text.language import Translate
 
-MAIN = ("loss", "perplexity", "rouge_l", "bleu", "chrf", "key_terms", "stop_rate")  # what a run shows; the report has all
-SHARES = frozenset({"stop_rate"})  # of 1, which people read as percentages
 CURVE_CHARS = 40
 _LEVELS, _PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=*#"
 
 
 def number(name: str, value: float) -> str:
     """A metric as people read it."""
-    if name in SHARES:
+    if metric_named(name).percent_of == 1:  # a share, which people read as a percentage
         return f"{100 * value:.0f} %"
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def compared_rows(
-    found: Compared, t: Translate, names: Collection[str] = METRIC_NAMES
-) -> Iterator[tuple[str, str, str, str, str]]:
+def compared_rows(found: Compared, t: Translate, *, only_main: bool = False) -> Iterator[tuple[str, str, str, str, str]]:
     """(metric, one side, the other, their difference, a verdict on it)."""
-    for name in METRIC_NAMES:
-        if name in names and name in found.change:
+    for metric in METRICS:
+        name = metric.name
+        if name in found.change and (metric.is_main or not only_main):
             change = found.change[name]
             before, after = (number(name, side[name].value) for side in (found.before, found.after))
             signed = f"{'+' if change.value > 0 else ''}{number(name, change.value)}"
-            yield t(METRIC_NAMES[name]), before, after, signed, t(VERDICTS[judge(measure_named(name), change)])
+            yield t(metric.label), before, after, signed, t(VERDICTS[judge(metric, change)])
 
 
-def compared_table(
-    found: Compared, t: Translate, *, before: Message, after: Message, names: Collection[str] = METRIC_NAMES
-) -> Table:
+def compared_table(found: Compared, t: Translate, *, before: Message, after: Message, only_main: bool = False) -> Table:
     """Two sides and how much they differ."""
     table = table_of(t, say("measure"), before, after, say("difference"), say("verdict"))
-    for row in compared_rows(found, t, names):
+    for row in compared_rows(found, t, only_main=only_main):
         table.add_row(*row)
     return table
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ...errors import DataError
+from ...errors import DataError, first_line
 from ...message import Message, say
 
 CHUNK_BYTES = 2**20
@@ -171,7 +171,7 @@ def damaged(name: str, error: Exception) -> DataError:
     """A packed or binary file whose end is missing or whose bytes were changed."""
     return DataError(
         say("{file} is damaged, so it cannot be read to its end.", file=name),
-        seen=say("{reason}", reason=str(error).splitlines()[0] if str(error) else type(error).__name__),
+        seen=say("{reason}", reason=first_line(error)),
         fix=say("Copy or download it again."),
     )
 
