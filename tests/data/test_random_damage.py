@@ -25,8 +25,9 @@ from nuguna.data.conversations.turns import to_conversation
 from nuguna.data.dataset import Dataset, read_all
 from nuguna.data.files.rows import BadRow, Row, Table
 from nuguna.errors import UserError
-from tests.data.test_corpus import CORPUS, EXPECTED, check_conversation
-from tools.corpus.shaped import all_shapes
+from tests.data.corpus.all_cases import all_cases
+from tests.data.corpus.shaped import all_shapes
+from tests.data.test_corpus import check_conversation
 
 MOST_SEED_BYTES = 6_000  # small files fail for the same reasons, and sooner
 MOST_SECONDS = 5
@@ -36,10 +37,12 @@ BINARIES = (".xlsx", ".parquet", ".gz", ".zst")
 
 def seeds(suffixes: Sequence[str]) -> dict[str, bytes]:
     """The small files of the corpus whose names end so."""
-    files = {name: CORPUS / name for name in sorted(EXPECTED) if name.endswith(tuple(suffixes))}
-    return {name: file.read_bytes() for name, file in files.items() if file.is_file() and file.stat().st_size <= MOST_SEED_BYTES}
+    return {name: content for name, content in _FILES.items() if name.endswith(tuple(suffixes))}
 
 
+_FILES = {
+    case.path: case.content for case in all_cases() if isinstance(case.content, bytes) and len(case.content) <= MOST_SEED_BYTES
+}
 _SEEDS = seeds((*TEXTS, *BINARIES))
 _TEXT_SEED, _BINARY_SEED = (st.sampled_from(sorted(seeds(suffixes))) for suffixes in (TEXTS, BINARIES))
 _SIGNS = [*"\"'{}[],;\t|:\\\n\r\0\ufeff\u2028\ud7ff", '""', "\r\n"]
