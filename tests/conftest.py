@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,15 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 def pytest_unconfigure() -> None:
     """At the end of a worker, before the interpreter goes."""
     _cache.cleanup()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With NUGUNA_TEST_EXTRAS=1, as in continuous integration, an optional package that is missing is a failure."""
+    report = yield
+    if report.skipped and "could not import" in str(report.longrepr) and os.environ.get("NUGUNA_TEST_EXTRAS") == "1":
+        report.outcome = "failed"
+    return report
 
 
 def make_model_folder(folder: Path, architecture: str = "llama", *, chat_template: bool = True, seed: int = 0) -> Path:

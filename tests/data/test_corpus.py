@@ -1,6 +1,6 @@
 """The corpus: hundreds of small files as people have them, each with the verdict that its author wrote beside it.
 
-`tools/corpus` writes the files and what must be said of them; nothing of that comes from the code that is tested here.
+`tests/data/corpus` makes the files and what must be said of them; nothing of that comes from the code that is tested here.
 """
 
 from __future__ import annotations
@@ -8,22 +8,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import pytest
 
 from nuguna.data.conversations.conversation import Conversation
 from nuguna.data.dataset import Dataset, load_dataset, read_all
 from nuguna.errors import UserError
+from tests.data.corpus.all_cases import EXPECTED_FILE, all_cases, expected_json
 
-ROOT = Path(__file__).parents[2]
-CORPUS = Path(__file__).parents[1] / "corpus"
-EXPECTED: dict[str, dict[str, Any]] = json.loads((CORPUS / "expected.json").read_bytes())
+EXPECTED: dict[str, dict[str, Any]] = json.loads(EXPECTED_FILE.read_bytes())
 # words of programmers, which tell a user nothing
 _JARGON = re.compile(r"NoneType|(?:Error|Exception)\b|Traceback|<class|object at 0x|\b(?:dict|str|bool|tuple|a bytes)\b")
 
@@ -45,9 +42,9 @@ def verdict(path: str, columns: list[str]) -> tuple[Dataset | None, UserError | 
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_verdict(name: str) -> None:
+def test_the_verdict(name: str, corpus: Path) -> None:
     expected = EXPECTED[name]
-    dataset, refusal = verdict(str(CORPUS / name), expected.get("columns", []))
+    dataset, refusal = verdict(str(corpus / name), expected.get("columns", []))
     found = "ready" if refusal is None else f"refused: {refusal}"
     assert found.partition(":")[0] == expected["verdict"], found
     if refusal is not None:
@@ -126,27 +123,21 @@ def facts_of_first(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def test_the_corpus_is_as_large_as_was_promised() -> None:
-    files = [path for path in CORPUS.rglob("*") if path.is_file() and path.name not in ("expected.json", ".gitattributes")]
-    assert len(files) >= 300 and len(EXPECTED) >= 300
+def test_the_corpus_is_as_large_as_was_promised(corpus: Path) -> None:
+    files = [path for path in corpus.rglob("*") if path.is_file()]
+    assert len(files) >= 1_000 and len(EXPECTED) >= 1_000
     assert sum(path.stat().st_size for path in files) < 1_500_000
-    named = {path for path in EXPECTED if (CORPUS / path).exists()}
+    named = {path for path in EXPECTED if (corpus / path).exists()}
     assert named == set(EXPECTED)
 
 
-def test_the_corpus_is_what_its_generator_writes(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "tools.corpus", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    made, kept = ({str(p.relative_to(top)): p for p in top.rglob("*") if p.is_file()} for top in (tmp_path, CORPUS))
-    assert made.keys() == kept.keys()
-    changed = [name for name in made if made[name].read_bytes() != kept[name].read_bytes()]
-    # Parquet names the release of pyarrow that wrote it: another release may write other bytes
-    assert [name for name in changed if "parquet" not in name and not name.startswith("folders/")] == []
-    if _written_by(made) == _written_by(kept):
-        assert changed == []
-
-
-def _written_by(files: dict[str, Path]) -> str:
-    return str(pyarrow.parquet.ParquetFile(files["parquet/many.parquet"]).metadata.created_by)
+def test_the_verdicts_and_the_bytes_are_those_that_were_agreed_on() -> None:
+    """Each file's digest stands beside its verdict, so that no case changes unseen."""
+    made = expected_json(all_cases()).splitlines()
+    kept = EXPECTED_FILE.read_text(encoding="utf-8").splitlines()
+    changed = [new for old, new in zip_longest(kept, made) if old != new]
+    assert changed == [], "python -m tests.data.corpus writes expected.json anew"
+    assert sum("digest" in case for case in EXPECTED.values()) > 0.9 * len(EXPECTED)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +147,11 @@ def _written_by(files: dict[str, Path]) -> str:
         *("parquet/many.parquet", "text/paragraphs.utf-8.txt", "packed/rows.csv.gz", "packed/rows.jsonl.zst"),
     ],
 )
-def test_names_of_files_may_be_korean_and_hold_blanks(name: str, tmp_path: Path) -> None:
+def test_names_of_files_may_be_korean_and_hold_blanks(name: str, corpus: Path, tmp_path: Path) -> None:
     folder = tmp_path / "내 자료 (1)"
     folder.mkdir()
     file = folder / ("질문 답변 최종" + "".join(Path(name).suffixes[-2:]))
-    shutil.copy(CORPUS / name, file)
+    shutil.copy(corpus / name, file)
     assert len(read_all(str(file)).train) == EXPECTED[name]["num_usable"]
 
 

@@ -8,6 +8,7 @@ import decimal
 import gzip
 import io
 import json
+import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,9 @@ from nuguna.data.conversations.turns import to_conversation
 from nuguna.data.dataset import Dataset, read_all
 from nuguna.data.files.rows import BadRow, Row, Table
 from nuguna.errors import UserError
-from tests.data.test_corpus import CORPUS, EXPECTED, check_conversation
-from tools.corpus.shaped import all_shapes
+from tests.data.corpus.all_cases import all_cases
+from tests.data.corpus.shaped import all_shapes
+from tests.data.test_corpus import check_conversation
 
 MOST_SEED_BYTES = 6_000  # small files fail for the same reasons, and sooner
 MOST_SECONDS = 5
@@ -36,10 +38,12 @@ BINARIES = (".xlsx", ".parquet", ".gz", ".zst")
 
 def seeds(suffixes: Sequence[str]) -> dict[str, bytes]:
     """The small files of the corpus whose names end so."""
-    files = {name: CORPUS / name for name in sorted(EXPECTED) if name.endswith(tuple(suffixes))}
-    return {name: file.read_bytes() for name, file in files.items() if file.is_file() and file.stat().st_size <= MOST_SEED_BYTES}
+    return {name: content for name, content in _FILES.items() if name.endswith(tuple(suffixes))}
 
 
+_FILES = {
+    case.path: case.content for case in all_cases() if isinstance(case.content, bytes) and len(case.content) <= MOST_SEED_BYTES
+}
 _SEEDS = seeds((*TEXTS, *BINARIES))
 _TEXT_SEED, _BINARY_SEED = (st.sampled_from(sorted(seeds(suffixes))) for suffixes in (TEXTS, BINARIES))
 _SIGNS = [*"\"'{}[],;\t|:\\\n\r\0\ufeff\u2028\ud7ff", '""', "\r\n"]
@@ -163,13 +167,17 @@ def check_bad_row(row: BadRow) -> None:
     json.dumps(row.to_json(), ensure_ascii=False).encode()
 
 
-NUM_EXAMPLES = {"texts": 5_000, "binary": 1_500, "names": 1_000, "packed": 1_000, "sheets": 500, "rows": 2_000, "alone": 1_000}
+# With NUGUNA_TEST_ALL=1 two and a half times as many.
+NUM_EXAMPLES = {"texts": 2_000, "binary": 600, "names": 400, "packed": 400, "sheets": 200, "rows": 1_000, "alone": 500}
+TIMES = 2.5 if os.environ.get("NUGUNA_TEST_ALL") else 1
 
 
 def many(kind: str) -> Callable[[Any], Any]:
     """So many examples, the same each time."""
     slow = [HealthCheck.too_slow]
-    return settings(max_examples=NUM_EXAMPLES[kind], derandomize=True, deadline=None, database=None, suppress_health_check=slow)
+    return settings(
+        max_examples=round(TIMES * NUM_EXAMPLES[kind]), derandomize=True, deadline=None, database=None, suppress_health_check=slow
+    )
 
 
 def test_the_cases_are_as_many_as_was_promised() -> None:

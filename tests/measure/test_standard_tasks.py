@@ -7,6 +7,7 @@ import math
 import sys
 import types
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,9 @@ def test_a_description_that_cannot_be_followed_is_said_without_a_traceback(tmp_p
 
 
 @pytest.mark.usefixtures("real")
-def test_the_harness_says_what_is_missing_offline() -> None:
+def test_the_harness_says_what_is_missing_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = cache(harness._task_manager())  # of 14,000 descriptions; reading them once is enough here
+    monkeypatch.setattr(harness, "_task_manager", lambda: index)
     error = refusal(["hellaswag"])
     assert isinstance(error, DataError) and "Rowan/hellaswag" in str(error.seen)
     assert "hellaswag" in str(refusal(["helaswag"]).seen)

@@ -501,18 +501,34 @@ def test_run_stops_with_the_code_of_a_failed_set_up(machine: Machine) -> None:
 
 def test_run_tests_runs_every_check_and_names_what_failed(machine: Machine) -> None:
     machine.has_python()
-    names = ["ruff", "mypy", "lint-imports", "pytest"]
+    commands = ["ruff", "ruff", "mypy", "lint-imports", "pytest"]
     result = machine.run(machine.repo / "run_tests.sh")
     assert result.returncode == 0, result.stderr
-    assert re.findall(r"^(\S+) in (.*)$", result.stdout, re.M) == [(name, str(machine.repo)) for name in names]
+    assert re.findall(r"^(\S+) in (.*)$", result.stdout, re.M) == [(name, str(machine.repo)) for name in commands]
+    assert "[check]\n[.]\n" in result.stdout and "[format]\n[--check]\n[.]\n" in result.stdout
     words = ["-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
     last = "pytest in " + str(machine.repo) + "\n" + "".join(f"[{word}]\n" for word in words)
     assert result.stdout.endswith(last), "pytest's closing line is the last"
-    for name in names:
+    for name, said in {
+        "ruff": "ruff check, ruff format",
+        "mypy": "mypy",
+        "lint-imports": "lint-imports",
+        "pytest": "pytest",
+    }.items():
         result = machine.run(machine.repo / "run_tests.sh", FAKE_FAILS=name)
         assert result.returncode == 1
-        assert result.stderr == f"FAILED: {name}\n"
-        assert len(re.findall(r" in ", result.stdout)) == 4, "one failure does not hide the next"
+        assert result.stderr == f"FAILED: {said}\n"
+        assert len(re.findall(r" in ", result.stdout)) == 5, "one failure does not hide the next"
+
+
+def test_the_fast_tests_are_some_that_exist(machine: Machine) -> None:
+    machine.has_python()
+    result = machine.run(machine.repo / "run_tests.sh", "--fast")
+    assert re.findall(r"^(\S+) in ", result.stdout, re.M) == ["ruff", "ruff", "mypy", "lint-imports", "pytest"]
+    words = re.findall(r"^\[(.*)\]$", result.stdout.partition("pytest in ")[2], re.M)
+    paths = [word for word in words if word.startswith("tests/")]
+    assert len(paths) > 10 and all((ROOT / path).exists() for path in paths)
+    assert words[words.index("-m") + 1] == "not slow"
 
 
 def test_run_tests_with_arguments_runs_only_pytest(machine: Machine) -> None:
@@ -559,8 +575,8 @@ def test_both_set_ups_know_the_same_limits() -> None:
         assert set(re.findall(r"https?://[^/\s'\"]+", text)) == {"https://download.pytorch.org"}
 
 
-def locked(python: str, system: str) -> dict[str, str]:
-    """Name and version of what requirements.txt installs on a machine."""
+def locked(python: str, system: str, file: str = "requirements.txt") -> dict[str, str]:
+    """Name and version of what a lock installs on a machine."""
     packages: dict[str, str] = {}
     environment = {
         "python_version": python,
@@ -570,7 +586,7 @@ def locked(python: str, system: str) -> dict[str, str]:
         "platform_machine": {"linux": "x86_64", "darwin": "arm64", "win32": "AMD64"}[system],
         "os_name": {"linux": "posix", "darwin": "posix", "win32": "nt"}[system],
     }
-    for line in re.findall(r"^[A-Za-z0-9].*(?= \\$)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M):
+    for line in re.findall(r"^[A-Za-z0-9].*(?= \\$)", (ROOT / file).read_text(encoding="utf-8"), re.M):
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate(environment):
             assert requirement.name not in packages, f"{requirement.name} is there twice on Python {python}, {system}"
@@ -591,8 +607,20 @@ def test_requirements_satisfy_pyproject_everywhere(python: str, system: str) -> 
     assert {"filelock", "fsspec", "jinja2", "mpmath", "networkx", "setuptools", "sympy", "typing-extensions"} <= set(packages)
 
 
-def test_requirements_hold_nothing_of_one_machine() -> None:
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("python", ["3.10", "3.12", "3.14"])
+def test_the_lock_of_the_extras_adds_to_the_other_and_changes_nothing_of_it(python: str, system: str) -> None:
+    extras = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["project"]["optional-dependencies"]
+    base, more = locked(python, system), locked(python, system, "requirements-extras.txt")
+    assert not base.keys() & more.keys()
+    for line in [*extras["korean"], *extras["tensorboard"], *extras["lm-eval"]]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(more[wanted.name]), f"{line}: tools/lock.sh was not run since it changed"
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-extras.txt"])
+def test_requirements_hold_nothing_of_one_machine(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
     entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.M)[1:]
     assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
     assert not re.search(r"^(torch|triton|nvidia-\S+|cuda-\S+)==", text, re.M), "only the CUDA build of torch wants these"

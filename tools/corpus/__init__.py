@@ -1,5 +1,0 @@
-"""The files that `tests/data/test_corpus.py` reads: what people bring, whole and damaged, each with the verdict it deserves.
-
-`python -m tools.corpus` writes them all, the same bytes each time. What a file means stands beside it in these modules, written
-by hand: it is never taken from the code that is tested.
-"""
