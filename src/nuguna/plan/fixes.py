@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..base_models.catalog import BaseModel, demo_model, load_catalog
 from ..errors import SettingError
+from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
 from ..message import Message, say
 from ..text.units import format_bytes
@@ -117,7 +118,8 @@ def _plan_file_lines(request: Request, edited: Edited, base: BaseModel, hardware
 
 
 def _quantization(request: Request, edited: Edited, base: BaseModel, hardware: Hardware) -> Iterator[_Change]:
-    if hardware.device == "cuda" and edited.get("device", "cuda") == "cuda" and request.quantization in ("none", "8bit"):
+    device = edited.get("device", hardware.device)
+    if DEVICE_PROFILES[device].can_quantize and request.quantization in ("none", "8bit"):
         yield _wished(request, edited, base, "quantization", "4bit")
 
 

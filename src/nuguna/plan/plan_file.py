@@ -13,6 +13,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from ..disk.run_folder import PLAN, move_aside, write_text
 from ..errors import SettingError
+from ..machine.hardware import DEVICES, DTYPES
 from ..message import Message, say
 from ..text.redaction import redact
 from .plan import Plan
@@ -27,7 +28,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "Choice[str]": str,
     "Choice[bool]": bool,
 }
-_CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "device": ("cpu", "cuda", "mps")}
+_CHOICES = {"dtype": DTYPES, "device": DEVICES}
 _HEADER = (
     say("The plan of a run. Edit any line and run it again: nuguna train --plan FILE"),
     say("A line that is deleted is decided anew. Behind each value: why, and who decided."),

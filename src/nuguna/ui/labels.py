@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NugunaError
+from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
 from ..message import Message, say
 from ..plan.plan import Choice, Plan
@@ -47,9 +48,8 @@ def plan_summary(plan: Plan) -> Message:
 
 def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
     """(what, value) of a machine."""
-    devices = {"cuda": say("NVIDIA GPU"), "mps": say("Apple GPU"), "cpu": say("processor (no GPU found)")}
     return [
-        (t(say("device")), t(devices[hardware.device])),
+        (t(say("device")), t(DEVICE_PROFILES[hardware.device].title)),
         (t(say("name")), hardware.name),
         (t(say("number of devices")), str(hardware.num_devices)),
         (t(say("memory for training")), format_bytes(hardware.memory_bytes)),
