@@ -55,9 +55,9 @@ class Conditions:
         )
 
 
-def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts, dtypes: Sequence[str]) -> Conditions:
+def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts) -> Conditions:
     """The wishes that bear on which model fits."""
-    lora_r, length, dtype = wishes.get("lora_r"), wishes.get("max_seq_length"), wishes.edited("dtype", dtypes)
+    lora_r, length, dtype = wishes.get("lora_r"), wishes.get("max_seq_length"), wishes.edited("dtype")
     quantization = wishes.quantization()
     return Conditions(
         hardware,

@@ -14,7 +14,7 @@ from ..message import Message, say
 from ..text.units import format_bytes
 from .memory import MemoryEstimate
 from .memory_fit import PART_NAMES
-from .settings import SETTINGS, Request
+from .settings import Request, setting_named
 
 MOST_TOLD = 3
 LENGTHS = (32_768, 16_384, 8192, 4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 128)
@@ -94,7 +94,7 @@ def _advice(remedies: tuple[Remedy, ...]) -> Message:
 
 def _typed(request: Request, name: str, value: Any) -> str:
     """A setting as the user types it: where the wish was made, since a flag comes before a variable."""
-    setting = next(s for s in SETTINGS if s.name == name)
+    setting = setting_named(name)
     source = request.sources.get(name)
     if source == "flag":
         return f"{setting.flag} {value}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base_models.catalog import BaseModel
 from ..data.facts import DEMO, DataFacts
-from ..machine.hardware import DTYPES, Hardware
+from ..machine.hardware import Hardware
 from ..message import Message, say
 from .auto import (
     MOST_HELDOUT,
@@ -28,15 +28,12 @@ from .example_tokens import long_tokens, mean_tokens, seen_tokens
 from .fixes import Remedy, find_remedies
 from .memory import MemoryEstimate
 from .memory_fit import Fit, choose_length, fit_for
-from .settings import SETTINGS, Request
+from .plan_values import PLAN_VALUES
+from .settings import Request, setting_named
 from .timing import TimeEstimate, Work, predict
 
 TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
 LEAST_STEPS = 100
-# What the trained weights do not depend on, but for the last digits of their numbers.
-WITHOUT_EFFECT = frozenset(
-    {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing", "device", "deterministic"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +77,7 @@ class Plan:
 
     def choices(self) -> dict[str, Choice[Any]]:
         """All choices by name, in the order in which they are shown."""
-        found = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in found.items() if isinstance(value, Choice)}
+        return {name: getattr(self, name) for name in value_names()}
 
     def to_json(self) -> dict[str, Any]:
         """The document of `nuguna plan --json`."""
@@ -100,6 +96,11 @@ class Plan:
             "larger": [model.to_json() for model in self.larger],
             "remedies": [vars(remedy) for remedy in self.remedies],
         }
+
+
+def value_names() -> tuple[str, ...]:
+    """Return the names of a plan's choices, in the order in which they are shown."""
+    return tuple(item.name for item in fields(Plan) if item.name in PLAN_VALUES)
 
 
 def make_plan(
@@ -132,9 +133,9 @@ def _decide(
     """The plan as it follows from the wishes, whether it fits or not, and its model."""
     wishes = Wishes(request, dict(edited))
     device, hardware = _choose_device(wishes, hardware)
-    conditions = conditions_of(wishes, hardware, facts, DTYPES)
+    conditions = conditions_of(wishes, hardware, facts)
     base, model = choose_model(wishes, conditions, candidates)
-    dtype = wishes.edited("dtype", DTYPES) or choose_dtype(base, hardware)
+    dtype = wishes.edited("dtype") or choose_dtype(base, hardware)
     quantization, length = _choose_weights_and_length(wishes, conditions, base)
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
     max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * mean_tokens(base, facts, length.value))
@@ -142,12 +143,12 @@ def _decide(
     lora_alpha = wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank"))
     sizes = {"lora_r": lora_r.value, "length": length.value, "batch_size": batch_size.value}
     fit = fit_for(base, hardware, facts, dtype=dtype.value, **sizes)
-    checkpointing = wishes.edited("gradient_checkpointing", (True, False)) or fit.checkpointing(quantization.value)
-    micro = wishes.edited_whole("micro_batch_size", batch_size.value) or fit.micro_batch(
+    checkpointing = wishes.edited("gradient_checkpointing") or fit.checkpointing(quantization.value)
+    micro = wishes.edited("micro_batch_size", highest=batch_size.value) or fit.micro_batch(
         batch_size.value, quantization.value, checkpointing.value
     )
     steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
-    heldout = wishes.edited_whole("heldout_examples", 1000) or _choose_heldout(facts)
+    heldout = wishes.edited("heldout_examples") or _choose_heldout(facts)
     work = _work(fit, facts, (steps, batch_size.value, micro.value), quantization.value, checkpointing.value, heldout.value)
     made = Plan(
         model=model,
@@ -160,8 +161,8 @@ def _decide(
         max_seq_length=length,
         learning_rate=wishes.get("learning_rate") or _choose_rate(base, batch_size.value),
         warmup_steps=_choose_warmup(wishes, steps),
-        weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0) or _no_decay(),
-        max_grad_norm=wishes.edited_number("max_grad_norm", 1e-6, 1e6) or _usual_norm(),
+        weight_decay=wishes.edited("weight_decay") or _no_decay(),
+        max_grad_norm=wishes.edited("max_grad_norm") or _usual_norm(),
         lora_r=lora_r,
         lora_alpha=lora_alpha,
         quantization=quantization,
@@ -171,7 +172,7 @@ def _decide(
         heldout_examples=heldout,
         checkpoint_every=_choose_checkpoints(wishes, steps),
         seed=wishes.get("seed") or _default("seed", say("the same seed gives the same result")),
-        deterministic=wishes.edited("deterministic", (True, False)) or _choose_deterministic(device.value),
+        deterministic=wishes.edited("deterministic") or _choose_deterministic(device.value),
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
@@ -236,27 +237,26 @@ def _work(
 
 def _choose_device(wishes: Wishes, hardware: Hardware) -> tuple[Choice[str], Hardware]:
     """The device, and the machine as the rest of the plan has to see it."""
-    device = wishes.edited("device", (hardware.device, "cpu")) or Choice(
+    device = wishes.edited("device", choices=(hardware.device, "cpu")) or Choice(
         hardware.device, say("found on this machine"), "hardware"
     )
     return device, hardware if device.value == hardware.device else _without_gpu(hardware)
 
 
 def _choose_warmup(wishes: Wishes, steps: int) -> Choice[int]:
-    return wishes.edited_whole("warmup_steps", steps) or Choice(
+    return wishes.edited("warmup_steps", highest=steps) or Choice(
         min(steps, max(1, min(20, steps // 10))), say("a tenth of the steps, at most 20"), "default"
     )
 
 
 def _choose_checkpoints(wishes: Wishes, steps: int) -> Choice[int]:
-    return wishes.edited_whole("checkpoint_every", steps) or Choice(
+    return wishes.edited("checkpoint_every", highest=steps) or Choice(
         max(1, min(100, steps // 4)), say("four times a run, at least every 100 steps"), "default"
     )
 
 
 def _default(name: str, reason: Message) -> Choice[Any]:
-    value = next(setting.default for setting in SETTINGS if setting.name == name)
-    return Choice(value, reason, "default")
+    return Choice(setting_named(name).default, reason, "default")
 
 
 def _model_default(name: str, value: int | None) -> Choice[int]:

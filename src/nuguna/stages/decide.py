@@ -14,8 +14,9 @@ from ..disk.run_folder import CHECKPOINTS, PLAN, is_finished
 from ..errors import SettingError
 from ..hub.models import candidates
 from ..machine.hardware import Hardware
-from ..plan.plan import WITHOUT_EFFECT, Plan, make_plan
+from ..plan.plan import Plan, make_plan
 from ..plan.plan_file import read_plan, split_edited
+from ..plan.plan_values import WITHOUT_EFFECT
 from ..plan.settings import SETTINGS, Request
 from ..train.checkpoint import is_begun, plan_mark
 

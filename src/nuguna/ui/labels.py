@@ -9,7 +9,8 @@ from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
 from ..message import Message, say
 from ..plan.plan import Choice, Plan
-from ..plan.plan_file import SETTING_NAMES, SOURCES
+from ..plan.plan_file import SOURCES
+from ..plan.plan_values import PLAN_VALUES
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 
@@ -28,7 +29,7 @@ def plan_rows(plan: Plan, t: Translate) -> list[tuple[str, str, str, str]]:
     """(setting, value, reason, source) of every choice."""
 
     def row(name: str, choice: Choice[Any]) -> tuple[str, str, str, str]:
-        return t(SETTING_NAMES[name]), show_value(choice.value, t), t(choice.reason), t(SOURCES[choice.source])
+        return t(PLAN_VALUES[name].title), show_value(choice.value, t), t(choice.reason), t(SOURCES[choice.source])
 
     return [row(name, choice) for name, choice in plan.choices().items()]
 
