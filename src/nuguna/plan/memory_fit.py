@@ -80,13 +80,13 @@ class Fit:
             return Choice(False, say("activations fit into memory, so nothing is computed twice"), "hardware")
         return Choice(True, say("saves memory: activations are computed twice"), "hardware")
 
-    def micro_batch(self, batch_size: int, quantization: str, checkpointing: bool) -> Choice[int]:
+    def micro_batch(self, quantization: str, checkpointing: bool) -> Choice[int]:
         """The most examples at once that fit and still make it faster; it changes speed and memory, never the result."""
         enough = max(1, DEVICE_PROFILES[self.hardware.device].enough_tokens // self.length)
-        size = min(batch_size, enough)
+        size = min(self.batch_size, enough)
         while size > 1 and not self.fits(size, quantization, checkpointing):
             size //= 2
-        if size == batch_size:
+        if size == self.batch_size:
             return Choice(size, say("the whole batch at once fits into {memory}", memory=self._memory()), "hardware")
         if size == enough:
             return Choice(size, say("enough to keep the processor busy; the result stays the same"), "hardware")

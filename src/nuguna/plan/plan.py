@@ -24,16 +24,17 @@ from .auto import (
 )
 from .choices import Choice as Choice  # part of Plan, so it is to be had here
 from .choices import Wishes
-from .example_tokens import long_tokens, mean_tokens, seen_tokens
-from .fixes import Remedy, find_remedies
+from .example_tokens import mean_tokens
+from .fixes import Remedy, possible_changes
 from .memory import MemoryEstimate
-from .memory_fit import Fit, choose_length, fit_for
+from .memory_fit import choose_length, fit_for
 from .plan_values import PLAN_VALUES
 from .settings import Request, setting_named
-from .timing import TimeEstimate, Work, predict
+from .timing import TimeEstimate, predict, work_for
 
 TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
 LEAST_STEPS = 100
+MAX_REMEDIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +121,15 @@ def make_plan(
     plan, base = _decide(request, hardware, facts, candidates, edited)
     if plan.fits:
         return plan
-
-    def again(request: Request, edited: Mapping[str, Any], base: BaseModel) -> Plan:
-        return _decide(request, hardware, facts, (base, *candidates), edited)[0]
-
-    return replace(plan, remedies=find_remedies(request, edited, base, hardware, again))
+    # Of each kind of change the mildest that is enough; the plan is made again, so that what is said will be so.
+    remedies = []
+    for kind in possible_changes(request, edited, base, hardware):
+        for change in kind:
+            changed, _ = _decide(change.request, hardware, facts, (change.base, *candidates), change.edited)
+            if changed.fits:
+                remedies.append(Remedy(change.typed, changed.memory.total_bytes))
+                break
+    return replace(plan, remedies=tuple(remedies[:MAX_REMEDIES]))
 
 
 def _decide(
@@ -140,16 +145,22 @@ def _decide(
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
     max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * mean_tokens(base, facts, length.value))
     lora_r = wishes.get("lora_r") or _default("lora_r", say("large enough to learn new facts, small beside the model"))
-    lora_alpha = wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank"))
     sizes = {"lora_r": lora_r.value, "length": length.value, "batch_size": batch_size.value}
     fit = fit_for(base, hardware, facts, dtype=dtype.value, **sizes)
     checkpointing = wishes.edited("gradient_checkpointing") or fit.checkpointing(quantization.value)
-    micro = wishes.edited("micro_batch_size", highest=batch_size.value) or fit.micro_batch(
-        batch_size.value, quantization.value, checkpointing.value
-    )
+    micro = wishes.edited("micro_batch_size", highest=fit.batch_size) or fit.micro_batch(quantization.value, checkpointing.value)
     steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
     heldout = wishes.edited("heldout_examples") or _choose_heldout(facts)
-    work = _work(fit, facts, (steps, batch_size.value, micro.value), quantization.value, checkpointing.value, heldout.value)
+    work = work_for(
+        fit,
+        facts,
+        max_steps=steps,
+        micro_batch_size=micro.value,
+        quantization=quantization.value,
+        gradient_checkpointing=checkpointing.value,
+        num_heldout=heldout.value,
+        num_unseen=min(heldout.value, facts.num_unseen),
+    )
     made = Plan(
         model=model,
         data=wishes.get("data") or _default("data", say("the medical set that comes with the program")),
@@ -164,7 +175,7 @@ def _decide(
         weight_decay=wishes.edited("weight_decay") or _no_decay(),
         max_grad_norm=wishes.edited("max_grad_norm") or _usual_norm(),
         lora_r=lora_r,
-        lora_alpha=lora_alpha,
+        lora_alpha=wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank")),
         quantization=quantization,
         device=device,
         dtype=dtype,
@@ -209,30 +220,6 @@ def _choose_weights_and_length(wishes: Wishes, conditions: Conditions, base: Bas
 
     length = wishes.get("max_seq_length") or choose_length(usual, facts, quantization.value, is_quick)
     return quantization, _within_context(length, base)
-
-
-def _work(
-    fit: Fit, facts: DataFacts, counts: tuple[int, int, int], quantization: str, checkpointing: bool, num_heldout: int
-) -> Work:
-    """What the run has to do; `counts`: steps, examples a step, examples at once."""
-    max_steps, batch_size, micro_batch_size = counts
-    memory = fit.estimate(micro_batch_size, quantization, checkpointing)
-    return Work(
-        max_steps=max_steps,
-        batch_size=batch_size,
-        micro_batch_size=micro_batch_size,
-        mean_tokens=mean_tokens(fit.base, facts, fit.length),
-        seen_tokens=seen_tokens(fit.base, facts, fit.length),
-        longest_tokens=fit.length,
-        long_tokens=min(fit.length, long_tokens(fit.base, facts)),
-        lora_r=fit.lora_r,
-        dtype=fit.dtype,
-        quantization=quantization,
-        gradient_checkpointing=checkpointing,
-        num_heldout=num_heldout,
-        num_unseen=min(num_heldout, facts.num_unseen),
-        answer_bytes=memory.answer_bytes(fit.usable_bytes),
-    )
 
 
 def _choose_device(wishes: Wishes, hardware: Hardware) -> tuple[Choice[str], Hardware]:

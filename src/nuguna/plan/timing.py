@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..base_models.catalog import BaseModel
+from ..data.facts import DataFacts
 from ..engine.sizes import ANSWERS_AT_ONCE, MAX_NEW_TOKENS, MAX_UNSEEN_ANSWERS, MIN_NEW_TOKENS
 from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
+from .example_tokens import long_tokens, mean_tokens, seen_tokens
 from .memory import DTYPE_BYTES, answer_tokens, step_flops
+from .memory_fit import Fit
 
 REFERENCE_CORE_RATE = 1e11  # FLOP/s in float32 of the cores that the constants of the CPU were measured on
 # Operations of products in the time in which a byte is read, where both grow with the chip. Apple's datasheets: 2.6 TFLOP/s and
@@ -43,6 +46,37 @@ class Work:
     num_heldout: int
     num_unseen: int
     answer_bytes: int  # that keys and values of answers may take at once
+
+
+def work_for(
+    fit: Fit,
+    facts: DataFacts,
+    *,
+    max_steps: int,
+    micro_batch_size: int,
+    quantization: str,
+    gradient_checkpointing: bool,
+    num_heldout: int,
+    num_unseen: int,
+) -> Work:
+    """Return the work of a run with a fit's model and sizes on data of which `facts` are known."""
+    memory = fit.estimate(micro_batch_size, quantization, gradient_checkpointing)
+    return Work(
+        max_steps=max_steps,
+        batch_size=fit.batch_size,
+        micro_batch_size=micro_batch_size,
+        mean_tokens=mean_tokens(fit.base, facts, fit.length),
+        seen_tokens=seen_tokens(fit.base, facts, fit.length),
+        longest_tokens=fit.length,
+        long_tokens=min(fit.length, long_tokens(fit.base, facts)),
+        lora_r=fit.lora_r,
+        dtype=fit.dtype,
+        quantization=quantization,
+        gradient_checkpointing=gradient_checkpointing,
+        num_heldout=num_heldout,
+        num_unseen=num_unseen,
+        answer_bytes=memory.answer_bytes(fit.usable_bytes),
+    )
 
 
 @dataclass(frozen=True)
