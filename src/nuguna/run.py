@@ -11,7 +11,7 @@ from .disk.run_folder import PLAN
 from .machine.hardware import Hardware, detect
 from .message import say
 from .model.adapter import base_fingerprint
-from .plan.fixes import misfit
+from .plan.misfit import misfit
 from .plan.plan_file import write_plan
 from .plan.settings import Request
 from .prove.checks import probe_logits

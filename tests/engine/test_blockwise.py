@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from nuguna.engine import blockwise
 from nuguna.engine.blockwise import Rules, attend_in_blocks, make_groups
+from nuguna.machine.device_profile import DEVICE_PROFILES
 
 CPU = torch.device("cpu")
 LENGTHS = (10, 11, 11, 1, 17, 33)  # the first three go together, and one of them is padded
@@ -52,8 +54,8 @@ def both(
 def test_it_is_the_textbook_formula(
     rules: Rules, prefix: int, kept_length: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(blockwise.BLOCK_ROWS, "cpu", rows)
-    monkeypatch.setitem(blockwise.KEPT_LENGTH, "cpu", kept_length)
+    profile = replace(DEVICE_PROFILES["cpu"], block_rows=rows, kept_softmax_tokens=kept_length)
+    monkeypatch.setitem(DEVICE_PROFILES, "cpu", profile)
     for found, expected in zip(*both(LENGTHS, prefix, rules), strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 

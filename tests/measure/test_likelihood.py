@@ -15,10 +15,10 @@ import nuguna.engine.loss as loss
 from nuguna.base_models.checked import check_model
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.engine.forward import Shortcuts
+from nuguna.machine.device_profile import DEVICE_PROFILES
 from nuguna.measure.evaluate import measure
 from nuguna.measure.likelihood import _groups, choice_examples, choice_scores, log_likelihoods
 from nuguna.model.load import Loaded, load_base
-from nuguna.tokens.batch import LEAST_SAVED
 from nuguna.tokens.encode import Encoded, encode
 
 PACKED = Shortcuts(split_head=True, packed=True, fused=True)
@@ -130,7 +130,9 @@ def test_packed_with_a_shared_prompt_is_the_same_as_one_by_one_with_all_logits(
     for shortcuts, size in ((PACKED, 4), (PACKED, 1), (PLAIN, 4), (PLAIN, 1)):
         for found, right in zip(sums(model, questions, shortcuts, size), expected, strict=True):
             assert found == pytest.approx(right, rel=1e-4)
-    monkeypatch.setitem(LEAST_SAVED, "cpu", 0.6)  # as on a GPU, where only long prompts are worth it
+    monkeypatch.setitem(
+        DEVICE_PROFILES, "cpu", replace(DEVICE_PROFILES["cpu"], min_saved_share=0.6)
+    )  # as on a GPU, where only long prompts are worth it
     assert _groups(questions, torch.device("cpu")) == [[3, 4, 5, 6], [0, 1, 2, 7, 8, 9, 10]]
     for found, right in zip(sums(model, questions, PACKED, 4), expected, strict=True):
         assert found == pytest.approx(right, rel=1e-4)

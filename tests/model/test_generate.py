@@ -193,7 +193,7 @@ def test_each_answer_has_the_room_that_it_would_have_alone(plain: Loaded) -> Non
 
 
 def test_long_questions_go_through_fewer_at_once(plain: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "MOST_TOKENS", 200)
+    monkeypatch.setattr(generate, "MAX_ANSWERING_TOKENS", 200)
     rows = rows_of_calls(plain.model)
     check(plain, questions())
     assert 1 < max(rows) < len(LENGTHS) and rows[-1] == 1

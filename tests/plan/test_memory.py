@@ -14,7 +14,8 @@ import pytest
 
 from nuguna.base_models.catalog import DEMO_FOLDER, BaseModel, demo_model, describe_folder, load_catalog
 from nuguna.base_models.shape import Shape
-from nuguna.plan import memory, timing
+from nuguna.machine.device_profile import DEVICE_PROFILES
+from nuguna.plan import memory
 from nuguna.plan.memory import MemoryEstimate, estimate, lora_parameters, step_flops
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
@@ -159,16 +160,6 @@ def test_softmax_is_kept_of_short_examples_on_a_processor_alone() -> None:
     assert kept(257) == 0 and kept(200, "cuda") == 0
 
 
-def test_the_engines_own_numbers() -> None:
-    from nuguna.engine import blockwise, loss
-    from nuguna.model import generate
-
-    assert (memory.BLOCK_ROWS, memory.KEPT_LENGTH) == (blockwise.BLOCK_ROWS, blockwise.KEPT_LENGTH)
-    assert (memory.MOST_ANSWER_TOKENS, memory.MOST_CACHE_BYTES) == (generate.MOST_TOKENS, generate.MOST_CACHE_BYTES)
-    assert timing.ANSWERS_AT_ONCE == generate.AT_ONCE
-    assert (memory.CHUNK_BYTES, memory.SOFTMAX_BYTES) == (loss.CHUNK_BYTES, loss.SOFTMAX_BYTES)
-
-
 def test_logits_never_take_more_than_a_chunk() -> None:
     few, many = (usual(micro_batch_size=1, max_seq_length=length).parts["logits"] for length in (100, 8192))
     words = model("Llama-3.2-3B-Instruct").shape.vocab_size
@@ -271,7 +262,7 @@ def test_a_real_training_takes_what_was_predicted(tmp_path: Path) -> None:
     measured = json.loads((tmp_path / "result.json").read_text())
     found = estimate(demo_model(), **settings, max_seq_length=256, quantization="none", device="cpu")
     assert found.total_bytes == pytest.approx(measured["peak_bytes"], rel=0.15)
-    above = found.total_bytes - memory.BASE_BYTES["cpu"] - found.parts["weights"]
+    above = found.total_bytes - DEVICE_PROFILES["cpu"].base_bytes - found.parts["weights"]
     assert above == pytest.approx(measured["peak_bytes"] - measured["fingerprint_bytes"], rel=0.5)
 
 

@@ -18,7 +18,8 @@ from nuguna.machine.hardware import Hardware
 from nuguna.message import say
 from nuguna.plan.auto import SENSIBLE_SECONDS
 from nuguna.plan.example_tokens import long_tokens, mean_tokens, seen_tokens
-from nuguna.plan.fixes import LENGTHS, misfit
+from nuguna.plan.fixes import LENGTHS
+from nuguna.plan.misfit import misfit
 from nuguna.plan.plan import Plan, make_plan
 from nuguna.plan.plan_file import SOURCES, plan_toml, read_plan, split_edited, write_plan
 from nuguna.plan.settings import Request, gather

@@ -10,6 +10,8 @@ import pytest
 import tomlkit
 
 from nuguna.errors import SettingError
+from nuguna.plan.plan import Plan, value_names
+from nuguna.plan.plan_values import PLAN_VALUES, WITHOUT_EFFECT
 from nuguna.plan.settings import SETTINGS, Request, Setting, gather
 
 FITTING: dict[str, tuple[Any, Any, Any]] = {
@@ -65,6 +67,31 @@ def test_python_wishes_are_checked_too(name: str, value: Any) -> None:
 def test_a_request_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Request().seed = 3  # type: ignore[misc]
+
+
+def test_every_value_of_a_plan_is_defined_once_and_every_wish_but_the_language_is_one() -> None:
+    choices = {item.name for item in dataclasses.fields(Plan)} - {"fits", "usable_bytes", "memory", "answer_bytes", "time"}
+    assert set(PLAN_VALUES) == set(value_names()) == choices - {"larger", "remedies"}
+    assert {setting.name for setting in SETTINGS} - set(PLAN_VALUES) == {"lang"}
+    assert all(str(value.title) and value.kind in (str, int, float, bool) for value in PLAN_VALUES.values())
+    assert {
+        *("output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing", "device", "deterministic")
+    } == WITHOUT_EFFECT
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("max_steps", [1, 500], ["1", 1.0, True, None]),
+        ("lora_alpha", [16, 16.0], ["16", False]),
+        ("deterministic", [True, False], [1, 0, "true"]),
+        ("dtype", ["bfloat16"], ["int3", 16, ["bfloat16"]]),
+        ("quantization", ["none", "4bit"], ["2bit"]),
+    ],
+)
+def test_a_value_of_a_plan_has_its_kind(name: str, good: list[Any], bad: list[Any]) -> None:
+    assert all(map(PLAN_VALUES[name].has_kind, good))
+    assert not any(map(PLAN_VALUES[name].has_kind, bad))
 
 
 def test_zero_and_a_date_are_seeds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shlex
@@ -18,7 +17,8 @@ from nuguna.base_models.catalog import BaseModel, demo_model, load_catalog
 from nuguna.cli import app
 from nuguna.data.dataset import load_dataset
 from nuguna.data.files.read import DEMO_FOLDER, FORMATS
-from nuguna.plan.plan import Plan
+from nuguna.plan.plan import value_names
+from nuguna.plan.plan_values import PLAN_VALUES
 from nuguna.plan.settings import SETTINGS
 from nuguna.tokens.template import DEFAULT_TEMPLATE
 from tests.program.test_cli import nuguna as nuguna_as_typed
@@ -170,8 +170,11 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 @in_both_languages
 def test_the_plan_guide_has_every_key(lang: str) -> None:
-    keys = [item.name for item in dataclasses.fields(Plan) if str(item.type).startswith("Choice")]
-    assert [row[0].strip("`") for row in rows(text(page("plan", lang)))] == keys
+    table = rows(text(page("plan", lang)))
+    assert [name.strip("`") for name, _, _ in table] == list(value_names())
+    for name, _, may_be in table:
+        if choices := PLAN_VALUES[name.strip("`")].choices:
+            assert set(re.findall("`(.+?)`", may_be)) == {str(choice).lower() for choice in choices}, name
 
 
 def test_the_other_guides_agree_with_the_program() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,8 +18,9 @@ from nuguna.base_models.checked import check_model
 from nuguna.engine.adapter import adapter_parameters
 from nuguna.engine.forward import Shortcuts
 from nuguna.engine.loss import loss_sum
-from nuguna.engine.step import NUM_AHEAD, Objective, Outcome, Stepper
+from nuguna.engine.step import Objective, Outcome, Stepper
 from nuguna.errors import DivergedError, Interrupted
+from nuguna.machine.device_profile import DEVICE_PROFILES
 from nuguna.model.adapter import attach_adapter
 from nuguna.model.load import load_base
 from nuguna.tokens.encode import Encoded
@@ -200,7 +202,7 @@ def test_reading_the_losses_later_changes_nothing_but_when_they_are_told(
 ) -> None:
     """As on an accelerator, whose queue must not run dry."""
     at_once, steps = run_loop(tmp_path / "a", model_folder(), objective=broken_loss(broken))
-    monkeypatch.setitem(NUM_AHEAD, "cpu", 1)
+    monkeypatch.setitem(DEVICE_PROFILES, "cpu", replace(DEVICE_PROFILES["cpu"], num_ahead=1))
     begun = [0]
     real = broken_loss(broken)
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from nuguna.base_models.catalog import demo_model
 from nuguna.message import say
-from nuguna.plan.fixes import misfit
 from nuguna.plan.memory import MemoryEstimate
+from nuguna.plan.misfit import misfit
 from nuguna.plan.plan import Plan, make_plan
 from nuguna.plan.settings import Request
 from nuguna.plan.timing import TimeEstimate

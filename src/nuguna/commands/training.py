@@ -55,7 +55,7 @@ def plan(
         lang, screen = open_screen(request.lang, as_json)
     with errors(screen, as_json):
         from ..machine.hardware import detect, read_hardware
-        from ..plan.fixes import misfit
+        from ..plan.misfit import misfit
         from ..plan.plan_file import keep_older, write_plan
         from ..stages.read import read_data
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from .sizes import BLOCK_ROWS, KEPT_LENGTH
+from ..machine.device_profile import DEVICE_PROFILES
 
 # Documents of unlike length may go side by side, padded, as long as the pairs of tokens grow by no more than this (assumed).
 MOST_PADDED = 1.15
@@ -168,7 +168,7 @@ def _parts(k: Tensor, v: Tensor, lengths: tuple[int, ...], prefix: int) -> list[
 
 
 def _is_kept(group: Group, rules: Rules) -> bool:
-    return group.longest <= KEPT_LENGTH[group.device.type] and rules.softcap is None
+    return group.longest <= DEVICE_PROFILES[group.device.type].kept_softmax_tokens and rules.softcap is None
 
 
 def _group_backward(
@@ -218,7 +218,7 @@ class _Block:
 
 def _blocks(group: Group, queries: Tensor, keys: Tensor, rules: Rules) -> Iterator[_Block]:
     """The blocks of a group; what each may see begins with all tokens of a shared prefix."""
-    per_key, step = queries.shape[1] // group.longest, BLOCK_ROWS[queries.device.type]
+    per_key, step = queries.shape[1] // group.longest, DEVICE_PROFILES[queries.device.type].block_rows
     shared = keys.shape[1] - group.longest
     mantissa, exponent = math.frexp(rules.scaling)  # a power of two changes no digit, so it costs no precision to multiply before
     exact_queries, exact_keys = queries.float() * 2.0 ** (exponent - (mantissa == 0.5)), keys.float()

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import cross_entropy
 
+from ..machine.device_profile import DEVICE_PROFILES
 from ..tokens.batch import Batch
 from .forward import Shortcuts, head, target_hidden, target_logits
-from .sizes import CHUNK_BYTES, SOFTMAX_BYTES
+from .sizes import CHUNK_BYTES
 
 
 def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
@@ -66,7 +67,7 @@ class _ChunkedLoss(torch.autograd.Function):
         rows = _rows(chunk_bytes, hidden.dtype.itemsize, hidden, weight)
         # used again by every chunk, so that no more than one of each is ever there
         all_logits = torch.empty(rows, weight.shape[0], dtype=hidden.dtype, device=hidden.device)
-        at_once = min(rows, _rows(SOFTMAX_BYTES[hidden.device.type], 4, hidden, weight))
+        at_once = min(rows, _rows(DEVICE_PROFILES[hidden.device.type].softmax_bytes, 4, hidden, weight))
         all_chances = torch.empty(at_once, weight.shape[0], dtype=torch.float32, device=hidden.device)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for part, wanted, slot in _parts(rows, hidden, labels, gradient):

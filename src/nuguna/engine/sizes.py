@@ -1,16 +1,18 @@
-"""Sizes that the engine works with and the planner counts with; no torch here, so that planning is instant."""
+"""Sizes that the engine works with and the planner counts with; no torch here, so that planning is instant.
+
+Those that differ by device stand in `machine.device_profile`.
+"""
 
 from __future__ import annotations
 
-# Rows of queries that go through together. Measured on two cores (docs/log.md): 64 and 128 alike, 256 a fifth to a half
-# slower, since a block's scores no longer fit the cache and more of them are above the diagonal. On a GPU few large products win
-# (assumed).
-BLOCK_ROWS = {"cpu": 128, "mps": 512, "cuda": 512}
-# The softmax of documents up to this length is kept for the backward pass, two bytes for each pair of tokens and head, for a
-# seventh of the attention's time (docs/log.md). Longer ones compute it again.
-KEPT_LENGTH = {"cpu": 256, "mps": 256, "cuda": 0}
 # Of logits at once, in the model's dtype. Each chunk reads the whole head: an eighth of this made the loss half as slow again
 # (docs/log.md).
 CHUNK_BYTES = 64 * 2**20
-# Of float32 softmax at once: on a processor it stays in the cache, and no float32 copy of a chunk is ever there.
-SOFTMAX_BYTES = {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}
+
+ANSWERS_AT_ONCE = 64  # the most that are made together; fewer, if their keys and values would take too much memory
+MAX_ANSWERING_TOKENS = 8_192  # of questions and answers at once
+# What keys and values of answers may take: at most, also where no plan says how much there is (about 100 KB a token of a model
+# of 0.6 billion), and at least.
+MAX_CACHE_BYTES, MIN_CACHE_BYTES = 2**30, 64 * 2**20
+MIN_NEW_TOKENS, MAX_NEW_TOKENS = 32, 256  # of an answer that is measured
+MAX_UNSEEN_ANSWERS = 32  # on subjects that no training example has; fewer than the others: reported beside them, not judged

@@ -19,7 +19,6 @@ from .forward import Shortcuts
 # large as those of a sum (Micikevicius et al., Mixed Precision Training, arXiv 1710.03740, section 3.2); what overflows all the
 # same is not finite, and its step is skipped aloud.
 LOSS_SCALE = 1024.0
-NUM_AHEAD = {"cpu": 0, "mps": 1, "cuda": 1}  # steps whose loss may wait to be read
 
 
 @dataclass(frozen=True)

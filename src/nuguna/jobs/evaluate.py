@@ -26,7 +26,7 @@ from ..message import say
 from ..model.load import Loaded, load_base
 from ..model.open import open_adapter
 from ..plan.plan_file import read_run_plan
-from ..plan.settings import SETTINGS
+from ..plan.settings import setting_named
 from ..stages.events import Downloading, Note, Stage, Tell
 from ..tokens.choose import Pair, Rules, for_measuring
 from ..tokens.template import with_thinking
@@ -35,7 +35,7 @@ from ..tokens.tokenizer import silence_libraries
 USUAL_LIMIT = 128  # questions, where nothing else was planned
 USUAL_BATCH = 4
 MOST_TOKENS = 2048  # of an example, for a model that nobody planned for
-_DEFAULT_SEED = next(setting.default for setting in SETTINGS if setting.name == "seed")
+_DEFAULT_SEED = setting_named("seed").default
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from ..disk.run_folder import read_json
 from ..errors import DataError, ModelError
 from ..hub.models import candidates
 from ..message import Message, say
-from ..plan.settings import SETTINGS, Request
+from ..plan.settings import Request, setting_named
 from ..tokens.choose import MOST_LEFT_OUT
 from ..tokens.encode import end_token_ids
 from ..tokens.lengths import Example, Lengths, draw_examples, lengths_json, measure_lengths
 from ..tokens.template import with_thinking
 from ..tokens.tokenizer import load_tokenizer, silence_libraries
 
-_DEFAULT_LENGTH = next(setting.default for setting in SETTINGS if setting.name == "max_seq_length")
+_DEFAULT_LENGTH = setting_named("max_seq_length").default
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from ..errors import EnvironmentFault, SettingError
 from ..message import Message, say
+from .device_profile import DEVICES as DEVICES  # values of a Hardware, so they are to be had here
 from .probe import Gpu, Machine, container_cpu_quota, container_memory_left, container_memory_limit, macos_version, this_machine
 from .problems import Problem as Problem  # part of Hardware, so it is to be had here
 from .problems import find_problems, is_rosetta, rosetta_problem
 
-DEVICES = ("cuda", "mps", "cpu")
 DTYPES = ("bfloat16", "float16", "float32")
 
 FASTER = 1.2  # what bfloat16 must gain in CPU matrix products to be worth its 8 bits of precision

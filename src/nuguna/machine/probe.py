@@ -371,6 +371,14 @@ def _groups(machine: Machine, controller: str) -> Iterator[tuple[int, str]]:
             folder = folder.parent
 
 
+def is_available(device: str) -> bool:
+    """Return whether torch can compute on this kind of device here."""
+    import torch
+
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return found.get(device, False)
+
+
 def memory_in_use(device: str) -> int:
     """Bytes that this process holds now: GPU memory on an accelerator, resident RAM on a CPU."""
     if device == "cpu":

@@ -12,8 +12,9 @@ import torch
 from ..data.conversations.conversation import Conversation
 from ..data.doctor.text_signs import language
 from ..engine.forward import target_logits
+from ..engine.sizes import MAX_CACHE_BYTES, MAX_NEW_TOKENS, MIN_NEW_TOKENS
 from ..model.engine import engine_for
-from ..model.generate import MOST_CACHE_BYTES, Answer
+from ..model.generate import Answer
 from ..model.load import Loaded
 from ..model.losses import OnLess, ignore_less, over_batches
 from ..tokens.batch import Batch
@@ -27,7 +28,6 @@ from .words_of import Tokenization, find_tokenization
 T = TypeVar("T")
 # An answer may be this much longer than the longest reference before it counts as not stopping.
 SLACK = 1.5
-LEAST_NEW_TOKENS, MOST_NEW_TOKENS = 32, 256
 MOST_LOSS = 50.0  # exp of more says nothing
 
 
@@ -52,7 +52,7 @@ def measure(
     *,
     num_answers: int,
     batch_size: int,
-    cache_bytes: int = MOST_CACHE_BYTES,
+    cache_bytes: int = MAX_CACHE_BYTES,
     on_less: OnLess = ignore_less,
 ) -> Measured:
     """Loss over all held-out examples, and scores over the first `num_answers` generated answers."""
@@ -110,5 +110,5 @@ def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on
 
 def answer_room(examples: Sequence[Encoded]) -> int:
     """Tokens that an answer may take: half as many again as the longest reference, within bounds."""
-    longest = max((e.num_trained for e in examples), default=LEAST_NEW_TOKENS)
-    return int(min(MOST_NEW_TOKENS, max(LEAST_NEW_TOKENS, SLACK * longest)))
+    longest = max((e.num_trained for e in examples), default=MIN_NEW_TOKENS)
+    return int(min(MAX_NEW_TOKENS, max(MIN_NEW_TOKENS, SLACK * longest)))

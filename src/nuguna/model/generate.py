@@ -16,13 +16,10 @@ from ..data.conversations.conversation import Turn
 from ..engine.attention import causal
 from ..engine.forward import ROUNDING
 from ..engine.memory_watch import attempt, no_memory, watched
+from ..engine.sizes import ANSWERS_AT_ONCE, MAX_ANSWERING_TOKENS, MAX_CACHE_BYTES
 from ..message import say
 from ..tokens.encode import encode_prompt
 
-AT_ONCE = 64
-# Of questions and answers at once; and what their keys and values may take where no plan says how much there is (about 100 KB a
-# token of a model of 0.6 billion). Both stand in memory.py too.
-MOST_TOKENS, MOST_CACHE_BYTES = 8_192, 2**30
 ROUND_TOKENS = 8  # after so many, answers that have ended are computed no further
 # A model's own settings for generation under which an answer depends neither on padding nor on how often generation is taken up
 # again. Any other may (`min_length` counts the padding), so that with it only questions of one length go together.
@@ -90,8 +87,8 @@ def answer(
     end_ids: frozenset[int],
     max_new_tokens: int,
     tools: Sequence[str] = (),
-    batch_size: int = AT_ONCE,
-    cache_bytes: int = MOST_CACHE_BYTES,
+    batch_size: int = ANSWERS_AT_ONCE,
+    cache_bytes: int = MAX_CACHE_BYTES,
     on_text: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
     on_less: Callable[[int], None] = lambda size: None,
@@ -116,7 +113,7 @@ def answer(
     try:
         is_mixed = bool(attempt(partial(_may_mix, model, tokenizer, prompts, max_new_tokens)))
         round_tokens = ROUND_TOKENS if is_mixed else max_new_tokens
-        most_tokens = min(MOST_TOKENS, cache_bytes // _cached_bytes(model))
+        most_tokens = min(MAX_ANSWERING_TOKENS, cache_bytes // _cached_bytes(model))
         while len(answers) < len(order):
             chosen = _next(order[len(answers) :], prompts, batch_size, max_new_tokens, most_tokens, is_mixed=is_mixed)
             streamer = _Streamer(tokenizer, on_text) if on_text and len(prompts) == 1 else None

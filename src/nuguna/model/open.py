@@ -10,6 +10,7 @@ from ..base_models.checked import CheckedAdapter, CheckedModel, check_model, che
 from ..disk.run_folder import REPORT, read_json
 from ..errors import ModelError
 from ..hub.models import cached_folder
+from ..machine.probe import is_available
 from ..message import say
 from ..plan.plan_file import read_run_plan
 from ..tokens.tokenizer import load_tokenizer
@@ -49,9 +50,6 @@ def find_base(adapter: CheckedAdapter) -> CheckedModel:
 
 def _how_it_was_trained(folder: Path) -> tuple[str, str]:
     """(dtype, device) of the run's plan where this machine has the device; else float32 on the CPU."""
-    import torch
-
     values = read_run_plan(folder)
     dtype, device = values.get("dtype", "float32"), values.get("device", "cpu")
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return (dtype, device) if there.get(device) else ("float32", "cpu")
+    return (dtype, device) if is_available(device) else ("float32", "cpu")

@@ -11,9 +11,8 @@ from ..machine.hardware import Hardware
 from ..message import Message, say
 from ..text.units import format_bytes
 from .choices import Choice, Wishes
-from .example_tokens import long_tokens, mean_tokens, seen_tokens
 from .memory_fit import USUAL_LENGTH, Fit, fit_for
-from .timing import Work, predict
+from .timing import predict, work_for
 
 # What a first run may take: its owner should see a result before losing patience. With the default 100 steps of 4 examples.
 SENSIBLE_SECONDS = 1800.0
@@ -55,9 +54,9 @@ class Conditions:
         )
 
 
-def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts, dtypes: Sequence[str]) -> Conditions:
+def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts) -> Conditions:
     """The wishes that bear on which model fits."""
-    lora_r, length, dtype = wishes.get("lora_r"), wishes.get("max_seq_length"), wishes.edited("dtype", dtypes)
+    lora_r, length, dtype = wishes.get("lora_r"), wishes.get("max_seq_length"), wishes.edited("dtype")
     quantization = wishes.quantization()
     return Conditions(
         hardware,
@@ -126,21 +125,15 @@ def is_comfortable(base: BaseModel, conditions: Conditions) -> bool:
 
 def first_run_seconds(fit: Fit, facts: DataFacts, quantization: str, checkpointing: bool) -> float:
     """The time of a run with the default number of steps and examples, whatever the user wishes: it says what is sensible."""
-    work = Work(
+    work = work_for(
+        fit,
+        facts,
         max_steps=FIRST_STEPS,
-        batch_size=FIRST_BATCH,
         micro_batch_size=1,
-        mean_tokens=mean_tokens(fit.base, facts, fit.length),
-        seen_tokens=seen_tokens(fit.base, facts, fit.length),
-        longest_tokens=fit.length,
-        long_tokens=min(fit.length, long_tokens(fit.base, facts)),
-        lora_r=fit.lora_r,
-        dtype=fit.dtype,
         quantization=quantization,
         gradient_checkpointing=checkpointing,
         num_heldout=MOST_HELDOUT,
         num_unseen=facts.num_unseen,
-        answer_bytes=fit.estimate(1, quantization, checkpointing).answer_bytes(fit.usable_bytes),
     )
     return predict(fit.base, fit.hardware, work).total_seconds
 

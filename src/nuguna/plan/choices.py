@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from ..errors import SettingError
 from ..message import Message, say
-from .settings import SETTINGS, Request
+from .plan_values import PLAN_VALUES
+from .settings import Request, setting_named
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Wishes:
         source = self._request.sources.get(name, "request")
         reasons = {
             "flag": say("you asked for it on the command line"),
-            "environment": say("you set {env}", env=next(s.env for s in SETTINGS if s.name == name)),
+            "environment": say("you set {env}", env=setting_named(name).env),
             "plan file": say("it stands in the plan file"),
         }
         return Choice(value, reasons.get(source, say("you asked for it")), source)
@@ -46,36 +46,21 @@ class Wishes:
         wish = self.get("quantization")
         return None if wish is None or wish.value == "auto" else wish
 
-    def edited(self, name: str, allowed: Sequence[Any]) -> Choice[Any] | None:
-        """A value from the plan file that must be one of `allowed`."""
-        if name not in self._edited:
-            return None
-        value = self._edited[name]
-        if not any(value == choice and type(value) is type(choice) for choice in allowed):
-            raise _bad_value(name, value, say("one of {choices}", choices=", ".join(str(c).lower() for c in allowed)))
-        return Choice(value, say("it stands in the plan file"), "plan file")
+    def edited(self, name: str, *, choices: tuple[Any, ...] = (), highest: int | None = None) -> Choice[Any] | None:
+        """Return the plan file's choice of what has no setting of its own; `choices` and `highest` narrow what it may be.
 
-    def edited_whole(self, name: str, highest: int) -> Choice[int] | None:
-        """A whole number from the plan file, from 1 to `highest`; a larger one is brought down, and the reason says so."""
+        A whole number that is too large is brought down, and the reason says so. Raise `SettingError` for an impossible value.
+        """
         if name not in self._edited:
             return None
-        value = self._edited[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise _bad_value(name, value, say("a whole number from 1 up"))
-        if value > highest:
-            return Choice(
-                highest, say("the plan file says {value}, but {highest} is the most", value=value, highest=highest), "plan file"
-            )
-        return Choice(value, say("it stands in the plan file"), "plan file")
-
-    def edited_number(self, name: str, lowest: float, highest: float) -> Choice[float] | None:
-        """A number from the plan file between two bounds."""
-        if name not in self._edited:
-            return None
-        value = self._edited[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-            raise _bad_value(name, value, say("a number from {lowest} to {highest}", lowest=lowest, highest=highest))
-        return Choice(float(value), say("it stands in the plan file"), "plan file")
+        value, defined = self._edited[name], PLAN_VALUES[name]
+        allowed = replace(defined, choices=choices or defined.choices, highest=defined.highest if highest is None else highest)
+        if not allowed.allows(value):
+            raise _bad_value(name, value, allowed.expects)
+        if allowed.kind is int and value > allowed.highest:
+            reason = say("the plan file says {value}, but {highest} is the most", value=value, highest=allowed.highest)
+            return Choice(allowed.highest, reason, "plan file")
+        return Choice(float(value) if allowed.kind is float else value, say("it stands in the plan file"), "plan file")
 
 
 def _bad_value(name: str, value: object, expected: Message) -> SettingError:

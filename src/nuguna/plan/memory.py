@@ -11,17 +11,16 @@ from dataclasses import dataclass
 
 from ..base_models.catalog import BaseModel
 from ..base_models.shape import Shape, block_matrices
+from ..engine.sizes import CHUNK_BYTES, MAX_ANSWERING_TOKENS, MAX_CACHE_BYTES, MIN_CACHE_BYTES
+from ..machine.device_profile import DEVICE_PROFILES, DeviceProfile
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Of the linear layers in the blocks; embeddings, output matrix and norms stay in the compute dtype (bitsandbytes' defaults).
 # 8bit: one byte. 4bit: half a byte, and 0.127 bits for the scales of 64 weights each (double quantization, QLoRA,
 # arXiv 2305.14314, section 3).
 QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.5 + 0.127 / 8}
-# What is there before the first weight, on the device. A processor: the interpreter with its libraries (346 MiB with torch 2.13
-# on Linux), the tokenizer, kernels made for products of each shape (measured together, docs/log.md). A GPU: the driver's context
-# and the workspaces of matrix products (assumed).
-BASE_BYTES = {"cuda": 1024 * 2**20, "mps": 768 * 2**20, "cpu": 425 * 2**20}
-LIBRARIES_BYTES = 370 * 2**20  # of these, what is there while the weights are loaded
+# Of what is there before the first weight (`base_bytes` of a device), what is there while the weights are loaded.
+LIBRARIES_BYTES = 370 * 2**20
 # Share of what a step takes that a GPU's allocator cannot hand out again, since free pieces lie between used ones (assumed).
 FRAGMENTED = 0.05
 # The same on a processor, as a share of what comes and goes in the forward pass of all blocks: glibc never gives a freed piece to
@@ -29,12 +28,6 @@ FRAGMENTED = 0.05
 # Measured on the grid of docs/log.md, where it lay between 0.2 and 0.4.
 LOST = 0.32
 LOST_ACCUMULATING = 0.55  # where a step has several micro-batches, and holes of the first lie beside pieces of the next
-
-# The engine's own numbers, which stand in modules that need torch; tests/plan/test_memory.py compares them.
-CHUNK_BYTES, SOFTMAX_BYTES = 64 * 2**20, {"cpu": 4 * 2**20, "mps": 64 * 2**20, "cuda": 64 * 2**20}  # engine/loss.py
-BLOCK_ROWS, KEPT_LENGTH = {"cpu": 128, "mps": 512, "cuda": 512}, {"cpu": 256, "mps": 256, "cuda": 0}  # engine/blockwise.py
-MOST_ANSWER_TOKENS, MOST_CACHE_BYTES = 8_192, 2**30  # generate.py
-LEAST_CACHE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class MemoryEstimate:
         Where that is a little more than there really is, fewer are made at once (generate.py).
         """
         stays = sum(self.parts[name] for name in ("weights", "adapter", "optimizer", "overhead"))
-        return min(MOST_CACHE_BYTES, max(LEAST_CACHE_BYTES, usable_bytes - stays))
+        return min(MAX_CACHE_BYTES, max(MIN_CACHE_BYTES, usable_bytes - stays))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +62,10 @@ class _Step:
     lora_r: int
     element_bytes: int
     device: str
+
+    @property
+    def profile(self) -> DeviceProfile:
+        return DEVICE_PROFILES[self.device]
 
     @property
     def tokens(self) -> int:
@@ -92,7 +89,7 @@ def estimate(
     `accumulates`: a step has several of them.
 
     `dtype`: float32, bfloat16 or float16, for the base weights and activations; `quantization`: none, 8bit or 4bit; `device`:
-    cuda, mps or cpu. The adapter, its gradients and AdamW's two moments are float32, 4 bytes each (Kingma & Ba, 2015).
+    one of `DEVICES`. The adapter, its gradients and AdamW's two moments are float32, 4 bytes each (Kingma & Ba, 2015).
     """
     shape, element_bytes = model.shape, DTYPE_BYTES[dtype]
     step = _Step(
@@ -120,7 +117,7 @@ def estimate(
         if device == "cpu"
         else FRAGMENTED * taken
     )
-    parts["overhead"] = BASE_BYTES[device] + int(lost)
+    parts["overhead"] = DEVICE_PROFILES[device].base_bytes + int(lost)
     parts["loading"] = max(0, _loading_bytes(model, dtype, quantization, device) + parts["weights"] - sum(parts.values()))
     return MemoryEstimate(parts)
 
@@ -156,7 +153,7 @@ def step_flops(
 
 def answer_tokens(shape: Shape, element_bytes: int, answer_bytes: int) -> int:
     """Tokens of questions and answers that are in memory at once while a model is measured."""
-    return min(MOST_ANSWER_TOKENS, answer_bytes // (2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * element_bytes))
+    return min(MAX_ANSWERING_TOKENS, answer_bytes // (2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * element_bytes))
 
 
 def _weight_bytes(model: BaseModel, element_bytes: int, quantization: str) -> int:
@@ -209,7 +206,7 @@ def _kept_by_block(step: _Step) -> int:
         numbers += queries + keys  # in Phi-3 values are a part of one product with queries and keys, and hold it
     if shape.query_key_norms:
         numbers, singles = numbers + queries + keys, singles + shape.num_heads + shape.num_kv_heads
-    if step.device == "cuda":
+    if step.profile.has_fused_attention:
         singles += shape.num_heads  # the logarithm of the softmax's sum
     return tokens * (numbers * step.element_bytes + singles * 4) + _kept_softmax(step)
 
@@ -230,9 +227,10 @@ def _mlp_is_ours(shape: Shape) -> bool:
 
 def _kept_softmax(step: _Step) -> int:
     """Of short documents: for each block of queries, all keys up to its end."""
-    if step.length > KEPT_LENGTH[step.device]:
+    if step.length > step.profile.kept_softmax_tokens:
         return 0
-    ends = range(BLOCK_ROWS[step.device], step.length + BLOCK_ROWS[step.device], BLOCK_ROWS[step.device])
+    rows = step.profile.block_rows
+    ends = range(rows, step.length + rows, rows)
     first, pairs = 0, 0
     for end in ends:
         last = min(end, step.length)
@@ -298,11 +296,11 @@ def _attention_backward(step: _Step) -> int:
     shape, tokens = step.shape, step.tokens
     queries, keys = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
     rows = tokens * 4 * shape.hidden_size * step.element_bytes
-    if step.device == "cuda":
+    if step.profile.has_fused_attention:
         return rows + tokens * ((2 * queries + 2 * keys) * step.element_bytes + 4 * queries)  # and the queries' sum in float32
     numbers = 5 * queries + 6 * keys
-    block = step.documents * shape.num_heads * min(BLOCK_ROWS[step.device], step.length) * step.length
-    is_kept = step.length <= KEPT_LENGTH[step.device]
+    block = step.documents * shape.num_heads * min(step.profile.block_rows, step.length) * step.length
+    is_kept = step.length <= step.profile.kept_softmax_tokens
     # chances, their gradient and that of the scores; where chances are made anew, scores and softmax in float32 before
     scores = block * (2 * step.element_bytes if is_kept else max(4 + 4 + step.element_bytes, 3 * step.element_bytes))
     return rows + tokens * (numbers * step.element_bytes + 4 * (queries + keys)) + scores
@@ -315,5 +313,5 @@ def _logits_bytes(step: _Step) -> int:
         # as they come, changed, those of trained tokens; in float32 these once more, their log-softmax and its gradient
         return step.tokens * words * (3 * step.element_bytes + 3 * 4)
     rows = min(step.tokens, max(1, CHUNK_BYTES // (step.element_bytes * words)))
-    at_once = min(rows, max(1, SOFTMAX_BYTES[step.device] // (4 * words)))
+    at_once = min(rows, max(1, step.profile.softmax_bytes // (4 * words)))
     return rows * words * step.element_bytes + at_once * words * 4

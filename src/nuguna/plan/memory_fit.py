@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..base_models.catalog import BaseModel
 from ..data.facts import DataFacts
+from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
 from ..message import Message, say
 from ..text.units import format_bytes
@@ -14,8 +15,6 @@ from .choices import Choice
 from .example_tokens import long_tokens, longest_tokens
 from .memory import MemoryEstimate, estimate
 
-# Tokens of one micro-batch beyond which a larger one no longer runs faster: the products already fill the processor.
-ENOUGH_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 16384}
 # What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments, other programs).
 MEMORY_SHARE = 0.85
 USUAL_LENGTH = 512
@@ -71,7 +70,7 @@ class Fit:
         """Full precision when it fits; 4-bit weights only where bitsandbytes runs well (CUDA)."""
         if self.fits(1, "none", True):
             return Choice("none", say("the model fits without it, and learns best so"), "hardware")
-        if self.hardware.device == "cuda":
+        if DEVICE_PROFILES[self.hardware.device].can_quantize:
             return Choice("4bit", say("in full precision it would not fit into {memory}", memory=self._memory()), "hardware")
         return Choice("none", say("4-bit training needs an NVIDIA GPU"), "hardware")
 
@@ -81,13 +80,13 @@ class Fit:
             return Choice(False, say("activations fit into memory, so nothing is computed twice"), "hardware")
         return Choice(True, say("saves memory: activations are computed twice"), "hardware")
 
-    def micro_batch(self, batch_size: int, quantization: str, checkpointing: bool) -> Choice[int]:
+    def micro_batch(self, quantization: str, checkpointing: bool) -> Choice[int]:
         """The most examples at once that fit and still make it faster; it changes speed and memory, never the result."""
-        enough = max(1, ENOUGH_TOKENS[self.hardware.device] // self.length)
-        size = min(batch_size, enough)
+        enough = max(1, DEVICE_PROFILES[self.hardware.device].enough_tokens // self.length)
+        size = min(self.batch_size, enough)
         while size > 1 and not self.fits(size, quantization, checkpointing):
             size //= 2
-        if size == batch_size:
+        if size == self.batch_size:
             return Choice(size, say("the whole batch at once fits into {memory}", memory=self._memory()), "hardware")
         if size == enough:
             return Choice(size, say("enough to keep the processor busy; the result stays the same"), "hardware")

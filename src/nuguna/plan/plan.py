@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base_models.catalog import BaseModel
 from ..data.facts import DEMO, DataFacts
-from ..machine.hardware import DTYPES, Hardware
+from ..machine.hardware import Hardware
 from ..message import Message, say
 from .auto import (
     MOST_HELDOUT,
@@ -24,19 +24,17 @@ from .auto import (
 )
 from .choices import Choice as Choice  # part of Plan, so it is to be had here
 from .choices import Wishes
-from .example_tokens import long_tokens, mean_tokens, seen_tokens
-from .fixes import Remedy, find_remedies
+from .example_tokens import mean_tokens
+from .fixes import Remedy, possible_changes
 from .memory import MemoryEstimate
-from .memory_fit import Fit, choose_length, fit_for
-from .settings import SETTINGS, Request
-from .timing import TimeEstimate, Work, predict
+from .memory_fit import choose_length, fit_for
+from .plan_values import PLAN_VALUES
+from .settings import Request, setting_named
+from .timing import TimeEstimate, predict, work_for
 
 TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
 LEAST_STEPS = 100
-# What the trained weights do not depend on, but for the last digits of their numbers.
-WITHOUT_EFFECT = frozenset(
-    {"output_dir", "micro_batch_size", "checkpoint_every", "gradient_checkpointing", "device", "deterministic"}
-)
+MAX_REMEDIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +78,7 @@ class Plan:
 
     def choices(self) -> dict[str, Choice[Any]]:
         """All choices by name, in the order in which they are shown."""
-        found = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in found.items() if isinstance(value, Choice)}
+        return {name: getattr(self, name) for name in value_names()}
 
     def to_json(self) -> dict[str, Any]:
         """The document of `nuguna plan --json`."""
@@ -102,6 +99,11 @@ class Plan:
         }
 
 
+def value_names() -> tuple[str, ...]:
+    """Return the names of a plan's choices, in the order in which they are shown."""
+    return tuple(item.name for item in fields(Plan) if item.name in PLAN_VALUES)
+
+
 def make_plan(
     request: Request,
     hardware: Hardware,
@@ -119,11 +121,15 @@ def make_plan(
     plan, base = _decide(request, hardware, facts, candidates, edited)
     if plan.fits:
         return plan
-
-    def again(request: Request, edited: Mapping[str, Any], base: BaseModel) -> Plan:
-        return _decide(request, hardware, facts, (base, *candidates), edited)[0]
-
-    return replace(plan, remedies=find_remedies(request, edited, base, hardware, again))
+    # Of each kind of change the mildest that is enough; the plan is made again, so that what is said will be so.
+    remedies = []
+    for kind in possible_changes(request, edited, base, hardware):
+        for change in kind:
+            changed, _ = _decide(change.request, hardware, facts, (change.base, *candidates), change.edited)
+            if changed.fits:
+                remedies.append(Remedy(change.typed, changed.memory.total_bytes))
+                break
+    return replace(plan, remedies=tuple(remedies[:MAX_REMEDIES]))
 
 
 def _decide(
@@ -132,23 +138,29 @@ def _decide(
     """The plan as it follows from the wishes, whether it fits or not, and its model."""
     wishes = Wishes(request, dict(edited))
     device, hardware = _choose_device(wishes, hardware)
-    conditions = conditions_of(wishes, hardware, facts, DTYPES)
+    conditions = conditions_of(wishes, hardware, facts)
     base, model = choose_model(wishes, conditions, candidates)
-    dtype = wishes.edited("dtype", DTYPES) or choose_dtype(base, hardware)
+    dtype = wishes.edited("dtype") or choose_dtype(base, hardware)
     quantization, length = _choose_weights_and_length(wishes, conditions, base)
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
     max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * mean_tokens(base, facts, length.value))
     lora_r = wishes.get("lora_r") or _default("lora_r", say("large enough to learn new facts, small beside the model"))
-    lora_alpha = wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank"))
     sizes = {"lora_r": lora_r.value, "length": length.value, "batch_size": batch_size.value}
     fit = fit_for(base, hardware, facts, dtype=dtype.value, **sizes)
-    checkpointing = wishes.edited("gradient_checkpointing", (True, False)) or fit.checkpointing(quantization.value)
-    micro = wishes.edited_whole("micro_batch_size", batch_size.value) or fit.micro_batch(
-        batch_size.value, quantization.value, checkpointing.value
-    )
+    checkpointing = wishes.edited("gradient_checkpointing") or fit.checkpointing(quantization.value)
+    micro = wishes.edited("micro_batch_size", highest=fit.batch_size) or fit.micro_batch(quantization.value, checkpointing.value)
     steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
-    heldout = wishes.edited_whole("heldout_examples", 1000) or _choose_heldout(facts)
-    work = _work(fit, facts, (steps, batch_size.value, micro.value), quantization.value, checkpointing.value, heldout.value)
+    heldout = wishes.edited("heldout_examples") or _choose_heldout(facts)
+    work = work_for(
+        fit,
+        facts,
+        max_steps=steps,
+        micro_batch_size=micro.value,
+        quantization=quantization.value,
+        gradient_checkpointing=checkpointing.value,
+        num_heldout=heldout.value,
+        num_unseen=min(heldout.value, facts.num_unseen),
+    )
     made = Plan(
         model=model,
         data=wishes.get("data") or _default("data", say("the medical set that comes with the program")),
@@ -160,10 +172,10 @@ def _decide(
         max_seq_length=length,
         learning_rate=wishes.get("learning_rate") or _choose_rate(base, batch_size.value),
         warmup_steps=_choose_warmup(wishes, steps),
-        weight_decay=wishes.edited_number("weight_decay", 0.0, 1.0) or _no_decay(),
-        max_grad_norm=wishes.edited_number("max_grad_norm", 1e-6, 1e6) or _usual_norm(),
+        weight_decay=wishes.edited("weight_decay") or _no_decay(),
+        max_grad_norm=wishes.edited("max_grad_norm") or _usual_norm(),
         lora_r=lora_r,
-        lora_alpha=lora_alpha,
+        lora_alpha=wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank")),
         quantization=quantization,
         device=device,
         dtype=dtype,
@@ -171,7 +183,7 @@ def _decide(
         heldout_examples=heldout,
         checkpoint_every=_choose_checkpoints(wishes, steps),
         seed=wishes.get("seed") or _default("seed", say("the same seed gives the same result")),
-        deterministic=wishes.edited("deterministic", (True, False)) or _choose_deterministic(device.value),
+        deterministic=wishes.edited("deterministic") or _choose_deterministic(device.value),
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
@@ -210,53 +222,28 @@ def _choose_weights_and_length(wishes: Wishes, conditions: Conditions, base: Bas
     return quantization, _within_context(length, base)
 
 
-def _work(
-    fit: Fit, facts: DataFacts, counts: tuple[int, int, int], quantization: str, checkpointing: bool, num_heldout: int
-) -> Work:
-    """What the run has to do; `counts`: steps, examples a step, examples at once."""
-    max_steps, batch_size, micro_batch_size = counts
-    memory = fit.estimate(micro_batch_size, quantization, checkpointing)
-    return Work(
-        max_steps=max_steps,
-        batch_size=batch_size,
-        micro_batch_size=micro_batch_size,
-        mean_tokens=mean_tokens(fit.base, facts, fit.length),
-        seen_tokens=seen_tokens(fit.base, facts, fit.length),
-        longest_tokens=fit.length,
-        long_tokens=min(fit.length, long_tokens(fit.base, facts)),
-        lora_r=fit.lora_r,
-        dtype=fit.dtype,
-        quantization=quantization,
-        gradient_checkpointing=checkpointing,
-        num_heldout=num_heldout,
-        num_unseen=min(num_heldout, facts.num_unseen),
-        answer_bytes=memory.answer_bytes(fit.usable_bytes),
-    )
-
-
 def _choose_device(wishes: Wishes, hardware: Hardware) -> tuple[Choice[str], Hardware]:
     """The device, and the machine as the rest of the plan has to see it."""
-    device = wishes.edited("device", (hardware.device, "cpu")) or Choice(
+    device = wishes.edited("device", choices=(hardware.device, "cpu")) or Choice(
         hardware.device, say("found on this machine"), "hardware"
     )
     return device, hardware if device.value == hardware.device else _without_gpu(hardware)
 
 
 def _choose_warmup(wishes: Wishes, steps: int) -> Choice[int]:
-    return wishes.edited_whole("warmup_steps", steps) or Choice(
+    return wishes.edited("warmup_steps", highest=steps) or Choice(
         min(steps, max(1, min(20, steps // 10))), say("a tenth of the steps, at most 20"), "default"
     )
 
 
 def _choose_checkpoints(wishes: Wishes, steps: int) -> Choice[int]:
-    return wishes.edited_whole("checkpoint_every", steps) or Choice(
+    return wishes.edited("checkpoint_every", highest=steps) or Choice(
         max(1, min(100, steps // 4)), say("four times a run, at least every 100 steps"), "default"
     )
 
 
 def _default(name: str, reason: Message) -> Choice[Any]:
-    value = next(setting.default for setting in SETTINGS if setting.name == name)
-    return Choice(value, reason, "default")
+    return Choice(setting_named(name).default, reason, "default")
 
 
 def _model_default(name: str, value: int | None) -> Choice[int]:

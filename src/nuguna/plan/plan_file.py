@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +14,17 @@ from ..disk.run_folder import PLAN, move_aside, write_text
 from ..errors import SettingError
 from ..message import Message, say
 from ..text.redaction import redact
-from .plan import Plan
+from .plan import Plan, value_names
+from .plan_values import PLAN_VALUES
 from .settings import SETTINGS, unknown_key
 
 MAX_BYTES = 2**16  # a plan has three thousand
 MAX_CHARACTERS = 4096  # of a value: the longest path on Linux
 MAX_NUMBER = 2**53
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "Choice[int]": int,
-    "Choice[float]": (int, float),
-    "Choice[str]": str,
-    "Choice[bool]": bool,
-}
-_CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "device": ("cpu", "cuda", "mps")}
 _HEADER = (
     say("The plan of a run. Edit any line and run it again: nuguna train --plan FILE"),
     say("A line that is deleted is decided anew. Behind each value: why, and who decided."),
 )
-
-
-SETTING_NAMES: dict[str, Message] = {
-    "model": say("base model"),
-    "data": say("data"),
-    "data_columns": say("columns"),
-    "output_dir": say("result folder"),
-    "max_steps": say("steps"),
-    "batch_size": say("batch size"),
-    "micro_batch_size": say("examples at once"),
-    "max_seq_length": say("longest example (tokens)"),
-    "learning_rate": say("learning rate"),
-    "warmup_steps": say("warm-up steps"),
-    "weight_decay": say("weight decay"),
-    "max_grad_norm": say("gradient limit"),
-    "lora_r": say("adapter rank"),
-    "lora_alpha": say("adapter scale"),
-    "quantization": say("quantization"),
-    "device": say("device"),
-    "dtype": say("number format"),
-    "gradient_checkpointing": say("activations computed twice"),
-    "heldout_examples": say("questions kept for measuring"),
-    "deterministic": say("the same bits every time"),
-    "checkpoint_every": say("checkpoint every (steps)"),
-    "seed": say("random seed"),
-}
 
 
 def plan_toml(plan: Plan, translate: Callable[[Message], str]) -> str:
@@ -108,7 +75,7 @@ def read_plan(path: Path) -> dict[str, Any]:
             seen=say("{reason}", reason=error),
             fix=say("Correct that line, or make a new plan: nuguna plan"),
         ) from error
-    known = [item.name for item in fields(Plan) if str(item.type).startswith("Choice")]
+    known = list(value_names())
     for name in document:
         if name not in known:
             raise unknown_key(name, known, path.name)
@@ -128,10 +95,8 @@ def read_run_plan(folder: Path) -> dict[str, Any]:
     """
     path = folder / PLAN
     values = read_plan(path) if path.is_file() else {}
-    kinds = {item.name: str(item.type) for item in fields(Plan)}
     for name, value in values.items():
-        is_right = isinstance(value, _KINDS[kinds[name]]) and isinstance(value, bool) == (kinds[name] == "Choice[bool]")
-        if not is_right or (name in _CHOICES and value not in _CHOICES[name]):
+        if not PLAN_VALUES[name].has_kind(value):
             raise SettingError(
                 say(
                     "The plan in {folder} was not written by nuguna: {name} cannot be {value}.",

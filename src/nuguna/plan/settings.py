@@ -15,12 +15,24 @@ from ..message import Message, say
 
 QUANTIZATIONS = ("none", "8bit", "4bit", "auto")
 LANGUAGES = ("ko", "en", "auto")
-_MAX_WHOLE = 10_000_000
+MAX_WHOLE = 10_000_000
 
 
-def _wish(env: str, default: Any, meaning: Message, parse: Callable[[Any], Any], expects: Message) -> Any:
+def _wish(
+    env: str,
+    default: Any,
+    meaning: Message,
+    parse: Callable[[Any], Any],
+    expects: Message,
+    *,
+    title: Message | None = None,
+    kind: type = str,
+    choices: tuple[str, ...] = (),
+    has_effect: bool = True,
+) -> Any:
     """One field of `Request`: `None` means "not said"; everything else about the setting stands in its metadata."""
-    return field(default=None, metadata={"env": env, "default": default, "meaning": meaning, "parse": parse, "expects": expects})
+    about = {"env": env, "default": default, "meaning": meaning, "expects": expects, "_parse": parse}
+    return field(default=None, metadata={**about, "title": title, "kind": kind, "choices": choices, "has_effect": has_effect})
 
 
 def _text(value: Any) -> str:
@@ -42,7 +54,7 @@ def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError
     number = int(value)
-    if not 1 <= number <= _MAX_WHOLE:
+    if not 1 <= number <= MAX_WHOLE:
         raise ValueError
     return number
 
@@ -66,7 +78,7 @@ def _scale(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     number = float(value)
-    if not (math.isfinite(number) and 0 < number <= _MAX_WHOLE):
+    if not (math.isfinite(number) and 0 < number <= MAX_WHOLE):
         raise ValueError
     return number
 
@@ -93,7 +105,12 @@ class Request:
     """
 
     model: str | None = _wish(
-        "MODEL", "auto", say("base model: auto, demo, a local folder, or owner/name on the hub"), _text, say("a name or a folder")
+        "MODEL",
+        "auto",
+        say("base model: auto, demo, a local folder, or owner/name on the hub"),
+        _text,
+        say("a name or a folder"),
+        title=say("base model"),
     )
     data: str | None = _wish(
         "DATASET",
@@ -101,6 +118,7 @@ class Request:
         say("dataset: demo (the built-in medical set), a file or folder, or owner/name on the hub"),
         _text,
         say("the name of a file, a folder or a dataset"),
+        title=say("data"),
     )
     data_columns: str | None = _wish(
         "DATA_COLUMNS",
@@ -108,20 +126,73 @@ class Request:
         say("which columns to train on, if they are not found by themselves: QUESTION,ANSWER or one of plain text"),
         _columns,
         say("one or two names of columns, with a comma between"),
+        title=say("columns"),
     )
-    output_dir: str | None = _wish("OUTPUT_DIR", "./results", say("folder for the result"), _text, say("a folder name"))
-    max_steps: int | None = _wish("MAX_STEPS", 100, say("optimizer steps"), _whole, _WHOLE)
-    batch_size: int | None = _wish("BATCH_SIZE", 4, say("examples per optimizer step, all devices together"), _whole, _WHOLE)
-    max_seq_length: int | None = _wish("MAX_SEQ_LENGTH", 512, say("longest example, in tokens"), _whole, _WHOLE)
-    lora_r: int | None = _wish("LORA_R", 32, say("rank of the adapter"), _whole, _WHOLE)
-    lora_alpha: float | None = _wish("LORA_ALPHA", 16, say("scale of the adapter"), _scale, say("a number above 0"))
+    output_dir: str | None = _wish(
+        "OUTPUT_DIR",
+        "./results",
+        say("folder for the result"),
+        _text,
+        say("a folder name"),
+        title=say("result folder"),
+        has_effect=False,
+    )
+    max_steps: int | None = _wish("MAX_STEPS", 100, say("optimizer steps"), _whole, _WHOLE, title=say("steps"), kind=int)
+    batch_size: int | None = _wish(
+        "BATCH_SIZE",
+        4,
+        say("examples per optimizer step, all devices together"),
+        _whole,
+        _WHOLE,
+        title=say("batch size"),
+        kind=int,
+    )
+    max_seq_length: int | None = _wish(
+        "MAX_SEQ_LENGTH",
+        512,
+        say("longest example, in tokens"),
+        _whole,
+        _WHOLE,
+        title=say("longest example (tokens)"),
+        kind=int,
+    )
+    lora_r: int | None = _wish("LORA_R", 32, say("rank of the adapter"), _whole, _WHOLE, title=say("adapter rank"), kind=int)
+    lora_alpha: float | None = _wish(
+        "LORA_ALPHA",
+        16,
+        say("scale of the adapter"),
+        _scale,
+        say("a number above 0"),
+        title=say("adapter scale"),
+        kind=float,
+    )
     learning_rate: float | None = _wish(
-        "LEARNING_RATE", None, say("peak learning rate"), _rate, say("a number above 0 and at most 1")
+        "LEARNING_RATE",
+        None,
+        say("peak learning rate"),
+        _rate,
+        say("a number above 0 and at most 1"),
+        title=say("learning rate"),
+        kind=float,
     )
     quantization: str | None = _wish(
-        "QUANTIZATION", "auto", say("how the base model is stored"), _one_of(*QUANTIZATIONS), say("one of none, 8bit, 4bit, auto")
+        "QUANTIZATION",
+        "auto",
+        say("how the base model is stored"),
+        _one_of(*QUANTIZATIONS),
+        say("one of none, 8bit, 4bit, auto"),
+        title=say("quantization"),
+        choices=QUANTIZATIONS,
     )
-    seed: int | None = _wish("SEED", 42, say("start of all random numbers"), _seed, say("a whole number from 0 up"))
+    seed: int | None = _wish(
+        "SEED",
+        42,
+        say("start of all random numbers"),
+        _seed,
+        say("a whole number from 0 up"),
+        title=say("random seed"),
+        kind=int,
+    )
     lang: str | None = _wish("NUGUNA_LANG", "auto", say("language of messages"), _one_of(*LANGUAGES), say("one of ko, en, auto"))
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -145,6 +216,10 @@ class Setting:
     meaning: Message
     expects: Message
     _parse: Callable[[Any], Any]
+    title: Message | None  # in a plan; None for what is no part of one
+    kind: type  # str, int or float
+    choices: tuple[str, ...]  # () for any
+    has_effect: bool  # on the trained weights, beyond the last digits of their numbers
 
     @property
     def flag(self) -> str:
@@ -169,16 +244,12 @@ class Setting:
             ) from None
 
 
-def _settings() -> tuple[Setting, ...]:
-    made = []
-    for item in fields(Request):
-        if item.metadata:
-            m = item.metadata
-            made.append(Setting(item.name, m["env"], m["default"], m["meaning"], m["expects"], m["parse"]))
-    return tuple(made)
+SETTINGS: tuple[Setting, ...] = tuple(Setting(item.name, **item.metadata) for item in fields(Request) if item.metadata)
 
 
-SETTINGS: tuple[Setting, ...] = _settings()
+def setting_named(name: str) -> Setting:
+    """Return the setting of this name, which there must be."""
+    return next(setting for setting in SETTINGS if setting.name == name)
 
 
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str], plan_file: Mapping[str, Any]) -> Request:

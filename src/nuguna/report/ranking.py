@@ -12,7 +12,7 @@ from ..measure.bootstrap import LEAST, Score
 from ..measure.metric_table import Metric, metric_named
 from ..measure.paired import EachQuestion, paired, shared_marks
 from ..message import Message, say
-from ..plan.plan import WITHOUT_EFFECT
+from ..plan.plan_values import WITHOUT_EFFECT
 from ..train.step_log import LoggedStep
 from .outcome import Sample
 from .verdict import CHOICE, LOSS, ROUGE_L, VERDICTS, judge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from ..disk.run_folder import CHECKPOINTS, PLAN, is_finished
 from ..errors import SettingError
 from ..hub.models import candidates
 from ..machine.hardware import Hardware
-from ..plan.plan import WITHOUT_EFFECT, Plan, make_plan
+from ..plan.plan import Plan, make_plan
 from ..plan.plan_file import read_plan, split_edited
+from ..plan.plan_values import PLAN_VALUES, WITHOUT_EFFECT
 from ..plan.settings import SETTINGS, Request
 from ..train.checkpoint import is_begun, plan_mark
+from .read import DEFAULT_FOLDER
 
 _NO_WISH = {"model": "auto", "quantization": "auto"}
 
@@ -36,31 +39,37 @@ def decide_or_go_on(
 ) -> tuple[Plan, BaseModel]:
     """The plan: that of the unfinished run in the folder, where the user asks for nothing else.
 
-    What a planner chooses depends on the memory that is free just then; a run that goes on keeps its model and lengths.
+    What a planner chooses depends on the memory that is free just then; a run that goes on keeps its model and lengths. The
+    wishes are compared with the plan in the folder before anything is decided, so that models are looked up once.
     """
-    plan, base = decide(request, hardware, dataset, edited)
-    folder = Path(plan.output_dir.value).expanduser()
-    if (before := _as_decided_before(request, dict(edited or {}), folder)) is None:
-        return plan, base
-    try:
-        older, older_base = decide(before[0], hardware, dataset, before[1])
-    except SettingError:
-        return plan, base
-    return (older, older_base) if is_begun(folder, mark_of(older, dataset)) else (plan, base)
+    folder = Path(request.output_dir or DEFAULT_FOLDER).expanduser()
+    if (before := _as_decided_before(request, dict(edited or {}), folder, dataset)) is not None:
+        with suppress(SettingError):  # somebody edited it
+            plan, base = decide(before[0], hardware, dataset, before[1])
+            if is_begun(folder, mark_of(plan, dataset)):
+                return plan, base
+    return decide(request, hardware, dataset, edited)
 
 
-def _as_decided_before(request: Request, edited: dict[str, Any], folder: Path) -> tuple[Request, dict[str, Any]] | None:
+def _as_decided_before(
+    request: Request, edited: dict[str, Any], folder: Path, dataset: Dataset
+) -> tuple[Request, dict[str, Any]] | None:
     """The wishes with what the plan in the folder says besides; None if there is none to go on with, or it contradicts them."""
     if is_finished(folder) or not (folder / CHECKPOINTS).is_dir():
         return None
     try:
-        settings, rest = split_edited(read_plan(folder / PLAN))
+        values = read_plan(folder / PLAN)
+        settings, rest = split_edited(values)
         then = Request(**settings, sources=dict.fromkeys(settings, "plan file"))
     except SettingError:  # somebody edited it
         return None
     names = [setting.name for setting in SETTINGS if setting.name != "output_dir" and getattr(then, setting.name) is not None]
     said = {name for name in names if getattr(request, name) not in (None, _NO_WISH.get(name))}
     if any(getattr(request, name) != getattr(then, name) for name in said) or any(rest.get(n) != v for n, v in edited.items()):
+        return None
+    # A whole plan has its mark in itself: where its checkpoints have another, nothing need be decided to know it. What a deleted
+    # line was is decided anew.
+    if PLAN_VALUES.keys() <= values.keys() and not is_begun(folder, _mark(values, dataset)):
         return None
     missing = {name: getattr(then, name) for name in names if name not in said}
     sources = {**request.sources, **dict.fromkeys(missing, "plan file")}
@@ -70,6 +79,10 @@ def _as_decided_before(request: Request, edited: dict[str, Any], folder: Path) -
 
 def mark_of(plan: Plan, dataset: Dataset) -> str:
     """The mark of this plan's checkpoints."""
-    matters = {name: choice.value for name, choice in plan.choices().items() if name not in WITHOUT_EFFECT}
+    return _mark({name: choice.value for name, choice in plan.choices().items()}, dataset)
+
+
+def _mark(values: Mapping[str, Any], dataset: Dataset) -> str:
+    matters = {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
     matters = {name: float(value) if type(value) is int else value for name, value in matters.items()}  # 16 is 16.0 in a file
     return plan_mark({**matters, "data_hash": fingerprint(dataset), "version": __version__})

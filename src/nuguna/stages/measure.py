@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..data.conversations.conversation import Conversation
+from ..engine.sizes import MAX_UNSEEN_ANSWERS
 from ..measure.compared import Compared, compared
 from ..measure.evaluate import Measured, measure, stop_chance
 from ..message import say
@@ -13,8 +14,6 @@ from ..plan.plan import Plan
 from ..tokens.encode import Encoded
 from ..tokens.parts import Parts
 from .events import Note, Tell
-
-UNSEEN_ANSWERS = 32  # fewer than the main part: they are reported beside it, not judged
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
         )
 
     main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
-    unseen = one(parts.unseen, parts.unseen_encoded, UNSEEN_ANSWERS) if parts.unseen else None
+    unseen = one(parts.unseen, parts.unseen_encoded, MAX_UNSEEN_ANSWERS) if parts.unseen else None
     return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, on_less))
 
 

@@ -13,9 +13,9 @@ from ..data.files.columns import split_columns
 from ..data.files.rows import BadRow
 from ..disk.run_folder import BAD_ROWS, is_finished, is_ours, make_folder, write_text
 from ..errors import EnvironmentFault
-from ..plan.settings import SETTINGS, Request
+from ..plan.settings import Request, setting_named
 
-DEFAULT_FOLDER = next(setting.default for setting in SETTINGS if setting.name == "output_dir")
+DEFAULT_FOLDER = setting_named("output_dir").default
 
 
 def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: None) -> Dataset:

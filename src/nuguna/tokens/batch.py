@@ -11,13 +11,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsoundError
+from ..machine.device_profile import DEVICE_PROFILES
 from ..message import say
 from .encode import Encoded
 from .token_store import Tokens
-
-# A shared prefix must save this share of a micro-batch's tokens. On a CUDA GPU documents with one leave the fused
-# attention kernel, which costs more than a short prefix brings (assumed).
-LEAST_SAVED = {"cpu": 0.03, "mps": 0.03, "cuda": 0.3}
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,8 @@ def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
     while common < most and len({e.ids[common] for e in examples}) == 1:
         common += 1
     saved = common * (len(examples) - 1)
-    return common if saved > LEAST_SAVED[device.type] * sum(len(e.ids) for e in examples) else 0
+    least = DEVICE_PROFILES[device.type].min_saved_share * sum(len(e.ids) for e in examples)
+    return common if saved > least else 0
 
 
 def collate(examples: Sequence[Encoded], device: torch.device | str, *, prefix: int = 0) -> Batch:

@@ -13,10 +13,11 @@ from typing import Protocol
 import torch
 
 from ..engine.memory_watch import attempt, no_memory, watched
-from ..engine.step import NUM_AHEAD, Objective, Outcome, Stepper
+from ..engine.step import Objective, Outcome, Stepper
 from ..engine.step_limits import Limits
 from ..engine.training import training_form
 from ..errors import DivergedError, EnvironmentFault, Interrupted
+from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.probe import memory_in_use
 from ..machine.stopping import Stop, StopNow, interrupted, stop_requests
 from ..message import say
@@ -218,7 +219,7 @@ class _Record:
 
     def read(self, num_left: int | None = None) -> None:
         """Read what steps found until `num_left` are left, as many as the device likes best. Raises `DivergedError`."""
-        left = NUM_AHEAD[self._device] if num_left is None else num_left
+        left = DEVICE_PROFILES[self._device].num_ahead if num_left is None else num_left
         while len(self._unread) > left:
             done = self._unread.pop(0)
             loss, memory = done.outcome.read(), memory_in_use(self._device)

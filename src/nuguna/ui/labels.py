@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NugunaError
+from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
 from ..message import Message, say
 from ..plan.plan import Choice, Plan
-from ..plan.plan_file import SETTING_NAMES, SOURCES
+from ..plan.plan_file import SOURCES
+from ..plan.plan_values import PLAN_VALUES
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 
@@ -27,7 +29,7 @@ def plan_rows(plan: Plan, t: Translate) -> list[tuple[str, str, str, str]]:
     """(setting, value, reason, source) of every choice."""
 
     def row(name: str, choice: Choice[Any]) -> tuple[str, str, str, str]:
-        return t(SETTING_NAMES[name]), show_value(choice.value, t), t(choice.reason), t(SOURCES[choice.source])
+        return t(PLAN_VALUES[name].title), show_value(choice.value, t), t(choice.reason), t(SOURCES[choice.source])
 
     return [row(name, choice) for name, choice in plan.choices().items()]
 
@@ -47,9 +49,8 @@ def plan_summary(plan: Plan) -> Message:
 
 def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
     """(what, value) of a machine."""
-    devices = {"cuda": say("NVIDIA GPU"), "mps": say("Apple GPU"), "cpu": say("processor (no GPU found)")}
     return [
-        (t(say("device")), t(devices[hardware.device])),
+        (t(say("device")), t(DEVICE_PROFILES[hardware.device].title)),
         (t(say("name")), hardware.name),
         (t(say("number of devices")), str(hardware.num_devices)),
         (t(say("memory for training")), format_bytes(hardware.memory_bytes)),

@@ -9,7 +9,7 @@ from ..measure.bootstrap import Score
 from ..measure.compared import all_scored
 from ..measure.metric_table import METRICS
 from ..message import say
-from ..plan.plan_file import SETTING_NAMES
+from ..plan.plan_values import PLAN_VALUES
 from ..report.ranking import rank
 from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
@@ -78,7 +78,7 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
     t, star = screen.t, screen.mark("★", "*")
     table = table_of(t, say("measure"), *(say("{name}", name=run.name) for run in found.runs))
     for name, values in found.differing.items():
-        table.add_row(t(SETTING_NAMES.get(name, say("{name}", name=name))), *map(str, values))
+        table.add_row(t(PLAN_VALUES[name].title), *map(str, values))
     table.add_section()
     scores = found.scores()
     for metric in METRICS:
