@@ -137,19 +137,32 @@ def _shortened(
         made = make(shorter)
         if len(made.ids) <= max_length:
             return made
-    question, *rest = turns[starts[-1] :]
-    least = len(question.content) // 8
-    first, blank, _ = question.content.partition("\n\n")  # what is asked about a long text stands above it, or below
+    question = turns[starts[-1]].content
+    first, blank, _ = question.partition("\n\n")  # what is asked about a long text stands above it, or below
     head = first + blank if blank and len(first) <= MOST_HEAD_CHARS else ""
-    rest_of_question = question.content[len(head) :]
-    made = make((question, *rest))
+    for kept in dict.fromkeys((head, "")):  # a first paragraph that leaves no room is cut like the rest
+        shortest = _with_less_of_question(tokenizer, turns[starts[-1] :], kept, max_length, make)
+        if shortest is not None:
+            return shortest
+    return None
+
+
+def _with_less_of_question(
+    tokenizer: Any, turns: Sequence[Turn], head: str, max_length: int, make: Callable[[Sequence[Turn]], Encoded]
+) -> Encoded | None:
+    """What `make` gives for the turns without as much as must be of what follows on the head of their question; None if that does
+    not help. Each round takes something away, so that there is a last one.
+    """
+    question, *rest = turns
+    least = len(question.content) // 8
+    words = question.content[len(head) :]
+    made = make(turns)
     while len(made.ids) > max_length:
-        words = _without_beginning(tokenizer, rest_of_question, len(made.ids) - max_length)
-        if len(head) + len(words) <= least:
+        shorter = _without_beginning(tokenizer, words, len(made.ids) - max_length)
+        if len(shorter) >= len(words) or len(head) + len(shorter) <= least:
             return None
-        rest_of_question = words
-        question = replace(question, content=head + words)
-        made = make((question, *rest))
+        words = shorter
+        made = make((replace(question, content=head + words), *rest))
     return made
 
 
