@@ -11,12 +11,12 @@ import torch
 
 from .data.batch import Batch, by_length, micro_batch_tokens, micro_batches
 from .data.conversation import Conversation
-from .data.encode import Encoded
+from .data.encode import Encoded, written_answer
 from .data.suspicions import language
 from .engine.attention import packed_attention
 from .engine.forward import Shortcuts, target_logits
 from .engine.loss import document_losses
-from .generate import MOST_CACHE_BYTES, Answer, answer
+from .generate import MOST_CACHE_BYTES, Answer, answer, as_read
 from .likelihood import choice_scores
 from .metrics.answers import described
 from .metrics.bootstrap import Rows, mean_of, ratio_of
@@ -38,6 +38,7 @@ class Measured:
 
     rows: Mapping[str, Rows]
     answers: tuple[Answer, ...]
+    references: tuple[str, ...]  # the right answers to the same questions, as they were compared
     tokenization: Tokenization
 
     @property
@@ -114,17 +115,29 @@ def measure(
     )
     choices = choice_scores(loaded, conversations, examples, batch_size=batch_size, shortcuts=shortcuts, on_less=on_less)
     rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses), **choices}
-    tokenization = find_tokenization([c.answer for c in conversations])
-    return Measured({**rows, **answer_scores(asked, made, tokenization)}, tuple(made), tokenization)
+    right = [reference(loaded, c) for c in conversations]
+    tokenization = find_tokenization(right)
+    right = right[: len(asked)]
+    return Measured({**rows, **answer_scores(asked, made, right, tokenization)}, tuple(made), tuple(right), tokenization)
 
 
-def answer_scores(asked: Sequence[Conversation], made: Sequence[Answer], tokenization: Tokenization) -> dict[str, Rows]:
-    """All scores of answers by their names, with what each answer adds to them."""
+def reference(loaded: Loaded, conversation: Conversation) -> str:
+    """The right answer, as a generated one is read. That is what it says; a call has words only in the template's form."""
+    if not conversation.turns[-1].tool_calls:
+        return conversation.answer
+    ids = loaded.tokenizer(written_answer(loaded.tokenizer, conversation), add_special_tokens=False)["input_ids"]
+    return as_read(loaded.tokenizer, ids, loaded.end_ids)
+
+
+def answer_scores(
+    asked: Sequence[Conversation], made: Sequence[Answer], right: Sequence[str], tokenization: Tokenization
+) -> dict[str, Rows]:
+    """All scores of answers by their names, with what each answer adds to them; `right` are the references."""
     texts = [answer.text for answer in made]
     languages = [(language(c.prompt[-1].content), language(text)) for c, text in zip(asked, texts, strict=True)]
     terms = key_terms(texts, [c.terms for c in asked])
     return {
-        **compare(texts, [c.answer for c in asked], tokenization),
+        **compare(texts, right, tokenization),
         "stop_rate": mean_of([float(answer.stopped) for answer in made]),
         **described(texts, languages, tokenization),
         **({} if terms is None else {"key_terms": terms}),

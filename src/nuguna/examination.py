@@ -14,7 +14,7 @@ from .data.dataset import DEMO, Dataset, load_dataset
 from .data.template import with_thinking
 from .engine.forward import Shortcuts, find_shortcuts
 from .errors import DataError
-from .evaluate import Measured, measure
+from .evaluate import Measured, measure, reference
 from .events import Downloading, Note, Stage, Tell
 from .hardware import detect
 from .harness import load_tasks, run_tasks
@@ -126,7 +126,8 @@ def examine(wish: Wish, tell: Tell) -> Examined:
         tell(Stage(say("Measuring the trained model on {count} questions", count=f"{len(pairs):,}")))
         tuned = _measured(subject, pairs, shortcuts)
     questions = tuple(conversation.prompt[-1].content for conversation, _ in pairs)
-    return Examined(wish.target, source, questions, tuple(conversation.answer for conversation, _ in pairs), base, tuned)
+    references = tuple(reference(subject.loaded, conversation) for conversation, _ in pairs)
+    return Examined(wish.target, source, questions, references, base, tuned)
 
 
 def examine_tasks(wish: Wish, tasks: Sequence[str], include_path: Path | None, tell: Tell) -> dict[str, Any]:

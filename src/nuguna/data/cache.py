@@ -26,7 +26,7 @@ from .folders import cache_folder, keep_small, no_room
 from .shelf import read_line, written_line
 from .tokens import Tokens, TokenWriter, open_tokens
 
-VERSION = 4  # raised whenever other tokens come of the same conversation
+VERSION = 5  # raised whenever other tokens come of the same conversation
 MOST_BYTES = 4 * 2**30  # of all files together; the ones that were used longest ago are deleted
 
 

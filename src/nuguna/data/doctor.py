@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from ..message import Message, say
 from .choose import MOST_LEFT_OUT, Counts, Encoding
 from .conversation import Conversation
@@ -49,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How many tokens examples have. `is_sample`: not all were encoded."""
+    """How many tokens examples have. `is_sample`: not all were encoded; `refusal`: why the first was refused that was."""
 
     tokens: Sequence[int]
     num_trained: int  # of all examples; estimated if `is_sample`
@@ -57,6 +58,7 @@ class Lengths:
     num_rows: int
     counts: Counts
     is_sample: bool
+    refusal: DataError | None = None
 
     @property
     def num_usable(self) -> int:
@@ -118,6 +120,8 @@ class Diagnosis:
             "num_usable": len(data.train),
             "num_left_out": data.num_bad,
             "num_unwanted": data.num_unwanted,
+            "num_refused": lengths.counts.num_refused,
+            "refusal": _refusal_json(lengths.refusal),
             "bad_rows": [row.to_json() for row in data.bad_rows],
             "heldout_bad_rows": [row.to_json() for row in data.heldout_bad_rows],
             "num_turns": self.num_turns,
@@ -146,6 +150,12 @@ def _lengths_json(lengths: Lengths) -> dict[str, Any]:
         "num_too_long": lengths.counts.num_too_long,
         "histogram": [list(row) for row in lengths.histogram()],
     }
+
+
+def _refusal_json(refusal: DataError | None) -> dict[str, str] | None:
+    if refusal is None:
+        return None
+    return {"what": str(refusal.what), "seen": str(refusal.seen or ""), "fix": str(refusal.fix)}
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:
@@ -296,7 +306,7 @@ def _measure(tokenizer: Any, conversations: Sequence[Conversation], max_length: 
     is_sample = len(rows) < len(conversations)
     if is_sample:
         num_trained = round(num_trained * len(conversations) / len(rows))
-    return Lengths(tokens, num_trained, max_length, len(conversations), encoding.counts, is_sample)
+    return Lengths(tokens, num_trained, max_length, len(conversations), encoding.counts, is_sample, encoding.first_refusal)
 
 
 def _examples(

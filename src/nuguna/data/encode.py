@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from ..errors import DataError
 from ..message import say
 from .conversation import TEXT, Conversation, Turn, as_message
-from .template import fitting_turns, shows_tools
+from .template import fitting_turns, is_written, left_out, other_model_for_tools, require_calls, require_whole, shows_tools
 
 _BLANK = re.compile(r"\s+")
 MOST_HEAD_CHARS = 300  # of a first paragraph that is kept
@@ -187,6 +187,13 @@ def shown_parts(tokenizer: Any, conversation: Conversation, end_ids: frozenset[i
     return [part for part in parts if part[0]]
 
 
+def written_answer(tokenizer: Any, conversation: Conversation) -> str:
+    """The last answer in the template's own form, with what ends it: what a model that is asked would have to say."""
+    asked = _lay_out(tokenizer, conversation.prompt, conversation.tools, for_answer=True)
+    whole = _lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False)
+    return "".join(text for text, _ in whole)[sum(len(text) for text, _ in asked) :]
+
+
 def _mark(token_ids: Sequence[Sequence[int]], are_answers: Sequence[bool], end_ids: frozenset[int]) -> Encoded:
     """Put the parts together; what a template writes after the end token of an answer is not the model's to say."""
     ids: list[int] = []
@@ -223,7 +230,7 @@ def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: b
     if tools and not shows_tools(tokenizer):
         raise DataError(
             say("The model's chat template knows no tools."),
-            fix=say("Choose another model, or leave out the conversations that use tools."),
+            fix=other_model_for_tools(),
         )
     _require_no_signs(tokenizer, turns)
     turns = fitting_turns(tokenizer, turns)
@@ -232,9 +239,12 @@ def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: b
     parts = _prompt_parts(tokenizer, asked, prompt, tools)
     if not for_answer:
         parts.append((_answer(tokenizer, turns, prompt, tools), True))
+        require_whole(turns[-1], _up_to_end(tokenizer, parts[-1][0]))
         if not any(end in parts[-1][0] for end in _end_tokens(tokenizer)) and tokenizer.eos_token:
             parts.append((tokenizer.eos_token, True))  # a template without an end would teach never to stop
     _require_all(turns, parts)
+    if any(turn.tool_calls for turn in turns):
+        require_calls(turns, lambda turns: _shown(tokenizer, turns, tools, for_answer=for_answer))
     return [part for part in parts if part[0]]
 
 
@@ -279,8 +289,14 @@ def _answer(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str) -> s
     if text.startswith(prompt):
         return text[len(prompt) :]
     # The finished conversation begins otherwise than the prompt that asks for it: Mistral drops the system's words there,
-    # DeepSeek-R1 the thought that its prompt has opened.
+    # DeepSeek-R1 the thought that its prompt has opened, gpt-oss what was thought before a function was called.
     turn = turns[-1]
+    marked = replace(turn, content=_MARK, reasoning=_MARK if turn.reasoning else "", tool_calls="")
+    begin, opening = render(tokenizer, (*turns[:-1], marked), for_answer=False, tools=tools).partition(_MARK)[0], ""
+    if prompt.startswith(asked := render(tokenizer, turns[:-1], for_answer=False, tools=tools)):
+        opening = prompt[len(asked) :]
+    if opening.strip() and opening in begin and text.startswith(begin):
+        return text[begin.rindex(opening) + len(opening) :]
     before, found, tail = render(tokenizer, (*turns[:-1], Turn("assistant", _MARK)), for_answer=False, tools=tools).rpartition(
         _MARK
     )
@@ -326,11 +342,20 @@ def _require_all(turns: Sequence[Turn], parts: Sequence[Part]) -> None:
     """A template that leaves something out without a word would let the model learn from half a conversation."""
     text = "".join(part for part, _ in parts)
     for turn in turns:
-        if turn.content.strip() not in text:
-            raise DataError(
-                say("The model's chat template leaves out what the {role} says.", role=turn.role),
-                fix=say("Choose another model, for example MODEL=demo."),
-            )
+        said = turn.content.strip()
+        if not (is_written(said, text) if turn.role == "tool" else said in text):  # results are often written as JSON
+            raise left_out(turn.role)
+
+
+def _shown(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> str:
+    """What the model reads, and the last answer as it learns it."""
+    prompt = render(tokenizer, turns if for_answer else turns[:-1], for_answer=True, tools=tools)
+    return prompt if for_answer else prompt + _up_to_end(tokenizer, _answer(tokenizer, turns, prompt, tools))
+
+
+def _up_to_end(tokenizer: Any, answer: str) -> str:
+    """What is trained of an answer: nothing behind the first token that ends it."""
+    return answer[: min((answer.find(end) for end in _end_tokens(tokenizer) if end in answer), default=len(answer))]
 
 
 def _lay_out_text(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> list[Part]:
