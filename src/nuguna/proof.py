@@ -60,6 +60,8 @@ def prove(
     scales = _scales(tuned.model)
     release(tuned.model)
     fresh = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
+    # as everyone opens it later: the base's own template may ask otherwise, without the thoughts that were trained
+    fresh = replace(fresh, tokenizer=load_tokenizer(folder))
     reload, changes, switched_off = _opened_anew(fresh, folder, parts, in_memory, scales, base_logits)
     pairs = list(zip(parts.heldout[:NUM_QUESTIONS], parts.heldout_encoded, strict=False))
     return (
@@ -71,7 +73,7 @@ def prove(
         check_answers_stop(after.main.metrics["stop_rate"], before.stop_chance, after.stop_chance),
         complete,
         switched_off,
-        check_asks_as_trained(tuned, replace(fresh, tokenizer=load_tokenizer(folder)), pairs),
+        check_asks_as_trained(tuned, fresh, pairs),
         check_steps(trained.steps, trained.skipped_steps, plan.max_steps.value),
     )
 
@@ -102,6 +104,6 @@ def _opened_anew(
         without = probe_logits(opened, parts.probes)
     return (
         check_reload(in_memory, reloaded, (scales, _scales(opened.model))),
-        check_changes_answers(base_logits, reloaded),
+        check_changes_answers(without, reloaded),  # the same prompts: other ones would change answers without any adapter
         check_base_answers(base_logits, without),
     )
