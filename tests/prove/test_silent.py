@@ -5,7 +5,9 @@ nothing where all is well.
 from __future__ import annotations
 
 import copy
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +39,7 @@ from nuguna.stages.train import train_adapter
 from nuguna.tokens.parts import Parts
 from nuguna.train.loop import Trained as Totals
 from tests.conftest import ARCHITECTURES, write_pairs
-from tests.prove.silent_mutations import AFTER, BEFORE, DURING, MUTATIONS, Mutation, table
+from tests.prove.silent_mutations import AFTER, BEFORE, DURING, MUTATIONS, Mutation, fresh_again, saved, scale_lost, table
 from tests.training import with_loss
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -207,6 +209,46 @@ def test_a_sound_run_passes_every_check(untrained: Callable[..., Ready], trained
     checks = replace(trained, ready=copied(trained.ready)).finish(tmp_path / "results")
     assert [check.name for check in checks] == [row.name for row in AFTER_TRAINING]
     assert {check.name for check in checks if not check.passed} <= {"answers_stop"}  # six steps teach no end
+
+
+@pytest.fixture(scope="module")
+def thoughtful(machine: Hardware, model_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run on thoughts, of a model whose template thinks only when it is told to: the base's tokenizer does not."""
+    folder = tmp_path_factory.mktemp("thoughtful")
+    place = shutil.copytree(model_folder("qwen3"), folder / "model")
+    shutil.copy(Path(__file__).parents[1] / "tokens" / "templates" / "qwen3.jinja", place / "chat_template.jinja")
+    answer = {"role": "assistant", "reasoning_content": "A beetle has six legs.", "content": "Six each."}
+    rows = [{"messages": [{"role": "user", "content": f"How many legs have {i} beetles?"}, answer]} for i in range(12)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    ready = make_ready(machine, place, folder, measured=True, data=str(folder / "rows.jsonl"))
+    return ready.train(folder / "results")
+
+
+def thinking_lost(folder: Path, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    file = folder / "chat_template.jinja"
+    file.write_text(file.read_text("utf-8").replace("enable_thinking = true", "enable_thinking = false"), "utf-8")
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        (lambda _, tensors: tensors, set()),
+        (thinking_lost, {"reloads_the_same", "base_without_adapter", "asks_as_trained"}),
+        (fresh_again, {"reloads_the_same", "changes_the_model", "adapter_complete", "adapter_weights"}),
+        (scale_lost, {"reloads_the_same"}),
+    ],
+    ids=["sound", "thinking_lost", "fresh_again", "scale_lost"],
+)
+def test_a_run_on_thoughts_is_proved_with_the_prompts_it_was_trained_on(
+    change: Any, failing: set[str], thoughtful: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = copied(thoughtful.ready)
+    assert "enable_thinking = true" in ready.tuned.tokenizer.chat_template
+    saved(change)(monkeypatch, ready.tuned)
+    checks = replace(thoughtful, ready=ready).finish(tmp_path / "results")
+    failed = {check.name for check in checks if not check.passed}
+    assert failed - {"answers_stop"} == failing  # six steps teach no end
 
 
 PAIRS = [(architecture, dtype) for architecture in ARCHITECTURES for dtype in ("float32", "bfloat16", "float16")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,74 @@ def test_what_is_too_long_loses_its_beginning_and_never_its_end(tokenizer: Any) 
     assert "무엇이 있었나요?" in text and text.rstrip().endswith(f"{REPLY.content}<|im_end|>")
     too_long = made((ASK, REPLY), whole.num_trained)
     assert too_long.num_trained == 0 and len(too_long.ids) == len(too_long.trained) == whole.num_trained
+
+
+@pytest.mark.parametrize("system", [(), (Turn("system", "Be kind."),)], ids=["", "system"])
+@pytest.mark.parametrize("question", ["Write a guide.\n\nAbout oaks.", "Write.\n\n\n\nAbout oaks.", "a\n\nb", "Write a guide."])
+def test_an_answer_that_is_too_long_alone_is_left_out_whatever_the_question_looks_like(
+    question: str, system: tuple[Turn, ...], tokenizer: Any
+) -> None:
+    end_soon(tokenizer)
+    turns = (*system, Turn("user", question), Turn("assistant", "Water the tree. " * 100))
+    assert encode(tokenizer, Conversation(turns, "f", 1), 100, frozenset()).num_trained == 0
+    assert len(encode_prompt(tokenizer, (*turns, Turn("user", question)), max_length=10)) == 10
+
+
+def test_a_first_paragraph_that_leaves_no_room_is_cut_like_the_rest(tokenizer: Any) -> None:
+    ask = Turn("user", "My grandmother told me about a tree. " * 6 + "\n\nWhich tree was it?")
+    whole = encode(tokenizer, Conversation((ask, REPLY), "f", 1), 512, frozenset())
+    short = encode(tokenizer, Conversation((ask, REPLY), "f", 1), len(whole.ids) - 30, frozenset())
+    assert short.num_trained == whole.num_trained
+    assert "about a tree. \n\nWhich tree was it?<|im_end|>" in tokenizer.decode(short.ids)
+
+
+def end_soon(tokenizer: Any) -> None:
+    """Fail where a tokenizer is asked for texts without end."""
+    lay_out, times = tokenizer.apply_chat_template, iter(range(3000))
+
+    def counted(*args: Any, **given: Any) -> Any:
+        assert next(times, None) is not None, "it goes on without end"
+        return lay_out(*args, **given)
+
+    tokenizer.apply_chat_template = counted
+
+
+def some_text(chance: random.Random, most_paragraphs: int) -> str:
+    words = ("물", "고혈압이", "tree,", "뷁쀍", "a", "\n", "oak", "1234", "\n\n")
+    paragraphs = [" ".join(chance.choices(words, k=chance.choice((1, 5, 60)))) for _ in range(chance.randint(1, most_paragraphs))]
+    return chance.choice(("\n\n", "\n\n\n", "\r\n\r\n")).join(paragraphs).strip() or "물"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_too_long_ends_with_the_answer_whole_and_loses_what_was_said_first(seed: int, tokenizer: Any) -> None:
+    chance = random.Random(seed)
+    end_soon(tokenizer)
+    roles = [*["system"][: chance.randint(0, 1)], *["user", "assistant"] * chance.randint(1, 3)]
+    turns = tuple(Turn(role, some_text(chance, 4 if role == "user" else chance.randint(1, 2))) for role in roles)
+
+    def made(turns: tuple[Turn, ...], length: int) -> Encoded:
+        return encode(tokenizer, Conversation(turns, "f", 1), length, end_token_ids(tokenizer, None))
+
+    whole = made(turns, 10**6)
+    asked, reply = turns[-2:]
+    some_of_it = replace(asked, content=asked.content[-(len(asked.content) // 4 + 40) :].strip())
+    enough = len(made((some_of_it, reply), 10**6).ids) + 8  # in pieces, words have some tokens more
+    for length in {3, *chance.sample(range(4, len(whole.ids) + 2), k=min(8, len(whole.ids) - 4))}:
+        found = made(turns, length)
+        assert len(found.ids) <= length and found.cut == (len(whole.ids) > length)
+        if not found.num_trained:
+            assert length < enough
+            continue
+        parts = re.findall(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", tokenizer.decode(found.ids), re.DOTALL)
+        has_system = parts[0][0] == "system" and parts.pop(0) == ("system", turns[0].content)
+        *later, (_, answered) = parts[1:]
+        rest = [(turn.role, turn.content) for turn in turns if turn.role != "system"][-len(parts) :]
+        assert (later, answered) == (rest[1:-1], reply.content)
+        assert found.num_trained == made((asked, *turns[-len(parts) + 1 :]), 10**6).num_trained
+        first, blank, _ = rest[0][1].partition("\n\n")
+        question = parts[0][1]
+        assert rest[0][1].endswith(question) or rest[0][1].endswith(question.removeprefix(first + blank))
+        assert question == rest[0][1] or (len(parts) == 2 and not has_system and 8 * len(question) >= len(rest[0][1]))
 
 
 def test_the_end_tokens_are_found_in_tokenizer_config_and_template(tokenizer: Any) -> None:

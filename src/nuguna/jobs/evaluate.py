@@ -19,7 +19,7 @@ from ..hub.models import candidates, fetch
 from ..machine.hardware import detect
 from ..measure.bootstrap import Score
 from ..measure.compared import Compared, all_scored, compared
-from ..measure.evaluate import Measured, measure
+from ..measure.evaluate import Measured, measure, reference
 from ..measure.scores import signatures
 from ..measure.standard_tasks import load_tasks, run_tasks
 from ..message import say
@@ -128,7 +128,8 @@ def examine(wish: Wish, tell: Tell) -> Examined:
         tell(Stage(say("Measuring the trained model on {count} questions", count=f"{len(pairs):,}")))
         tuned = _measured(subject, pairs)
     questions = tuple(conversation.prompt[-1].content for conversation, _ in pairs)
-    return Examined(wish.target, source, questions, tuple(conversation.answer for conversation, _ in pairs), base, tuned)
+    references = tuple(reference(subject.loaded, conversation) for conversation, _ in pairs)
+    return Examined(wish.target, source, questions, references, base, tuned)
 
 
 def examine_tasks(wish: Wish, tasks: Sequence[str], include_path: Path | None, tell: Tell) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Diagnosis:
             "num_usable": len(data.train),
             "num_left_out": data.num_bad,
             "num_unwanted": data.num_unwanted,
+            "num_refused": lengths.counts.num_refused,
+            "refusal": _refusal_json(lengths.refusal),
             "bad_rows": [row.to_json() for row in data.bad_rows],
             "heldout_bad_rows": [row.to_json() for row in data.heldout_bad_rows],
             "num_turns": self.num_turns,
@@ -77,6 +79,12 @@ class Diagnosis:
                 {"text": example.text, "trained": [list(span) for span in example.trained]} for example in self.examples
             ],
         }
+
+
+def _refusal_json(refusal: DataError | None) -> dict[str, str] | None:
+    if refusal is None:
+        return None
+    return {"what": str(refusal.what), "seen": str(refusal.seen or ""), "fix": str(refusal.fix)}
 
 
 def inspect_data(request: Request, on_rows: Callable[[int], None] = lambda count: None) -> tuple[Diagnosis, str]:

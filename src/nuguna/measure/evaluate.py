@@ -14,11 +14,11 @@ from ..data.doctor.text_signs import language
 from ..engine.forward import target_logits
 from ..engine.sizes import MAX_CACHE_BYTES, MAX_NEW_TOKENS, MIN_NEW_TOKENS
 from ..model.engine import engine_for
-from ..model.generate import Answer
+from ..model.generate import Answer, as_read
 from ..model.load import Loaded
 from ..model.losses import OnLess, ignore_less, over_batches
 from ..tokens.batch import Batch
-from ..tokens.encode import Encoded
+from ..tokens.encode import Encoded, written_answer
 from .answers import described
 from .bootstrap import Rows, mean_of, ratio_of
 from .likelihood import choice_scores
@@ -37,6 +37,7 @@ class Measured:
 
     rows: Mapping[str, Rows]
     answers: tuple[Answer, ...]
+    references: tuple[str, ...]  # the right answers to the same questions, as they were compared
     tokenization: Tokenization
 
     @property
@@ -63,17 +64,29 @@ def measure(
     made = engine.answers(loaded, asked, max_new_tokens=room, cache_bytes=cache_bytes, on_less=on_less)
     choices = choice_scores(loaded, conversations, examples, batch_size=batch_size, on_less=on_less)
     rows = {"loss": ratio_of(losses), "perplexity": perplexity_of(losses), **choices}
-    tokenization = find_tokenization([c.answer for c in conversations])
-    return Measured({**rows, **answer_scores(asked, made, tokenization)}, tuple(made), tokenization)
+    right = [reference(loaded, c) for c in conversations]
+    tokenization = find_tokenization(right)
+    right = right[: len(asked)]
+    return Measured({**rows, **answer_scores(asked, made, right, tokenization)}, tuple(made), tuple(right), tokenization)
 
 
-def answer_scores(asked: Sequence[Conversation], made: Sequence[Answer], tokenization: Tokenization) -> dict[str, Rows]:
-    """All scores of answers by their names, with what each answer adds to them."""
+def reference(loaded: Loaded, conversation: Conversation) -> str:
+    """The right answer, as a generated one is read. That is what it says; a call has words only in the template's form."""
+    if not conversation.turns[-1].tool_calls:
+        return conversation.answer
+    ids = loaded.tokenizer(written_answer(loaded.tokenizer, conversation), add_special_tokens=False)["input_ids"]
+    return as_read(loaded.tokenizer, ids, loaded.end_ids)
+
+
+def answer_scores(
+    asked: Sequence[Conversation], made: Sequence[Answer], right: Sequence[str], tokenization: Tokenization
+) -> dict[str, Rows]:
+    """All scores of answers by their names, with what each answer adds to them; `right` are the references."""
     texts = [answer.text for answer in made]
     languages = [(language(c.prompt[-1].content), language(text)) for c, text in zip(asked, texts, strict=True)]
     terms = key_terms(texts, [c.terms for c in asked])
     return {
-        **compare(texts, [c.answer for c in asked], tokenization),
+        **compare(texts, right, tokenization),
         "stop_rate": mean_of([float(answer.stopped) for answer in made]),
         **described(texts, languages, tokenization),
         **({} if terms is None else {"key_terms": terms}),

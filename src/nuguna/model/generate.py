@@ -282,7 +282,15 @@ def _answer_batch(
 
 
 def _finish(tokenizer: Any, ids: list[int], end_ids: frozenset[int], seconds: float) -> Answer:
+    kept, has_end = _up_to_end(ids, end_ids)
+    return Answer(as_read(tokenizer, ids, end_ids), stopped=has_end, num_tokens=len(kept) + has_end, seconds=seconds)
+
+
+def as_read(tokenizer: Any, ids: list[int], end_ids: frozenset[int]) -> str:
+    """The words of an answer's tokens, without what ends it."""
+    return str(tokenizer.decode(_up_to_end(ids, end_ids)[0], skip_special_tokens=True)).strip()
+
+
+def _up_to_end(ids: list[int], end_ids: frozenset[int]) -> tuple[list[int], bool]:
     end = next((i for i, token in enumerate(ids) if token in end_ids), None)
-    kept = ids if end is None else ids[:end]
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Answer(text=text, stopped=end is not None, num_tokens=len(kept) + (end is not None), seconds=seconds)
+    return ids[:end], end is not None

@@ -15,9 +15,10 @@ def samples(parts: Parts, before: MeasuredAll, after: MeasuredAll) -> tuple[Samp
     """Questions with the right answer and the answers before and after, for people to read: the first, and the worst answered."""
     old, new = ([round(100 * float(row[0]), 1) for row in side.main.rows["rouge_l"].values] for side in (before, after))
     worst = sorted(range(len(new)), key=new.__getitem__)[:NUM_FIRST]
+    right = before.main.references
     rows = list(zip(parts.heldout, before.main.answers, after.main.answers, old, new, strict=False))
     return tuple(
-        Sample(rows[i][0].prompt[-1].content, rows[i][0].answer, rows[i][1].text, rows[i][2].text, i + 1, *rows[i][3:])
+        Sample(rows[i][0].prompt[-1].content, right[i], rows[i][1].text, rows[i][2].text, i + 1, *rows[i][3:])
         for i in sorted({*range(min(NUM_FIRST, len(rows))), *worst})
     )
 

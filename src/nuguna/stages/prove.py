@@ -50,6 +50,8 @@ def prove(before: Before, after: After, parts: Parts, plan: Plan, place: Checked
     tensors = {name: tensor.cpu() for name, tensor in adapter_tensors(model).items()}
     release(model)
     fresh = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
+    # as everyone opens it later: the base's own template may ask otherwise, without the thoughts that were trained
+    fresh = replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder)))
     as_before = Opened(loaded=fresh, logits=tuned_logits, logits_without_adapter=before.logits, scales=scales)
     evidence = Evidence(
         folder=folder,
@@ -82,12 +84,12 @@ def _opened_anew(as_before: Opened, folder: Path, parts: Parts) -> Opened:
     try:
         opened = replace(fresh, model=reload_adapter(fresh.model, check_adapter(folder)))
     except ModelError as error:
-        return replace(as_before, failed=error, loaded=replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder))))
+        return replace(as_before, failed=error)
     logits = probe_logits(opened, parts.probes)
     with opened.model.disable_adapter():
         without = probe_logits(opened, parts.probes)
     return Opened(
-        loaded=replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder))),
+        loaded=fresh,
         logits=logits,
         logits_without_adapter=without,
         scales=_scales(opened.model),

@@ -26,7 +26,7 @@ from .choose import Counts, Drawn, Rules, choose
 from .encode import Encoded, encode_many
 from .token_store import Tokens, TokenWriter, open_tokens
 
-VERSION = 3  # raised whenever other tokens come of the same conversation
+VERSION = 5  # raised whenever other tokens come of the same conversation
 MOST_BYTES = 4 * 2**30  # of all files together; the ones that were used longest ago are deleted
 
 

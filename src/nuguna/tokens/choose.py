@@ -114,7 +114,7 @@ class Encoding:
         return list(pieces(self.tokenizer, row, self.max_length))
 
     def _sorted_out(self, pairs: Iterable[tuple[Conversation, Encoded | DataError]]) -> list[Pair]:
-        """The examples of one row that can be trained."""
+        """The examples of one row that can be trained; none where one is refused, so that no part of a row is lost unseen."""
         found: list[Pair] = []
         was_refused = False
         for conversation, example in pairs:
@@ -123,11 +123,13 @@ class Encoding:
                 self.first_refusal = self.first_refusal or example
             elif example.num_trained:
                 found.append((conversation, example))
+        if was_refused:
+            self.counts.num_refused += 1
+            return []
         if found:
             self.counts.num_cut += any(example.cut for _, example in found)
         else:
-            self.counts.num_refused += was_refused
-            self.counts.num_too_long += not was_refused
+            self.counts.num_too_long += 1
         return found
 
 

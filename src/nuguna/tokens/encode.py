@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from ..data.conversations.conversation import TEXT, Conversation, Turn, as_message
 from ..errors import DataError
 from ..message import say
-from .template import fitting_turns, shows_tools
+from .template import fitting_turns, is_written, left_out, other_model_for_tools, require_calls, require_whole, shows_tools
 
 _BLANK = re.compile(r"\s+")
 MOST_HEAD_CHARS = 300  # of a first paragraph that is kept
@@ -137,19 +137,32 @@ def _shortened(
         made = make(shorter)
         if len(made.ids) <= max_length:
             return made
-    question, *rest = turns[starts[-1] :]
-    least = len(question.content) // 8
-    first, blank, _ = question.content.partition("\n\n")  # what is asked about a long text stands above it, or below
+    question = turns[starts[-1]].content
+    first, blank, _ = question.partition("\n\n")  # what is asked about a long text stands above it, or below
     head = first + blank if blank and len(first) <= MOST_HEAD_CHARS else ""
-    rest_of_question = question.content[len(head) :]
-    made = make((question, *rest))
+    for kept in dict.fromkeys((head, "")):  # a first paragraph that leaves no room is cut like the rest
+        shortest = _with_less_of_question(tokenizer, turns[starts[-1] :], kept, max_length, make)
+        if shortest is not None:
+            return shortest
+    return None
+
+
+def _with_less_of_question(
+    tokenizer: Any, turns: Sequence[Turn], head: str, max_length: int, make: Callable[[Sequence[Turn]], Encoded]
+) -> Encoded | None:
+    """What `make` gives for the turns without as much as must be of what follows on the head of their question; None if that does
+    not help. Each round takes something away, so that there is a last one.
+    """
+    question, *rest = turns
+    least = len(question.content) // 8
+    words = question.content[len(head) :]
+    made = make(turns)
     while len(made.ids) > max_length:
-        words = _without_beginning(tokenizer, rest_of_question, len(made.ids) - max_length)
-        if len(head) + len(words) <= least:
+        shorter = _without_beginning(tokenizer, words, len(made.ids) - max_length)
+        if len(shorter) >= len(words) or len(head) + len(shorter) <= least:
             return None
-        rest_of_question = words
-        question = replace(question, content=head + words)
-        made = make((question, *rest))
+        words = shorter
+        made = make((replace(question, content=head + words), *rest))
     return made
 
 
@@ -172,6 +185,13 @@ def shown_parts(tokenizer: Any, conversation: Conversation, end_ids: frozenset[i
         stop = min(stops, default=len(text))
         parts += [(text[:stop], is_answer), (text[stop:], False)]
     return [part for part in parts if part[0]]
+
+
+def written_answer(tokenizer: Any, conversation: Conversation) -> str:
+    """The last answer in the template's own form, with what ends it: what a model that is asked would have to say."""
+    asked = _lay_out(tokenizer, conversation.prompt, conversation.tools, for_answer=True)
+    whole = _lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False)
+    return "".join(text for text, _ in whole)[sum(len(text) for text, _ in asked) :]
 
 
 def _mark(token_ids: Sequence[Sequence[int]], are_answers: Sequence[bool], end_ids: frozenset[int]) -> Encoded:
@@ -210,7 +230,7 @@ def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: b
     if tools and not shows_tools(tokenizer):
         raise DataError(
             say("The model's chat template knows no tools."),
-            fix=say("Choose another model, or leave out the conversations that use tools."),
+            fix=other_model_for_tools(),
         )
     _require_no_signs(tokenizer, turns)
     turns = fitting_turns(tokenizer, turns)
@@ -219,9 +239,12 @@ def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: b
     parts = _prompt_parts(tokenizer, asked, prompt, tools)
     if not for_answer:
         parts.append((_answer(tokenizer, turns, prompt, tools), True))
+        require_whole(turns[-1], _up_to_end(tokenizer, parts[-1][0]))
         if not any(end in parts[-1][0] for end in _end_tokens(tokenizer)) and tokenizer.eos_token:
             parts.append((tokenizer.eos_token, True))  # a template without an end would teach never to stop
     _require_all(turns, parts)
+    if any(turn.tool_calls for turn in turns):
+        require_calls(turns, lambda turns: _shown(tokenizer, turns, tools, for_answer=for_answer))
     return [part for part in parts if part[0]]
 
 
@@ -266,8 +289,14 @@ def _answer(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str) -> s
     if text.startswith(prompt):
         return text[len(prompt) :]
     # The finished conversation begins otherwise than the prompt that asks for it: Mistral drops the system's words there,
-    # DeepSeek-R1 the thought that its prompt has opened.
+    # DeepSeek-R1 the thought that its prompt has opened, gpt-oss what was thought before a function was called.
     turn = turns[-1]
+    marked = replace(turn, content=_MARK, reasoning=_MARK if turn.reasoning else "", tool_calls="")
+    begin, opening = render(tokenizer, (*turns[:-1], marked), for_answer=False, tools=tools).partition(_MARK)[0], ""
+    if prompt.startswith(asked := render(tokenizer, turns[:-1], for_answer=False, tools=tools)):
+        opening = prompt[len(asked) :]
+    if opening.strip() and opening in begin and text.startswith(begin):
+        return text[begin.rindex(opening) + len(opening) :]
     before, found, tail = render(tokenizer, (*turns[:-1], Turn("assistant", _MARK)), for_answer=False, tools=tools).rpartition(
         _MARK
     )
@@ -313,11 +342,20 @@ def _require_all(turns: Sequence[Turn], parts: Sequence[Part]) -> None:
     """A template that leaves something out without a word would let the model learn from half a conversation."""
     text = "".join(part for part, _ in parts)
     for turn in turns:
-        if turn.content.strip() not in text:
-            raise DataError(
-                say("The model's chat template leaves out what the {role} says.", role=turn.role),
-                fix=say("Choose another model, for example MODEL=demo."),
-            )
+        said = turn.content.strip()
+        if not (is_written(said, text) if turn.role == "tool" else said in text):  # results are often written as JSON
+            raise left_out(turn.role)
+
+
+def _shown(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> str:
+    """What the model reads, and the last answer as it learns it."""
+    prompt = render(tokenizer, turns if for_answer else turns[:-1], for_answer=True, tools=tools)
+    return prompt if for_answer else prompt + _up_to_end(tokenizer, _answer(tokenizer, turns, prompt, tools))
+
+
+def _up_to_end(tokenizer: Any, answer: str) -> str:
+    """What is trained of an answer: nothing behind the first token that ends it."""
+    return answer[: min((answer.find(end) for end in _end_tokens(tokenizer) if end in answer), default=len(answer))]
 
 
 def _lay_out_text(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> list[Part]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..data.conversations.conversation import Conversation
+from ..errors import DataError
 from ..text.private import masked
 from .choose import Counts, Encoding
 from .encode import Encoded, shown_parts
@@ -22,7 +23,7 @@ NUM_BINS = 10
 
 @dataclass(frozen=True)
 class Lengths:
-    """How many tokens examples have. `is_sample`: not all were encoded."""
+    """How many tokens examples have. `is_sample`: not all were encoded; `refusal`: why the first was refused that was."""
 
     tokens: Sequence[int]
     num_trained: int  # of all examples; estimated if `is_sample`
@@ -30,6 +31,7 @@ class Lengths:
     num_rows: int
     counts: Counts
     is_sample: bool
+    refusal: DataError | None = None
 
     @property
     def num_usable(self) -> int:
@@ -87,7 +89,7 @@ def measure_lengths(tokenizer: Any, conversations: Sequence[Conversation], max_l
     is_sample = len(rows) < len(conversations)
     if is_sample:
         num_trained = round(num_trained * len(conversations) / len(rows))
-    return Lengths(tokens, num_trained, max_length, len(conversations), encoding.counts, is_sample)
+    return Lengths(tokens, num_trained, max_length, len(conversations), encoding.counts, is_sample, encoding.first_refusal)
 
 
 def draw_examples(

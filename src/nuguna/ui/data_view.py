@@ -118,6 +118,15 @@ def _lengths(lengths: Lengths, screen: Screen, model: str) -> None:
         screen.line("  " + screen.t(say("Counted on {count} of them.", count=f"{counts.num_rows:,}")))
     if counts.num_refused:
         screen.line("  " + screen.t(say("{count} do not fit the chat template.", count=f"{counts.num_refused:,}")))
+        _why(lengths, screen)
+
+
+def _why(lengths: Lengths, screen: Screen) -> None:
+    """Why the chat template does not show some of them."""
+    if lengths.refusal is not None:
+        said = filter(None, (lengths.refusal.what, lengths.refusal.seen))
+        screen.line("  " + " ".join(screen.t(part) for part in said))
+        screen.line(f"  → {screen.t(lengths.refusal.fix)}")
 
 
 def _examples(found: Diagnosis, screen: Screen) -> None:
@@ -163,6 +172,8 @@ def _verdict(found: Diagnosis, screen: Screen, request: Request) -> None:
     if found.reason is not None:
         refused = say("Not ready: {reason}", reason=found.reason)
         screen.line(f"{screen.mark('✗', 'x')} {screen.t(refused)}", style="bold red")
+        if not found.lengths.tokens:  # else it stands above
+            _why(found.lengths, screen)
         if found.dataset.num_bad and found.dataset.train:
             command = f"nuguna data {source} --fix clean.jsonl"
             screen.line("  " + screen.t(say("Write a copy without them: {command}", command=command)))
