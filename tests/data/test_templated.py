@@ -437,10 +437,10 @@ ADVERSARIAL = {
 
 
 @pytest.mark.parametrize("piece", ADVERSARIAL)
-def test_a_megabyte_of_anything_is_read_in_one_pass(piece: str) -> None:
-    body = ADVERSARIAL[piece] * (2**20 // len(ADVERSARIAL[piece]))
+def test_long_texts_of_anything_are_read_in_one_pass(piece: str) -> None:
+    body = ADVERSARIAL[piece] * (2**18 // len(ADVERSARIAL[piece]))
     for start in ("", "<|im_start|>assistant\n", "[INST] <<SYS>>", "[INST] a [/INST]", "A chat between", "### Human: a"):
         for name in NAMES:
             begun = time.process_time()
             parse_turns(start + body + "!", name)
-            assert time.process_time() - begun < 20, (start, name)  # 0.2 s; what goes back again and again takes hours
+            assert time.process_time() - begun < 5, (start, name)  # 0.05 s; what goes back again and again takes many minutes

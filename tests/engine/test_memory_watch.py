@@ -321,7 +321,7 @@ print(len(told), steps[0].loss)
 """
 
 
-def survived(limit: str, place: Path, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+def survived(limit: str, place: Path, loss_without_limit: float, **values: Any) -> None:
     """A step of twelve long examples goes on under a limit of its own process, and its loss is the same."""
     given = {"root": str(Path(__file__).parents[2]), "place": str(place), "room": 300 * 2**20, **values}
     done = subprocess.run(
@@ -329,14 +329,21 @@ def survived(limit: str, place: Path, monkeypatch: pytest.MonkeyPatch, **values:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     count, loss = done.stdout.split()[-2:]
-    monkeypatch.setattr(sys.modules[__name__], "examples", lambda: LONG)
-    _, (step,) = trained(DEMO_MODEL, place / "free", recipe=LARGE)
-    assert int(count) > 0 and float(loss) == pytest.approx(step.loss, rel=1e-5)
+    assert int(count) > 0 and float(loss) == pytest.approx(loss_without_limit, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def loss_without_limit(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """The loss of the same step where memory is plenty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "examples", lambda: LONG)
+        _, (step,) = trained(DEMO_MODEL, tmp_path_factory.mktemp("free"), recipe=LARGE)
+    return step.loss
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a program's memory in this way")
-def test_a_real_limit_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    survived(ADDRESSES, tmp_path, monkeypatch)
+def test_a_real_limit_is_survived(tmp_path: Path, loss_without_limit: float) -> None:
+    survived(ADDRESSES, tmp_path, loss_without_limit)
 
 
 @pytest.fixture
@@ -351,5 +358,5 @@ def container() -> Iterator[Path]:
     group.rmdir()
 
 
-def test_the_limit_of_a_container_is_survived(container: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    survived(CONTAINER, tmp_path, monkeypatch, group=str(container))
+def test_the_limit_of_a_container_is_survived(container: Path, tmp_path: Path, loss_without_limit: float) -> None:
+    survived(CONTAINER, tmp_path, loss_without_limit, group=str(container))

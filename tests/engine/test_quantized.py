@@ -114,9 +114,9 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
     """
     rows = load_dataset("demo")
     loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
-    encoded = [encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in [*rows.train[:240], *rows.heldout[:40]]]
+    encoded = [encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in [*rows.train[:120], *rows.heldout[:24]]]
     recipe = Recipe(
-        max_steps=20,
+        max_steps=15,
         batch_size=8,
         micro_batch_size=8,
         learning_rate=1.5e-3,
@@ -131,9 +131,9 @@ def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
         loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu", quantization=name)
         model = attach_adapter(loaded.model, base_name="x", lora_r=16, lora_alpha=16, seed=1, gradient_checkpointing=False)
         shortcuts = find_shortcuts(model)
-        before = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value
-        train_model(model, encoded[:240], recipe, tmp_path / name, shortcuts=shortcuts)
-        losses[name] = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[240:], 8)).value
+        before = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[120:], 8)).value
+        train_model(model, encoded[:120], recipe, tmp_path / name, shortcuts=shortcuts)
+        losses[name] = ratio_of(heldout_losses(replace(loaded, model=model, shortcuts=shortcuts), encoded[120:], 8)).value
         assert losses[name] < 0.8 * before
     assert losses["8bit"] == pytest.approx(losses["none"], rel=0.02), losses
     assert losses["4bit"] == pytest.approx(losses["none"], rel=0.02), losses
