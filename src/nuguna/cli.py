@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from . import __version__
 from .commands import answering, measuring, training
 from .commands.frame import CommandLineError, app, misunderstood, open_screen, t
 from .errors import Interrupted, SettingError
 from .machine.process import prepare
 from .message import say
+from .version import __version__
 
 ROOMS = (training, answering, measuring)  # importing them makes their commands known
 ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "compare", "score")  # as `--help` lists them
