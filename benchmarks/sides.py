@@ -101,7 +101,7 @@ def train_ours(model: Any, task: dict[str, Any]) -> dict[str, Any]:
     from nuguna.train.objectives import SFT
 
     listener = Silent()
-    listener.on_step = lambda step: clock.step(step.loss)  # type: ignore[method-assign, assignment]
+    listener.on_step = lambda step: clock.step(step.loss)  # type: ignore[method-assign]
 
     model = attach_adapter(model, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False)
     examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]

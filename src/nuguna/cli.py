@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from .commands import answering, measuring, training
-from .commands.frame import CommandLineError, app, misunderstood, open_screen, t
+from .commands.frame import CommandLineError, misunderstood, open_screen, t
+from .commands.frame import app as app  # the commands, to be had with all of them in it
 from .errors import Interrupted, SettingError
 from .machine.process import prepare
 from .message import say

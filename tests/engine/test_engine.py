@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +46,8 @@ pytestmark = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 def attached(folder: Path, *, seed: int = 1) -> torch.nn.Module:
     base = load_base(check_model(folder), dtype="float32", device="cpu").model
-    return attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
+    model: torch.nn.Module = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
+    return model
 
 
 def test_lora_sits_on_all_linear_layers_of_the_blocks_and_nowhere_else(
@@ -126,7 +127,7 @@ def gradients(
     with training_form(model, shortcuts):
         for batch in micro_batches(examples, most_tokens, "cpu", packed=shortcuts.packed):
             (loss_sum(model, batch, shortcuts) / num_trained).backward()
-    return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values()])
+    return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values() if p.grad is not None])
 
 
 def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_the_way(
@@ -196,7 +197,7 @@ def test_every_part_that_can_be_computed_by_hand_is(architecture: str, model_fol
     assert found == {GatedMlp: 0 if has_own_mlp else blocks, RmsNorm: 0 if has_own_norm else norms}
     assert shared == (set() if has_own_mlp else {("k_proj", "q_proj", "v_proj"), ("gate_proj", "up_proj")})
     assert [type(m) for m in model.modules()] == kinds  # and afterwards the model is as it was
-    assert all(layer.matrices is layer.siblings is None for layer in layers)
+    assert all(layer.matrices is None and layer.siblings is None for layer in layers)
 
 
 def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: str, model_folder: Callable[..., Path]) -> None:
@@ -211,7 +212,7 @@ def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: st
     assert rows == [len(batch.trained)] * len(last_blocks) and len(batch.trained) < len(batch.ids)
 
 
-def names(model: torch.nn.Module, modules: list[torch.nn.Module]) -> list[str]:
+def names(model: torch.nn.Module, modules: Sequence[torch.nn.Module]) -> list[str]:
     """The last part of the name of each module."""
     by_id = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
     return [by_id[id(module)] for module in modules]

@@ -221,7 +221,8 @@ def test_text_is_handed_on_as_it_grows(plain: Loaded) -> None:
 
 
 def test_little_memory_is_seen_before_the_system_ends_the_program(plain: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    ends, told = some_ends(plain, questions()), []
+    ends = some_ends(plain, questions())
+    told: list[int] = []
     given: dict[str, Any] = {"end_ids": ends, "max_new_tokens": NEW_TOKENS}
     expected = answer(plain.model, plain.tokenizer, questions(), **given)
     left = iter([10**12] * 5 + [10**6] + [10**12] * 10**5)
