@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from nuguna.base_models.checked import check_adapter, check_model
 from nuguna.engine.adapter import adapter_parameters, block_linear_names
+from nuguna.engine.causal_lm import CausalLM
 from nuguna.engine.forward import Shortcuts, find_shortcuts
 from nuguna.engine.last import LastBlock
 from nuguna.engine.linear import LoraLinear
@@ -44,10 +45,9 @@ LLAMA_LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 pytestmark = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
-def attached(folder: Path, *, seed: int = 1) -> torch.nn.Module:
+def attached(folder: Path, *, seed: int = 1) -> CausalLM:
     base = load_base(check_model(folder), dtype="float32", device="cpu").model
-    model: torch.nn.Module = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
-    return model
+    return attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=seed, gradient_checkpointing=False)
 
 
 def test_lora_sits_on_all_linear_layers_of_the_blocks_and_nowhere_else(
@@ -171,7 +171,7 @@ def test_a_prompt_that_examples_share_is_computed_once_and_changes_nothing(
     batches: list[int] = []
     real = loss_sum
 
-    def seen(model: torch.nn.Module, batch: Batch, shortcuts: Shortcuts) -> torch.Tensor:
+    def seen(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> torch.Tensor:
         batches.append(batch.prefix)
         return real(model, batch, shortcuts)
 
@@ -212,7 +212,7 @@ def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: st
     assert rows == [len(batch.trained)] * len(last_blocks) and len(batch.trained) < len(batch.ids)
 
 
-def names(model: torch.nn.Module, modules: Sequence[torch.nn.Module]) -> list[str]:
+def names(model: CausalLM, modules: Sequence[torch.nn.Module]) -> list[str]:
     """The last part of the name of each module."""
     by_id = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
     return [by_id[id(module)] for module in modules]

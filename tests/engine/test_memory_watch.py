@@ -341,6 +341,7 @@ def loss_without_limit(tmp_path_factory: pytest.TempPathFactory) -> float:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "examples", lambda: LONG)
         _, (step,) = trained(DEMO_MODEL, tmp_path_factory.mktemp("free"), recipe=LARGE)
+    assert step.loss is not None
     return step.loss
 
 

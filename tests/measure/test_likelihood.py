@@ -79,6 +79,7 @@ def test_the_sum_is_that_of_the_answers_tokens_and_its_end(model: Loaded, monkey
     conversation = asked("물", "불 불")
     tried = choice_examples(model, conversation, *encoded(model, [conversation]))
     end, water = model.tokenizer.eos_token_id, tokens(model, "A. 물")
+    assert end is not None
     fix_chances(monkeypatch, {end: 0.25, water[-1]: 0.5})
     (first, second), rest = sums(model, [tried], PLAIN, 1)[0], 0.25 / (7200 - 2)
     assert first == pytest.approx(math.log(0.25) + math.log(0.5) + (len(water) - 1) * math.log(rest), rel=1e-5)

@@ -386,7 +386,7 @@ def larger_tokenizer(patch: Patch) -> None:
     load = load_tokenizer
 
     def loaded(files: CheckedTokenizer) -> Any:
-        tokenizer = load(files)
+        tokenizer: Any = load(files)
         tokenizer.add_tokens([f"word{i}" for i in range(7300 - len(tokenizer))])
         return tokenizer
 

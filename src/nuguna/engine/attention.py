@@ -16,17 +16,19 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from .blockwise import Rules, attend_in_blocks, make_groups
+from .causal_lm import CausalLM
 
 NAME = "nuguna_packed"
 
 
-def causal(model: Any) -> Any:
+def causal(model: CausalLM) -> CausalLM:
     """transformers' own model, which peft may have wrapped."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: CausalLM = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base
 
 
 @contextmanager
-def packed_attention(model: Any, is_wanted: bool) -> Iterator[None]:
+def packed_attention(model: CausalLM, is_wanted: bool) -> Iterator[None]:
     """Within, the model takes rows of documents and wants `document_lengths` with each call; afterwards it is as before.
 
     Recomputed activations (gradient checkpointing) need it during the backward pass too. transformers makes no mask for an

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from transformers.pytorch_utils import Conv1D
 
+from .causal_lm import CausalLM
 from .norm import recipe_of
 from .quantized import Quantized, Weight, dense, is_quantized
 
@@ -90,7 +91,7 @@ class Siblings:
 
 
 @contextmanager
-def by_hand(model: nn.Module, run: Callable[[], object]) -> Iterator[None]:
+def by_hand(model: CausalLM, run: Callable[[], object]) -> Iterator[None]:
     """Within, plain LoRA layers compute their training steps by hand, and those that read the same tensor share it.
 
     Which these are is seen in one call of `run`, not guessed from names.

@@ -24,6 +24,7 @@ from ..errors import OutOfMemoryError
 from ..machine.probe import Machine, container_memory_left, container_memory_limit, this_machine
 from ..message import Message, say
 from .adapter import find_blocks
+from .causal_lm import CausalLM
 from .sizes import CHUNK_BYTES
 
 T = TypeVar("T")
@@ -95,7 +96,7 @@ def free() -> None:
 
 
 @contextmanager
-def watched(model: Any) -> Iterator[None]:
+def watched(model: CausalLM) -> Iterator[None]:
     """Within, each block of a model on a CPU begins with a look at what is left; too little raises `ShortageError`."""
     if next(model.parameters()).device.type != "cpu":  # there the allocator itself says it in time
         yield

@@ -19,8 +19,8 @@ from ..plan.plan_file import read_plan, split_edited
 from ..plan.plan_values import PLAN_VALUES, WITHOUT_EFFECT
 from ..plan.settings import SETTINGS, Request
 from ..train.checkpoint import is_begun, plan_mark
-from .read import DEFAULT_FOLDER
 from ..version import __version__
+from .read import DEFAULT_FOLDER
 
 _NO_WISH = {"model": "auto", "quantization": "auto"}
 
