@@ -207,7 +207,7 @@ def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: st
     with training_form(model, shortcuts):
         last_blocks = [m for m in model.modules() if isinstance(m, LastBlock)]
         for block in last_blocks:
-            block.self_attn.o_proj.register_forward_hook(lambda layer, inputs, output: rows.append(output.shape[1]))
+            block.get_submodule("self_attn.o_proj").register_forward_hook(lambda layer, inputs, output: rows.append(output.shape[1]))
         loss_sum(model, batch, shortcuts)
     assert rows == [len(batch.trained)] * len(last_blocks) and len(batch.trained) < len(batch.ids)
 

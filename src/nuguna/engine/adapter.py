@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -42,7 +40,7 @@ def linears_without_adapter(model: CausalLM) -> list[str]:
     return [f"{prefix}.{name}" for name in bare if not name.endswith(".base_layer")]
 
 
-def _is_linear(module: Any) -> bool:
+def _is_linear(module: object) -> bool:
     # bitsandbytes' Linear8bitLt and Linear4bit are subclasses of nn.Linear
     return isinstance(module, (nn.Linear, Conv1D))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ def packed_attention(model: CausalLM, is_wanted: bool) -> Iterator[None]:
 
 
 def attend_within_documents(
-    module: Any,
+    module: object,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -58,7 +57,7 @@ def attend_within_documents(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    **_: Any,
+    **_: object,
 ) -> tuple[Tensor, None]:
     """Causal attention of each document with itself, and with the `shared_prefix` first tokens of the row if there are any.
 

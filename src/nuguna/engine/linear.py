@@ -34,7 +34,7 @@ class LoraLinear(Linear):  # type: ignore[misc]
     matrices: Matrices | None = None  # within `by_hand`: what a training step computes with
     siblings: Siblings | None = None  # layers that read the same input, this one included
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
         if self.matrices is None or not torch.is_grad_enabled() or args or kwargs:
             return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
         if self.siblings is not None:

@@ -130,7 +130,7 @@ class _Watch:
         self._now = self._passed = 0  # tokens that go through now, and the most that went through
         self._left, self._largest = 0, 0  # at the last look; what the hungriest block took
 
-    def look(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool) -> None:
+    def look(self, block: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool) -> None:
         """Before a block. Raises `ShortageError`."""
         x: torch.Tensor = args[0] if args else kwargs["hidden_states"]
         if is_first:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +94,7 @@ class Examined:
         }
 
 
-def _as_json(scores: Any) -> dict[str, Any]:
+def _as_json(scores: Mapping[str, object]) -> dict[str, Any]:
     return {name: score.to_json() for name, score in scores.items() if isinstance(score, Score)}
 
 

@@ -75,7 +75,7 @@ class _StopWhen(StoppingCriteria):  # type: ignore[misc]
         self._stop = stop
         self.has_stopped = False
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
         self.has_stopped = self._stop()
         return torch.full((input_ids.shape[0],), self.has_stopped, dtype=torch.bool, device=input_ids.device)
 

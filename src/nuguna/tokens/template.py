@@ -117,7 +117,7 @@ def _shows_tools(template: str, tokenizer: Tokenizer) -> bool:
     return _shows(tokenizer, [{"role": "user", "content": "a"}], tools=[tool])
 
 
-def _shows(tokenizer: Tokenizer, messages: list[dict[str, Any]], **given: Any) -> bool:
+def _shows(tokenizer: Tokenizer, messages: list[dict[str, Any]], **given: object) -> bool:
     try:
         return _PROBE in tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False, **given)
     except (TemplateError, TypeError, KeyError):
@@ -210,7 +210,7 @@ def _calls(turn: Turn) -> list[Any]:
     return json.loads(turn.tool_calls) if turn.tool_calls else []
 
 
-def _said(call: Any) -> list[tuple[str, Any, str]]:
+def _said(call: object) -> list[tuple[str, Any, str]]:
     """(key, value, name of the function) for all that a template has to write of a call."""
     if not isinstance(call, dict):
         return [("", call, "tool_calls")]
@@ -218,14 +218,14 @@ def _said(call: Any) -> list[tuple[str, Any, str]]:
     return [(key, value, str(body.get("name", key))) for key, value in body.items() if key not in _UNSAID]
 
 
-def _with_said(call: Any, said: dict[str, Any]) -> Any:
+def _with_said(call: object, said: dict[str, Any]) -> Any:
     """The call with other values of what `_said` gives."""
     if not isinstance(call, dict):
         return said[""]
     return {**call, "function": {**call["function"], **said}} if isinstance(call.get("function"), dict) else {**call, **said}
 
 
-def _marked(value: Any, name: str, marks: dict[str, str]) -> Any:
+def _marked(value: object, name: str, marks: dict[str, str]) -> Any:
     """A value with marks; `name` tells people which one it is."""
     if isinstance(value, dict):
         return {_marked(key, key, marks): _marked(part, key, marks) for key, part in value.items()}
@@ -239,7 +239,7 @@ def _marked(value: Any, name: str, marks: dict[str, str]) -> Any:
     return mark
 
 
-def _without_each(value: Any, name: str) -> Iterator[tuple[Any, str]]:
+def _without_each(value: object, name: str) -> Iterator[tuple[Any, str]]:
     """A dictionary or list without each of the values in it that get no mark; of each list the first one speaks for all."""
     if isinstance(value, dict):
         for key, part in value.items():
