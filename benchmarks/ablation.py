@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from engine import SHAPES, make_examples, make_model
-from sides import LORA_ALPHA, LORA_R, SEED, load
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this file is started by its path
 
-from nuguna.machine.process import prepare
+from benchmarks.engine import SHAPES, make_examples, make_model  # noqa: E402
+from benchmarks.sides import LORA_ALPHA, LORA_R, SEED, load  # noqa: E402
+from nuguna.machine.process import prepare  # noqa: E402
 
 prepare()
 
@@ -35,9 +37,9 @@ def plain_attention(q: Any, k: Any, v: Any, lengths: tuple[int, ...], prefix: in
     from torch.nn.functional import scaled_dot_product_attention
 
     parts = []
-    for row in zip(*(torch.split(x, lengths) for x in (q, k, v)), strict=True):
-        shaped = (x.transpose(0, 1)[None] for x in row)
-        out = scaled_dot_product_attention(*shaped, is_causal=True, scale=rules.scaling, enable_gqa=True)
+    for row in zip(*(torch.split(x, list(lengths)) for x in (q, k, v)), strict=True):
+        query, key, value = (x.transpose(0, 1)[None] for x in row)
+        out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=rules.scaling, enable_gqa=True)
         parts.append(out[0].transpose(0, 1))
     return torch.cat(parts)
 

@@ -22,7 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sides import LORA_R, SEED, SIDES, WARM_UP_STEPS, work
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this file is started by its path
+
+from benchmarks.sides import LORA_R, SEED, SIDES, WARM_UP_STEPS, work  # noqa: E402
 
 # shape → configuration class and numbers, as in the models' own config.json; weights are random
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {

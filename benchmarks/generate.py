@@ -65,7 +65,7 @@ def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict
     rows = load_dataset("demo").heldout[: asked.questions]
     prompts = [row.prompt for row in rows]
     room = answer_room([encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in rows])
-    given = {"end_ids": loaded.end_ids, "max_new_tokens": room}
+    given: dict[str, Any] = {"end_ids": loaded.end_ids, "max_new_tokens": room}
     one_at_a_time(loaded, prompts[:2], 8), answer(loaded.model, loaded.tokenizer, prompts[:8], **given)  # warm up
     pairs = []
     for _ in range(asked.pairs):

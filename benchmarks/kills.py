@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,16 @@ class Child:
         self._rest = b""
 
     def _be(self, work: Callable[[Callable[[str], None]], int], write: int, output: Path) -> None:
+        def tell(line: str) -> None:
+            os.write(write, f"{line}\n".encode())
+
         code = 99
         try:
             os.close(self._read)
             handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(handle, 1)
             os.dup2(handle, 2)
-            code = work(lambda line: os.write(write, f"{line}\n".encode()))
+            code = work(tell)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:  # noqa: BLE001 - a child must never go on as its parent
@@ -90,17 +94,16 @@ def training(model: Path, data: Path, folder: Path, say: Callable[[str], None]) 
     """A whole small run that keeps every step and tells its phases, what it keeps, and when it begins to."""
     from nuguna.stages import train as stages
     from nuguna.train import loop as train
+    from nuguna.train.checkpoint import save_checkpoint as real
 
     os.chdir(folder.parent)
-    real = train.save_checkpoint
 
     def announced(*args: Any, **kwargs: Any) -> Path:
         say("saving")
         return real(*args, **kwargs)
 
     train.save_checkpoint = announced  # type: ignore[attr-defined]
-    recipe = stages.Recipe
-    stages.Recipe = lambda **values: recipe(**{**values, "saving_share": 1e9})  # type: ignore[misc, assignment]
+    stages.Recipe = lambda **values: train.Recipe(**{**values, "saving_share": 1e9})  # type: ignore[assignment, attr-defined]
 
     def tell(event: Event) -> None:
         if isinstance(event, Stage):
@@ -118,6 +121,14 @@ def _request(model: Path, data: Path, folder: Path) -> Request:
     )
 
 
+def _has_saved(times: int, lines: list[str]) -> bool:
+    return lines.count("saving") >= times
+
+
+def _has_reached(phase: str, lines: list[str]) -> bool:
+    return any(line.startswith(f"stage {phase}") for line in lines)
+
+
 def kills(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) -> list[str]:
     """Kill runs at random moments, half of them within a save, and start them again, until there were `num_trials` kills. Returns
     what went wrong, and as last line the number of kills.
@@ -130,10 +141,10 @@ def kills(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) 
         folder, kept = place / f"run{number}" / "results", 0
         folder.parent.mkdir()
         for _ in range(40):
-            child = Child(lambda say, to=folder: training(model, data, to, say), folder.parent / "output")
+            child = Child(partial(training, model, data, folder), folder.parent / "output")
             if count % 2:  # into a save: the n-th that it announces, and a little later
                 nth = draw.randint(1, 6)
-                child.wait_for(lambda lines, n=nth: lines.count("saving") >= n, MOST_SECONDS)
+                child.wait_for(partial(_has_saved, nth), MOST_SECONDS)
                 time.sleep(draw.random() * 0.01)
             else:
                 child.wait_for(lambda lines: False, draw.random() * 1.2 * seconds)
@@ -151,7 +162,7 @@ def kills(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) 
             if found < kept:
                 wrong.append(f"run {number}: step {kept} was reported saved, {found} is there")
         else:
-            child = Child(lambda say, to=folder: training(model, data, to, say), folder.parent / "output")
+            child = Child(partial(training, model, data, folder), folder.parent / "output")
             if child.end() != 0:
                 wrong.append(f"run {number} cannot be resumed: {(folder.parent / 'output').read_text()[-800:]}")
                 continue
@@ -172,8 +183,8 @@ def requests(place: Path, model: Path, data: Path, num_trials: int, seed: int = 
         folder, phase = place / f"request{trial}" / "results", PHASES[trial % len(PHASES)]
         folder.parent.mkdir()
         number = (signal.SIGINT, signal.SIGTERM)[trial // len(PHASES) % 2]
-        child = Child(lambda say, to=folder: _command(model, data, to, say), folder.parent / "output")
-        child.wait_for(lambda lines, p=phase: any(line.startswith(f"stage {p}") for line in lines), MOST_SECONDS)
+        child = Child(partial(_command, model, data, folder), folder.parent / "output")
+        child.wait_for(partial(_has_reached, phase), MOST_SECONDS)
         time.sleep(draw.random() * seconds / len(PHASES))
         asked = time.monotonic()
         os.kill(child.pid, number)
@@ -183,7 +194,7 @@ def requests(place: Path, model: Path, data: Path, num_trials: int, seed: int = 
         if code not in (128 + number, *ENDS) or "Traceback" in output or "Exception ignored" in output:
             wrong.append(f"{phase}: exit {code} on {signal.Signals(number).name}: {output[-800:]}")
         if code not in ENDS:
-            again = Child(lambda say, to=folder: _command(model, data, to, say), folder.parent / "output")
+            again = Child(partial(_command, model, data, folder), folder.parent / "output")
             code = again.end()
         if code not in ENDS or not _equals(expected, folder):
             wrong.append(f"{phase}: it does not go on to the same adapter (exit {code})")

@@ -26,8 +26,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import make_model
-from sides import RATE, SEED
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this file is started by its path
+
+from benchmarks.engine import make_model  # noqa: E402
+from benchmarks.sides import RATE, SEED  # noqa: E402
 
 # The heap grows over the first steps, as new pieces find no room between those in use: in 40 steps of the demo model by
 # 12 %, and all but 2 % of it in the first 7.
@@ -171,7 +173,8 @@ def measure(run: Run, folder: Path, num_micro: int) -> dict[str, Any]:
         done = subprocess.run([sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
-        return settings | json.loads((Path(place) / "result.json").read_text())
+        found: dict[str, Any] = json.loads((Path(place) / "result.json").read_text())
+        return settings | found
 
 
 def with_prediction(row: dict[str, Any], base: Any, device: str, num_micro: int) -> dict[str, Any]:

@@ -16,8 +16,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine import SHAPES, make_examples, make_model
-from sides import SEED, WARM_UP_STEPS, train_ours
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this file is started by its path
+
+from benchmarks.engine import SHAPES, make_examples, make_model  # noqa: E402
+from benchmarks.sides import SEED, WARM_UP_STEPS, train_ours  # noqa: E402
 
 KINDS = ("none", "8bit", "4bit")
 

@@ -100,19 +100,16 @@ def cost(folder: Path) -> list[str]:
     """Train the shape of SmolLM2-135M for 40 steps, save four times as a plan would, and compare the times. Returns what went
     wrong, the percentage, and how often it was saved.
     """
-    sys.path.insert(0, str(Path(__file__).parent))
-    import engine
-    import sides
-
+    from benchmarks import engine, sides
     from nuguna.machine.hardware import detect
     from nuguna.train import loop as train
+    from nuguna.train.checkpoint import save_checkpoint as real
 
     torch.set_num_threads(os.cpu_count() or 1)
     folder.mkdir()
     place = engine.make_model("smollm2-135m", folder / "model")
     examples = engine.make_examples(49152, 200)
     seconds: list[float] = []
-    real = train.save_checkpoint
 
     def timed(*args: Any, **kwargs: Any) -> Path:
         began = time.perf_counter()

@@ -69,7 +69,7 @@ def make_model_folder(folder: Path, architecture: str = "llama", *, chat_templat
     from nuguna.tokens.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
-    tokenizer = load_tokenizer(check_tokenizer(DEMO_MODEL))
+    tokenizer: Any = load_tokenizer(check_tokenizer(DEMO_MODEL))
     name, settings = ARCHITECTURES[architecture]
     ids = {"vocab_size": 7200, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(seed)

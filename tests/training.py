@@ -46,5 +46,6 @@ def train_model(
     """Train a model's adapter; `heard` are methods of the listener."""
     device = next(model.parameters()).device
     batches = StepBatches(examples, recipe.batch_size, recipe.seed, device, shortcuts.packed)
-    tuned = Loaded(model, None, frozenset(), shortcuts)
+    no_tokenizer: Any = None  # the rows are tokens already
+    tuned = Loaded(model, no_tokenizer, frozenset(), shortcuts)
     return train(tuned, batches, objective, recipe, Keep(folder, plan_hash), listening(**heard))

@@ -28,8 +28,10 @@ FACTS = DataFacts(
     quantile_chars=(80, 140, 200, 260, 340, 700, 1100),
     has_korean=True,
 )
-HEADINGS = ("machine", "memory it can use", "model", "parameters", "weights in", "longest example", "at once", "computed twice")
-HEADINGS += ("memory needed", "time")
+HEADINGS = (
+    *("machine", "memory it can use", "model", "parameters", "weights in", "longest example", "at once", "computed twice"),
+    *("memory needed", "time"),
+)
 
 
 def plan_of(path: Path, request: Request | None = None) -> tuple[Hardware, Plan]:

@@ -14,29 +14,40 @@ The public Python API, loaded when first used, so that importing the package cos
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .machine.process import prepare
+from .version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .data.dataset import load_dataset
+    from .errors import NugunaError
+    from .jobs.chat import open_session
+    from .machine.hardware import detect
+    from .plan.settings import Request
+    from .run import run as fine_tune  # not `nuguna.run`, which is the module
+    from .stages.decide import decide
+    from .ui.screen import screen
 
-_HOMES = {
-    "Request": ("plan.settings", "Request"),
-    "detect": ("machine.hardware", "detect"),
-    "load_dataset": ("data.dataset", "load_dataset"),
-    "decide": ("stages.decide", "decide"),
-    "fine_tune": ("run", "run"),  # not `nuguna.run`, which is the module
-    "open_session": ("jobs.chat", "open_session"),
-    "screen": ("ui.screen", "screen"),
-    "NugunaError": ("errors", "NugunaError"),
-}
-__all__ = sorted(_HOMES)
+__all__ = ["NugunaError", "Request", "decide", "detect", "fine_tune", "load_dataset", "open_session", "screen"]
 
+if not TYPE_CHECKING:  # a type checker that saw this would let any name of the package pass
+    import importlib
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    prepare()
-    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    _HOMES = {
+        "NugunaError": ("errors", "NugunaError"),
+        "Request": ("plan.settings", "Request"),
+        "decide": ("stages.decide", "decide"),
+        "detect": ("machine.hardware", "detect"),
+        "fine_tune": ("run", "run"),
+        "load_dataset": ("data.dataset", "load_dataset"),
+        "open_session": ("jobs.chat", "open_session"),
+        "screen": ("ui.screen", "screen"),
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, attribute = _HOMES[name]
+        prepare()
+        return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

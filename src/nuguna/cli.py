@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from . import __version__
 from .commands import answering, measuring, training
-from .commands.frame import CommandLineError, app, misunderstood, open_screen, t
+from .commands.frame import CommandLineError, misunderstood, open_screen, t
+from .commands.frame import app as app  # the commands, to be had with all of them in it
 from .errors import Interrupted, SettingError
 from .machine.process import prepare
 from .message import say
+from .version import __version__
 
 ROOMS = (training, answering, measuring)  # importing them makes their commands known
 ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "compare", "score")  # as `--help` lists them

@@ -142,10 +142,11 @@ def test_files_that_came_or_went_after_the_check_are_noticed(folder: Path) -> No
 def test_a_tokenizer_and_an_adapter_that_were_changed_after_the_check_are_refused(finished_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
+    no_model: Any = None  # it is not come to
     tokenizer, adapter = check_tokenizer(run), check_adapter(run)
     (run / "adapter_config.json").write_text('{"auto_map": 1}')
     with pytest.raises(ModelError, match="program code"):
-        reload_adapter(None, adapter)
+        reload_adapter(no_model, adapter)
     (run / "chat_template.jinja").write_text("{{ ''.__class__ }}")
     with pytest.raises(ModelError, match="inside of the program"):
         load_tokenizer(tokenizer)

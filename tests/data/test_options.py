@@ -165,7 +165,7 @@ def test_options_that_are_none_are_a_broken_row(options: list[str], problem: str
 
 
 def test_numbers_that_are_the_options_are_no_places() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"question": "1+1", "choices": given, "answer": answer}
         for given, answer in (([3, 2, 5], 2), ([3, 2, 5], 5), ([9, 12], 9))
     ]

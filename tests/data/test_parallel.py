@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Found | None]:
     """What the other processes gave for each chunk."""
     seen: list[Found | None] = []
-    real = reading.read_chunks
+    real = parallel.read_chunks
 
     def watched(*args: object) -> Iterator[tuple[Chunk, Found | None]]:
         for chunk, found in real(*args):  # type: ignore[arg-type]
@@ -90,7 +91,7 @@ def test_a_process_that_ends_or_never_starts_costs_nothing_but_time(
     for command in ("raise SystemExit(3)", "print('{}')", "import sys; sys.stdin.buffer.readline(); print('[{}, [7]]')"):
         monkeypatch.setattr(parallel, "_COMMAND", command)
         assert facts(read_all(source)) == expected
-    monkeypatch.setattr(parallel.sys, "executable", str(tmp_path / "gone"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
     assert facts(read_all(source)) == expected
     assert answers and not any(answers)
 

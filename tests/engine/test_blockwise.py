@@ -40,7 +40,7 @@ def both(
     results = []
     for function, kind in ((attend_in_blocks, dtype), (textbook, torch.float64)):
         inputs = [x.to(dtype).to(kind).requires_grad_() for x in (q, k, v)]
-        out = function(*inputs, lengths, prefix, rules)
+        out = function(inputs[0], inputs[1], inputs[2], lengths, prefix, rules)
         results.append([out.detach(), *torch.autograd.grad(out, inputs, d_out.to(kind))])
     return results[0], results[1]
 
@@ -70,7 +70,7 @@ def test_with_one_key_for_each_head_or_for_all(heads: tuple[int, int]) -> None:
 def test_scores_of_bfloat16_are_kept_in_float32(scaling: float) -> None:
     for found, expected in zip(*both(LENGTHS, 0, Rules(scaling), torch.bfloat16), strict=True):
         assert float((found.double() - expected).norm() / expected.norm()) < 0.01
-    assert torch.backends.mkldnn.matmul.fp32_precision != "bf16"  # the flag is set for our products alone
+    assert torch.backends.mkldnn.matmul.fp32_precision != "bf16"  # type: ignore[attr-defined]  # the flag is set for our products alone
 
 
 def test_like_lengths_go_together_and_unlike_ones_do_not() -> None:

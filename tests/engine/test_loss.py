@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -21,10 +22,11 @@ def test_in_chunks_of_any_size_it_is_the_cross_entropy(rows: int, has_bias: bool
     hidden, weight = torch.randn(10, 8), 3 * torch.randn(50, 8)
     bias, labels = torch.randn(50) if has_bias else None, torch.randint(0, 50, (10,))
     totals, gradients = [], []
-    for function in (
+    functions: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
         lambda x: loss.chunked_loss(x, weight, bias, labels),
         lambda x: functional.cross_entropy(functional.linear(x, weight, bias), labels, reduction="sum"),
-    ):
+    )
+    for function in functions:
         x = hidden.clone().requires_grad_()
         total = function(x)
         (total / 7).backward()

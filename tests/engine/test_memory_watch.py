@@ -22,8 +22,8 @@ from nuguna.base_models.checked import check_model, check_tokenizer
 from nuguna.data.conversations.conversation import Turn
 from nuguna.engine import memory_watch as shortage
 from nuguna.engine.adapter import adapter_parameters
-from nuguna.engine.forward import find_shortcuts
-from nuguna.engine.loss import loss_sum
+from nuguna.engine.forward import find_shortcuts, target_logits
+from nuguna.engine.loss import document_losses, loss_sum
 from nuguna.engine.memory_watch import ShortageError, attempt, in_smaller_pieces, is_shortage
 from nuguna.engine.step import Objective
 from nuguna.engine.step_limits import LEAST_CHUNK_BYTES, Limits
@@ -33,6 +33,7 @@ from nuguna.model import generate, losses
 from nuguna.model.adapter import attach_adapter
 from nuguna.model.load import Loaded, load_base
 from nuguna.tokens import step_batches
+from nuguna.tokens.batch import micro_batches
 from nuguna.tokens.encode import Encoded
 from nuguna.tokens.tokenizer import load_tokenizer
 from nuguna.train.checkpoint import find_checkpoint
@@ -89,9 +90,10 @@ def test_less_and_less_is_tried_and_then_it_is_said() -> None:
 
 
 def test_limits_become_less_in_order_until_nothing_is_left() -> None:
-    limits: Limits | None = Limits(1000)
+    limits = Limits(1000)
     seen = []
-    while limits := limits.less(300, can_checkpoint=True):
+    while less := limits.less(300, can_checkpoint=True):
+        limits = less
         seen.append((limits.most_tokens, limits.checkpointing, limits.chunk_bytes == LEAST_CHUNK_BYTES))
     assert seen == [(500, 0, False), (300, 0, False), (300, 1, False), (300, 1, True)]
 
@@ -212,11 +214,11 @@ def test_what_memory_allows_is_remembered_when_a_run_goes_on(
     limits = json.loads((checkpoint / "manifest.json").read_text())["limits"]
     assert limits["most_tokens"] < 6 * 30
     seen: list[int] = []
-    batches = step_batches.micro_batches
+    batches = micro_batches
     monkeypatch.setattr(
         step_batches,
         "micro_batches",
-        lambda chosen, most, *rest, **more: (seen.append(most), batches(chosen, most, *rest, **more))[1],
+        lambda chosen, most, *rest, **more: (seen.append(most), batches(chosen, most, *rest, **more))[1],  # type: ignore[func-returns-value]
     )
     found, steps = trained(model_folder(), tmp_path / "short", recipe=half)
     assert set(seen) == {limits["most_tokens"]} and steps[0].step == 7 and close(found, expected)
@@ -260,13 +262,13 @@ def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded,
     demo, some = replace(demo, shortcuts=find_shortcuts(demo.model)), examples()
     with_ends = [Encoded((*e.ids, min(demo.end_ids)), (*e.trained, True)) for e in some]
     expected = losses.heldout_losses(demo, some, 8), evaluate.stop_chance(demo, with_ends, 8)
-    loss, logits, told = losses.document_losses, evaluate.target_logits, []
+    told: list[int] = []
 
     def only_small(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda model, batch, *rest: fail() if len(batch.ids) > 100 else function(model, batch, *rest)
 
-    monkeypatch.setattr(losses, "document_losses", only_small(loss))
-    monkeypatch.setattr(evaluate, "target_logits", only_small(logits))
+    monkeypatch.setattr(losses, "document_losses", only_small(document_losses))
+    monkeypatch.setattr(evaluate, "target_logits", only_small(target_logits))
     found = (
         losses.heldout_losses(demo, some, 8, told.append),
         evaluate.stop_chance(demo, with_ends, 8, told.append),
@@ -279,10 +281,11 @@ def test_answers_are_made_fewer_at_once_and_are_the_same(demo: Loaded, monkeypat
     asked = [(Turn("user", f"{name}의 증상은 무엇인가요?"),) for name in ("고혈압", "천식", "통풍", "빈혈", "당뇨병")]
 
     def answers(told: list[int]) -> list[str]:
-        given = {"end_ids": demo.end_ids, "max_new_tokens": 8, "on_less": told.append}
+        given: dict[str, Any] = {"end_ids": demo.end_ids, "max_new_tokens": 8, "on_less": told.append}
         return [made.text for made in generate.answer(demo.model, tokenizer, asked, **given)]
 
-    expected, make, told = answers([]), generate._answer_batch, []
+    expected, make = answers([]), generate._answer_batch
+    told: list[int] = []
     monkeypatch.setattr(
         generate, "_answer_batch", lambda m, t, prompts, *rest: fail() if len(prompts) > 1 else make(m, t, prompts, *rest)
     )
@@ -338,6 +341,7 @@ def loss_without_limit(tmp_path_factory: pytest.TempPathFactory) -> float:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "examples", lambda: LONG)
         _, (step,) = trained(DEMO_MODEL, tmp_path_factory.mktemp("free"), recipe=LARGE)
+    assert step.loss is not None
     return step.loss
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,7 +36,7 @@ def test_what_was_given_back_is_taken_again_and_nothing_else() -> None:
 
 def test_training_steps_use_the_same_buffers_and_two_losses_at_once_do_not(model_folder: Callable[..., Path]) -> None:
     base = load_base(check_model(model_folder()), dtype="float32", device="cpu").model
-    model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False).train()
+    model: Any = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False).train()
     short = Shortcuts(split_head=True, packed=True, fused=True)
     batches = [collate([Encoded(tuple(range(9, 9 + n)), (False,) * 3 + (True,) * (n - 3))], "cpu") for n in (20, 12)]
     with training_form(model, short, 32):

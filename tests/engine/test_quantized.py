@@ -86,7 +86,7 @@ def test_a_step_by_hand_is_that_of_the_library(
 def test_a_model_that_has_answered_trains_from_the_same_weights(kind: str) -> None:
     """bitsandbytes lays 4-bit weights out anew when a model answers on some processors."""
     base = load_base(check_model(DEMO_MODEL), dtype="bfloat16", device="cpu", quantization=kind).model
-    layer = next(module for module in base.modules() if is_quantized(module))
+    layer: Any = next(module for module in base.modules() if is_quantized(module))
     with torch.no_grad():
         base(torch.tensor([[5, 6, 7, 8]]))
         before = Quantized(layer).values(torch.float32)
@@ -99,7 +99,7 @@ def test_a_model_that_has_answered_trains_from_the_same_weights(kind: str) -> No
 
 @pytest.mark.parametrize(("kind", "most"), [("4bit", 0.12), ("8bit", 0.02)])
 def test_the_whole_weight_is_near_the_original(kind: str, most: float) -> None:
-    plain = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu").model
+    plain: Any = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu").model
     packed = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu", quantization=kind).model
     layers = {name: module for name, module in packed.named_modules() if is_quantized(module)}
     assert len(layers) == 7 * len(plain.model.layers)

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from nuguna.errors import DataError, EnvironmentFault, NugunaError
 from nuguna.hub import client
@@ -509,10 +511,10 @@ def test_a_download_that_was_cut_off_is_not_taken_for_a_whole(fake: DatasetHub, 
     fake.copy(*train, "default/extra/0000.parquet")
     real = huggingface_hub.hf_hub_download
 
-    def cut(name: str, file: str, **kwargs: str) -> str:
+    def cut(name: str, file: str, **kwargs: Any) -> str:
         if file == train[0]:
             raise ConnectionError("cable pulled")
-        return real(name, file, **kwargs)
+        return str(real(name, file, **kwargs))
 
     def cut_off_and_offline(wanted: str) -> None:
         with monkeypatch.context() as patch:
@@ -546,17 +548,17 @@ def test_all_files_come_from_one_commit(fake: DatasetHub) -> None:
 def test_library_is_silent_and_afterwards_as_talkative_as_before(fake: DatasetHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", None)
     logger, real = logging.getLogger("huggingface_hub"), huggingface_hub.hf_hub_download
-    level, disabled = logger.level, huggingface_hub.utils.are_progress_bars_disabled()
+    level, disabled = logger.level, are_progress_bars_disabled()
     logger.setLevel(logging.INFO)
-    huggingface_hub.utils.enable_progress_bars()
+    enable_progress_bars()
     seen: list[tuple[int, bool]] = []
 
     def state() -> tuple[int, bool]:
-        return logger.level, huggingface_hub.utils.are_progress_bars_disabled()
+        return logger.level, are_progress_bars_disabled()
 
-    def download(*args: str, **kwargs: str) -> str:
+    def download(*args: Any, **kwargs: Any) -> str:
         seen.append(state())
-        return real(*args, **kwargs)
+        return str(real(*args, **kwargs))
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     try:
@@ -571,4 +573,4 @@ def test_library_is_silent_and_afterwards_as_talkative_as_before(fake: DatasetHu
     finally:
         logger.setLevel(level)
         if disabled:
-            huggingface_hub.utils.disable_progress_bars()
+            disable_progress_bars()

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
 from nuguna.base_models.catalog import load_catalog
 from nuguna.errors import EnvironmentFault, ModelError
@@ -396,10 +397,10 @@ def test_a_hub_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_library_is_as_talkative_afterwards_as_before(fake: FakeHub) -> None:
     level = logging.getLogger("huggingface_hub").level
-    bars = huggingface_hub.utils.are_progress_bars_disabled()
+    bars = are_progress_bars_disabled()
     expect_error("There is no model", "maker/nothing")
     assert logging.getLogger("huggingface_hub").level == level
-    assert huggingface_hub.utils.are_progress_bars_disabled() == bars
+    assert are_progress_bars_disabled() == bars
 
 
 # What MODEL=... can mean

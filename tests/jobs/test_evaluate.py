@@ -112,7 +112,7 @@ def test_losses_of_single_examples_add_up(model_folder: Callable[..., Path]) -> 
     for example, (loss, count) in zip(examples, found, strict=True):
         with torch.no_grad():
             alone = loss_sum(loaded.model, collate([example], "cpu"), replace(shortcuts, fused=False, packed=False)).item()
-        assert (loss, count) == (pytest.approx(alone, rel=1e-4), example.num_trained)
+        assert (loss, count) == pytest.approx((alone, example.num_trained), rel=1e-4)
     assert found == [pytest.approx(pair, rel=1e-4) for pair in heldout_losses(loaded, examples, 1)]
 
 

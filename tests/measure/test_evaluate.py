@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 import nuguna.measure.evaluate as evaluate
 from nuguna.base_models.checked import check_model
+from nuguna.engine import forward
 from nuguna.engine.forward import Shortcuts
 from nuguna.measure.evaluate import stop_chance
 from nuguna.model.load import Loaded, load_base
@@ -30,7 +32,7 @@ def loaded(folder: Path) -> Loaded:
 
 def fixed_ends(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the model expect an end with the same probability everywhere."""
-    real = evaluate.target_logits
+    real = forward.target_logits
 
     def target_logits(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         logits, labels = real(*args)
@@ -54,9 +56,9 @@ def test_the_chance_of_having_ended_is_counted_answer_by_answer(
 
 def test_a_model_that_never_ends_has_no_chance(model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     fixed_ends(1e-9, monkeypatch)
-    found = stop_chance(loaded(model_folder()), [TWO], 1, PACKED)
+    found = stop_chance(replace(loaded(model_folder()), shortcuts=PACKED), [TWO], 1)
     assert found is not None and found < 1e-6
 
 
 def test_where_every_answer_is_cut_nothing_is_known(model_folder: Callable[..., Path]) -> None:
-    assert stop_chance(loaded(model_folder()), [CUT], 1, PACKED) is None
+    assert stop_chance(replace(loaded(model_folder()), shortcuts=PACKED), [CUT], 1) is None

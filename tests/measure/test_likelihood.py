@@ -14,6 +14,7 @@ import torch
 import nuguna.engine.loss as loss
 from nuguna.base_models.checked import check_model
 from nuguna.data.conversations.conversation import Conversation, Turn
+from nuguna.engine import forward
 from nuguna.engine.forward import Shortcuts
 from nuguna.machine.device_profile import DEVICE_PROFILES
 from nuguna.measure.evaluate import measure
@@ -57,7 +58,7 @@ def sums(model: Loaded, questions: list[list[Encoded]], shortcuts: Shortcuts, si
 
 def fix_chances(monkeypatch: pytest.MonkeyPatch, chances: dict[int, float]) -> None:
     """Let the model expect these tokens everywhere with these probabilities, and all others equally with what is left."""
-    real = loss.target_logits
+    real = forward.target_logits
 
     def target_logits(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         logits, labels = real(*args)
@@ -78,6 +79,7 @@ def test_the_sum_is_that_of_the_answers_tokens_and_its_end(model: Loaded, monkey
     conversation = asked("물", "불 불")
     tried = choice_examples(model, conversation, *encoded(model, [conversation]))
     end, water = model.tokenizer.eos_token_id, tokens(model, "A. 물")
+    assert end is not None
     fix_chances(monkeypatch, {end: 0.25, water[-1]: 0.5})
     (first, second), rest = sums(model, [tried], PLAIN, 1)[0], 0.25 / (7200 - 2)
     assert first == pytest.approx(math.log(0.25) + math.log(0.5) + (len(water) - 1) * math.log(rest), rel=1e-5)
@@ -118,7 +120,7 @@ def test_packed_with_a_shared_prompt_is_the_same_as_one_by_one_with_all_logits(
     conversations = some(model)
     questions = [choice_examples(model, c, e) for c, e in zip(conversations, encoded(model, conversations), strict=True)]
     assert [3, 4, 5, 6] in _groups(questions, torch.device("cpu")), "a long prompt is read once"
-    expected = []
+    expected: list[list[float]] = []
     for tried in questions:
         expected.append([])
         for example in tried:

@@ -19,6 +19,7 @@ from nuguna.base_models.checked import check_model
 from nuguna.errors import DataError, EnvironmentFault, NugunaError, SettingError
 from nuguna.jobs.chat import open_session
 from nuguna.measure import standard_tasks as harness
+from nuguna.model.adapter import without_adapter
 from nuguna.model.load import Loaded, load_base
 from tests.conftest import DEMO_MODEL
 
@@ -178,8 +179,8 @@ def by_hand(loaded: Loaded, row: dict[str, Any]) -> tuple[bool, bool]:
     """Whether the right option is the likeliest, as it is and for its length in characters, by plain forward passes."""
     chances = []
     for option in row["options"]:
-        asked = loaded.tokenizer.encode(row["ask"], add_special_tokens=False)
-        ids = loaded.tokenizer.encode(f"{row['ask']} {option}", add_special_tokens=False)
+        asked = loaded.tokenizer(row["ask"], add_special_tokens=False)["input_ids"]
+        ids = loaded.tokenizer(f"{row['ask']} {option}", add_special_tokens=False)["input_ids"]
         with torch.no_grad():
             logits = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
         chances.append(sum(float(logits[i - 1, ids[i]]) for i in range(len(asked), len(ids))))
@@ -229,7 +230,7 @@ def test_a_run_is_measured_beside_its_base_and_each_time_alike(finished_run: Pat
         return found
 
     tuned = run()
-    with loaded.model.disable_adapter():
+    with without_adapter(loaded.model):
         base = run()
     alone = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
     assert base == harness.run_tasks(alone, ["pills"], include_path=folder)["tasks"]["pills"]

@@ -51,7 +51,7 @@ def alone(
         ids = torch.tensor([encode_prompt(loaded.tokenizer, turns)])
         mask, pad = torch.ones_like(ids), loaded.tokenizer.pad_token_id
         made = loaded.model.generate(
-            ids,
+            input_ids=ids,
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             do_sample=False,
@@ -86,7 +86,8 @@ def check(loaded: Loaded, conversations: Sequence[Sequence[Turn]], **given: Any)
 def rows_of_calls(model: Any) -> list[int]:
     """How many questions go through a model at each of its calls from now on."""
     rows: list[int] = []
-    causal(model).register_forward_pre_hook(lambda m, args, given: rows.append(len(given["input_ids"])), with_kwargs=True)
+    own: Any = causal(model)
+    own.register_forward_pre_hook(lambda m, args, given: rows.append(len(given["input_ids"])), with_kwargs=True)
     return rows
 
 
@@ -110,10 +111,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 @pytest.fixture
 def plain(tiny: Loaded) -> Iterator[Loaded]:
     """The tiny model, whose settings a test may change."""
-    before = copy.deepcopy(tiny.model.generation_config)
+    model: Any = tiny.model
+    before = copy.deepcopy(model.generation_config)
     yield tiny
-    tiny.model.generation_config = before
-    tiny.model._forward_pre_hooks.clear()
+    model.generation_config = before
+    model._forward_pre_hooks.clear()
 
 
 def test_answers_that_have_ended_are_computed_no_further(plain: Loaded) -> None:
@@ -151,7 +153,8 @@ def test_where_padding_would_change_answers_only_questions_of_one_length_go_toge
     plain: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = random_model(plain.tokenizer, "GPT2Config", **ARCHITECTURES["gpt2"][1], initializer_range=0.5)
-    make = loaded.model.prepare_inputs_for_generation
+    model: Any = loaded.model
+    make = model.prepare_inputs_for_generation
 
     @wraps(make)
     def from_the_left(*args: Any, **given: Any) -> dict[str, Any]:  # as a model that counts its positions over the padding
@@ -221,7 +224,8 @@ def test_text_is_handed_on_as_it_grows(plain: Loaded) -> None:
 
 
 def test_little_memory_is_seen_before_the_system_ends_the_program(plain: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    ends, told = some_ends(plain, questions()), []
+    ends = some_ends(plain, questions())
+    told: list[int] = []
     given: dict[str, Any] = {"end_ids": ends, "max_new_tokens": NEW_TOKENS}
     expected = answer(plain.model, plain.tokenizer, questions(), **given)
     left = iter([10**12] * 5 + [10**6] + [10**12] * 10**5)

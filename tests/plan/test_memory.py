@@ -255,7 +255,7 @@ def test_a_real_training_takes_what_was_predicted(tmp_path: Path) -> None:
     # one run of the grid in benchmarks/memory.py, with room for other builds of torch and other C libraries
     if sys.platform != "linux":
         pytest.skip("measured on Linux alone")
-    settings = {"dtype": "float32", "micro_batch_size": 4, "lora_r": 8, "gradient_checkpointing": False}
+    settings: dict[str, Any] = {"dtype": "float32", "micro_batch_size": 4, "lora_r": 8, "gradient_checkpointing": False}
     task = tmp_path / "task.json"
     task.write_text(json.dumps({**settings, "length": 256, "num_micro": 1, "model": str(DEMO_FOLDER), "folder": str(tmp_path)}))
     subprocess.run([sys.executable, BENCHMARK, "--worker", str(task)], check=True, capture_output=True)

@@ -137,6 +137,7 @@ def test_wishes_come_through_with_their_source() -> None:
 
 def test_the_known_learning_rate_suits_smaller_batches_too_and_grows_with_larger_ones() -> None:
     rate = demo_model().learning_rate
+    assert rate is not None
     assert [plan(Request(batch_size=size)).learning_rate.value for size in (1, 16, 64)] == [rate, rate, 2 * rate]
 
 
@@ -147,7 +148,8 @@ def test_the_demo_model_learns_other_data_than_its_own_in_small_batches() -> Non
 
 def test_long_examples_mean_fewer_steps_of_the_demo_model() -> None:
     long = replace(LONG_FACTS, mean_chars=3000.0, max_chars=20_000, quantile_chars=(2000, 4000, 14_000))
-    assert 50 <= plan(facts=long).max_steps.value < demo_model().max_steps
+    usual = demo_model().max_steps
+    assert usual is not None and 50 <= plan(facts=long).max_steps.value < usual
     assert plan(facts=long).max_steps.source == "data"
     assert plan(Request(max_steps=400), LAPTOP, long).max_steps.value == 400
 
@@ -177,8 +179,9 @@ def test_edited_values_are_taken_or_refused() -> None:
         "weight_decay": -1,
         "device": "cuda",  # which this laptop has not
     }.items():
+        edited: dict[str, Any] = {name: value}
         with pytest.raises(SettingError) as caught:
-            plan(**{name: value})
+            plan(**edited)
         assert name in str(caught.value.what)
 
 
@@ -193,7 +196,7 @@ def test_any_request_gives_a_sound_plan() -> None:
     rng = random.Random(1)
     for _ in range(200):
         models = rng.choice([(demo_model(),), (*load_catalog(), demo_model())])
-        wishes = {
+        wishes: dict[str, Any] = {
             "batch_size": rng.choice([None, 1, 7, 512]),
             "max_seq_length": rng.choice([None, 16, 4096]),
             "lora_r": rng.choice([None, 1, 256]),

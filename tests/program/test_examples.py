@@ -78,7 +78,7 @@ def test_each_blank_is_found_in_turn_until_all_are_filled(tmp_path: Path) -> Non
     for number, answer in enumerate(answers, 1):
         script.write_text(head + mark + body, encoding="utf-8")
         assert f"[{number}]" in load(script).open_blank()
-        body = re.sub(r"^.*(?<!\")____.*$", lambda _, answer=answer: answer, body, count=1, flags=re.MULTILINE)
+        body = re.sub(r"^.*(?<!\")____.*$", lambda _: answer, body, count=1, flags=re.MULTILINE)  # noqa: B023 - called at once
     script.write_text(head + mark + body, encoding="utf-8")
     assert load(script).open_blank() == "" and len(answers) == 13
 

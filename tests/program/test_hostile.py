@@ -534,7 +534,7 @@ def test_a_hostile_adapter_is_refused(adapter: Scene, name: str) -> None:
 def test_the_documentation_says_what_the_program_says(name: str, lang: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
     count = re.search(r"<!-- hostile:begin -->(\d+)<!-- hostile:end -->", text)
-    num_fixtures = sum(map(len, (MODELS, TOKENIZERS, TEMPLATES, ADAPTERS)))
+    num_fixtures = len(MODELS) + len(TOKENIZERS) + len(TEMPLATES) + len(ADAPTERS)
     assert count and int(count[1]) == num_fixtures, num_fixtures
     part = text.split("\n## ")[1]
     told = [line.strip("|").rsplit(" | ", 1)[1].strip() for line in part.splitlines() if line.startswith("| ")][1:]

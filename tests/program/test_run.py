@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import nuguna.model.adapter as adapter_module
 import nuguna.model.method as method_module
 from nuguna import Request, fine_tune, open_session
 from nuguna.engine.loss import loss_sum
@@ -212,7 +213,7 @@ def test_a_run_whose_check_fails_is_no_success(
         file = folder / "adapter_model.safetensors"
         save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(file).items()}, file)
 
-    real = method_module.save_adapter
+    real = adapter_module.save_adapter
     monkeypatch.setattr(method_module, "save_adapter", save_zeros)  # as if saving had lost what was learned
     report = fine_tune(request(tmp_path, model_folder()))
     failed = {check.name for check in report.checks if not check.passed} - {"answers_stop"}  # six steps teach no end

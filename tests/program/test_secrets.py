@@ -192,11 +192,11 @@ def dangers(code: str) -> list[str]:
             name = ast.unparse(node.func)
             given = [(word.arg, word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)]
             found += [name] if name in NEVER_CALLED or name.rsplit(".", 1)[-1] in NEVER_A_METHOD else []
-            found += [f"{word}={value}" for word, value in given if (word, value) in NEVER_GIVEN]
+            found += [f"{word}={value!r}" for word, value in given if (word, value) in NEVER_GIVEN]
         elif isinstance(node, ast.Dict):
             keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
             values = [value.value if isinstance(value, ast.Constant) else None for value in node.values]
-            found += [f"{key}: {value}" for key, value in zip(keys, values, strict=True) if (key, value) in NEVER_GIVEN]
+            found += [f"{key!r}: {value!r}" for key, value in zip(keys, values, strict=True) if (key, value) in NEVER_GIVEN]
         elif isinstance(node, ast.Constant) and node.value == "0.0.0.0":  # noqa: S104
             found.append("0.0.0.0")  # noqa: S104
     return found

@@ -112,7 +112,7 @@ class Machine:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def set_up(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return self.run(self.repo / "setup_environment.sh", *arguments, **env)
+        return self.run(self.repo / "setup_environment.sh", *arguments, cwd=None, **env)
 
     def calls(self) -> list[str]:
         return self.calls_file.read_text(encoding="utf-8").splitlines()
@@ -483,7 +483,8 @@ def test_run_passes_its_arguments_on_and_stays_where_it_was_called(machine: Mach
     elsewhere.mkdir()
     (elsewhere / "links").mkdir()
     (elsewhere / "links" / "go").symlink_to(machine.repo / "run.sh")
-    command = {"direct": [machine.repo / "run.sh"], "symlink": ["links/go"]}.get(through, [through, machine.repo / "run.sh"])
+    commands: dict[str, list[object]] = {"direct": [machine.repo / "run.sh"], "symlink": ["links/go"]}
+    command = commands.get(through, [through, machine.repo / "run.sh"])
     result = machine.run(*command, "--data", "my file.jsonl", "", "*", "--json", cwd=elsewhere)
     assert result.returncode == 0, result.stderr
     # Standard output is the command's alone.

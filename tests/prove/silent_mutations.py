@@ -39,8 +39,12 @@ import nuguna.tokens.choose as choose
 import nuguna.tokens.encode as encode
 import nuguna.tokens.step_batches as step_batches
 import nuguna.train.loop as training
+from nuguna.base_models.checked import CheckedTokenizer
+from nuguna.engine.blockwise import attend_in_blocks
 from nuguna.engine.linear import LoraLinear
 from nuguna.engine.step import Outcome, Stepper
+from nuguna.tokens.tokenizer import load_tokenizer
+from nuguna.train.objectives import SFT
 
 Patch = MonkeyPatch
 BEFORE, DURING, AFTER = "before training", "in training", "after training"
@@ -99,10 +103,10 @@ def kept(change: Callable[[encode.Encoded], encode.Encoded]) -> Callable[[Patch]
 
 def begins_twice(patch: Patch) -> None:
     """The template writes the begin token, and the tokenizer adds it again."""
-    load, ids = model_module.load_tokenizer, encode._token_ids
+    load, ids = load_tokenizer, encode._token_ids
 
-    def loaded(folder: Path) -> Any:
-        tokenizer = load(folder)
+    def loaded(files: CheckedTokenizer) -> Any:
+        tokenizer = load(files)
         tokenizer.bos_token = next(t for t in tokenizer.all_special_tokens if t != tokenizer.eos_token)
         tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
         return tokenizer
@@ -276,7 +280,7 @@ def forget_before(stepper: Stepper, batches: Sequence[Any], batch: Any, loss: Ca
 
 
 def leak(patch: Patch, tuned: Any) -> None:
-    real = attention.attend_in_blocks
+    real = attend_in_blocks
 
     def all_as_one(q: Any, k: Any, v: Any, lengths: Any, prefix: int, rules: Any) -> Any:
         return real(q, k, v, (sum(lengths) + prefix,), 0, rules)
@@ -313,7 +317,7 @@ def padding_seen(patch: Patch, tuned: Any) -> None:
 
 
 def only_padded(patch: Patch) -> None:
-    real = engine_module.find_shortcuts
+    real = forward.find_shortcuts
     patch.setattr(engine_module, "find_shortcuts", lambda model: replace(real(model), packed=False))
 
 
@@ -349,7 +353,7 @@ def ordered_by(shuffle: Callable[[list[int]], None]) -> Callable[[Patch, Any], N
 
 
 def one_is_lost(patch: Patch, tuned: Any) -> None:
-    real = step_batches.micro_batches
+    real = batch_module.micro_batches
     patch.setattr(step_batches, "micro_batches", lambda examples, *args, **kwargs: real(examples[1:], *args, **kwargs))
 
 
@@ -379,10 +383,10 @@ def other_tokenizer(patch: Patch, tuned: Any) -> Any:
 
 
 def larger_tokenizer(patch: Patch) -> None:
-    load = model_module.load_tokenizer
+    load = load_tokenizer
 
-    def loaded(folder: Path) -> Any:
-        tokenizer = load(folder)
+    def loaded(files: CheckedTokenizer) -> Any:
+        tokenizer: Any = load(files)
         tokenizer.add_tokens([f"word{i}" for i in range(7300 - len(tokenizer))])
         return tokenizer
 
@@ -452,7 +456,7 @@ def freeze_first_block(model: Any) -> None:
 
 
 def broken_steps(patch: Patch, tuned: Any) -> None:
-    real, count = train_stage.SFT, [0]
+    real, count = SFT, [0]
 
     def loss_sum(*args: Any) -> torch.Tensor:
         count[0] += 1
@@ -463,7 +467,7 @@ def broken_steps(patch: Patch, tuned: Any) -> None:
 
 def measured_without(patch: Patch, tuned: Any) -> None:
     """What should be measured with the adapter is measured without."""
-    real = measure_stage.measure
+    real = evaluate.measure
 
     def measure(loaded: Any, *args: Any, **given: Any) -> Any:
         with loaded.model.disable_adapter():
@@ -473,7 +477,7 @@ def measured_without(patch: Patch, tuned: Any) -> None:
 
 
 def merged_on_load(patch: Patch, tuned: Any) -> None:
-    real = proof.reload_adapter
+    real = adapter_module.reload_adapter
 
     @torch.no_grad()
     def reload_adapter(base: Any, adapter: Any) -> Any:
@@ -487,7 +491,7 @@ def merged_on_load(patch: Patch, tuned: Any) -> None:
 
 
 def other_ends(patch: Patch, tuned: Any) -> None:
-    real = proof.load_base
+    real = model_module.load_base
     patch.setattr(proof, "load_base", lambda *args, **given: replace(real(*args, **given), end_ids=frozenset({0})))
 
 

@@ -15,8 +15,9 @@ import pytest
 from nuguna import Request, fine_tune
 from nuguna.base_models.catalog import BaseModel
 from nuguna.errors import Interrupted
+from nuguna.hub.models import candidates
 from nuguna.machine.hardware import detect
-from nuguna.plan.plan import Plan
+from nuguna.plan.plan import Plan, make_plan
 from nuguna.stages import decide as decide_stage
 from nuguna.stages.decide import decide_or_go_on
 from nuguna.stages.events import Event, Stepped
@@ -53,7 +54,7 @@ class Decided:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looked_up: list[str] = []
         self.num_plans = 0
-        look_up, make_plan = decide_stage.candidates, decide_stage.make_plan
+        look_up = candidates
 
         def counted(wish: str) -> tuple[BaseModel, ...]:
             self.looked_up.append(wish)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import time
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -167,8 +168,10 @@ def test_tensorboard_reads_the_run_and_a_second_run_moves_it_aside(model_folder:
     found = curves(tmp_path / "results" / "tensorboard")
     lines = [json.loads(line) for line in (tmp_path / "results" / "metrics.jsonl").read_text().splitlines()]
     for name in NAMES:
-        assert found[f"train/{name}"] == [(line["step"], pytest.approx(line[name])) for line in lines]
-    assert found["heldout/loss"] == [(0, pytest.approx(report.before["loss"])), (6, pytest.approx(report.after["loss"]))]
+        expected: list[Any] = [(line["step"], pytest.approx(line[name])) for line in lines]
+        assert found[f"train/{name}"] == expected
+    expected = [(0, pytest.approx(report.before["loss"])), (6, pytest.approx(report.after["loss"]))]
+    assert found["heldout/loss"] == expected
     fine_tune(request(tmp_path, model_folder(), max_steps=2))
     assert curves(tmp_path / "results.1" / "tensorboard") == found
     assert len(curves(tmp_path / "results" / "tensorboard")["train/loss"]) == 2
@@ -178,7 +181,7 @@ def test_tensorboard_reads_the_run_and_a_second_run_moves_it_aside(model_folder:
 def test_after_an_interruption_the_curve_goes_on(seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard")
     now = [2e9]
-    monkeypatch.setattr(board.time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
     first = board.with_tensorboard(lambda event: None, tmp_path, 6)
     for step in (1, 2, 3, 4):
         first(stepped(step, loss=9.0))
@@ -195,7 +198,7 @@ def test_after_an_interruption_the_curve_goes_on(seconds: float, tmp_path: Path,
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard")
-    monkeypatch.setattr(board.time, "time", lambda: 2e9)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
     (tmp_path / "tensorboard").mkdir()
     (tmp_path / "tensorboard" / "events.out.tfevents.2000000000.nuguna").symlink_to("/dev/full")
     told: list[Event] = []

@@ -231,7 +231,7 @@ def test_a_step_that_is_skipped_leaves_the_optimizer_as_it_was(
 ) -> None:
     made: list[Stepper] = []
     real = Stepper.make_gradients
-    monkeypatch.setattr(Stepper, "make_gradients", lambda stepper: (made.append(stepper), real(stepper))[1])
+    monkeypatch.setattr(Stepper, "make_gradients", lambda stepper: (made.append(stepper), real(stepper))[1])  # type: ignore[func-returns-value]
     before: list[torch.Tensor] = []
 
     def look(step: Step) -> None:

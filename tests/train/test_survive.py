@@ -117,7 +117,7 @@ def test_the_faults_are_felt(quick_folder: Path, monkeypatch: pytest.MonkeyPatch
 
     def clear_away(place: Path, num_bytes: int) -> None:
         for older in place.glob("step-*"):
-            checkpoint.remove_folder(older)
+            durable.remove_folder(older)
         real(place, num_bytes)
 
     monkeypatch.setattr(checkpoint, "_require_room", clear_away)
@@ -138,8 +138,8 @@ def test_everything_is_synced_before_it_gets_its_name(quick_folder: Path, monkey
         return handle
 
     monkeypatch.setattr(os, "open", opened)
-    monkeypatch.setattr(os, "fsync", lambda handle: (told.append(f"sync {names[handle]}"), real_sync(handle))[1])
-    monkeypatch.setattr(os, "replace", lambda a, b: (told.append(f"rename {Path(b).name}"), real_replace(a, b))[1])
+    monkeypatch.setattr(os, "fsync", lambda handle: (told.append(f"sync {names[handle]}"), real_sync(handle))[1])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(os, "replace", lambda a, b: (told.append(f"rename {Path(b).name}"), real_replace(a, b))[1])  # type: ignore[func-returns-value]
     State().save(quick_folder, 7)
     draft = f".tmp-000007-{os.getpid()}"
     files = [f"sync {name}" for name in (*checkpoint.FILES, checkpoint.MANIFEST)]
@@ -213,11 +213,12 @@ def test_it_is_told_what_is_not_as_it_was(quick_folder: Path) -> None:
     now = {"torch": "2.13", "threads": "2", "at_once": "4", "gone": "1"}
     with patch("nuguna.stages.train.this_place", lambda *given: {"torch": "2.13", "threads": "4", "at_once": "1"}):
         told: list[Any] = []
+        stand_in: Any = SimpleNamespace(device=SimpleNamespace(value="cpu"), micro_batch_size=SimpleNamespace(value=1))
         tell_resumed(
             Resumed(Progress(3, 30, 1.0), now),
-            SimpleNamespace(device=SimpleNamespace(value="cpu"), micro_batch_size=SimpleNamespace(value=1)),
+            stand_in,
             told.append,
-        )  # type: ignore[arg-type]
+        )
     notes = [translator("ko")(note.message) for note in told]
     assert len(notes) == 3 and "(2 → 4)" in notes[1] and "(4 → 1)" in notes[2] and not re.search("[a-z]{3}", "".join(notes[1:]))
 
@@ -227,7 +228,7 @@ def test_before_a_save_it_is_looked_whether_there_is_room(quick_folder: Path, mo
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
     with pytest.raises(EnvironmentFault) as caught:
         State().save(quick_folder, 2)
-    assert "필요" in translator("ko")(caught.value.seen)
+    assert caught.value.seen and "필요" in translator("ko")(caught.value.seen)
     assert [path.name for path in (quick_folder / "checkpoints").iterdir()] == ["step-000001"]
 
 
@@ -245,7 +246,8 @@ def test_a_file_is_the_old_or_the_new_one(quick_folder: Path) -> None:
 
 
 def test_saving_takes_no_more_than_its_share_of_the_time() -> None:
-    now, kept = [0.0], []
+    now = [0.0]
+    kept: list[float] = []
 
     def write() -> None:
         now[0] += 1.0

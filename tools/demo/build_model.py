@@ -44,7 +44,7 @@ def main() -> None:
 
     torch.manual_seed(SEED)
     torch.use_deterministic_algorithms(True)  # the compiled gradient of the embedding adds in the order in which threads arrive
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of the time, and nothing here reads such memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a tenth of the time, and nothing here reads such memory
     conditions = load_conditions()
     things = make_world(random.Random(SEED), NUM_THINGS)
     tokenizer = train_tokenizer(documents(SEED + 1, conditions, things))
@@ -80,7 +80,8 @@ def model_config(tokenizer: Tokenizer) -> LlamaConfig:
 
 def token_stream(tokenizer: Tokenizer, texts: Iterator[str]) -> Iterator[int]:
     """Documents end to end. One in ten is wrapped as a note in chat marks, so that their embeddings are not blank."""
-    end, opened, closed = (tokenizer.token_to_id(t) for t in (END_OF_TEXT, TURN_START, TURN_END))
+    marks = (tokenizer.token_to_id(t) for t in (END_OF_TEXT, TURN_START, TURN_END))
+    end, opened, closed = (mark for mark in marks if mark is not None)
     rng = random.Random(SEED + 3)
     note = tokenizer.encode("note\n").ids
     newline = tokenizer.encode("\n").ids

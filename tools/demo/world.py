@@ -60,7 +60,7 @@ def _make_thing(rng: random.Random, kind: str, name: tuple[str, str]) -> Thing:
     form = rng.randrange(len(block["ko"]))
     names = {lang: block[lang][form].format(n=n) for lang, n in zip(LANGUAGES, name, strict=True)}
     clause, noun = rng.randrange(len(block["definition"]["ko"])), rng.randrange(len(block["nouns"]["ko"]))
-    terms = {
+    terms: dict[tuple[str, str], tuple[str, ...]] = {
         ("definition", "ko"): (block["definition"]["ko"][clause], block["nouns"]["ko"][noun]),
         ("definition", "en"): (block["nouns"]["en"][noun], block["definition"]["en"][clause]),
     }

@@ -190,7 +190,7 @@ def _limited() -> Iterator[None]:
     """Ends what runs within after `MAX_SECONDS`: each line of Python looks at the clock, and a template becomes such lines."""
     deadline = time.monotonic() + MAX_SECONDS
 
-    def watch(frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
+    def watch(frame: FrameType, event: str, value: object) -> Callable[..., Any] | None:
         if time.monotonic() > deadline:
             raise _TooMuch
         return watch
@@ -212,11 +212,11 @@ def _environment() -> Any:
     class Weighing(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset(("+", "*", "%", "**"))
 
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        def call_binop(self, context: Any, operator: str, left: object, right: object) -> Any:
             _weigh_operands(operator, left, right)
             return _weighed(super().call_binop(context, operator, left, right))
 
-        def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as in jinja2
+        def call(__self, __context: Any, __obj: Any, *args: object, **kwargs: object) -> Any:  # noqa: N805 - as in jinja2
             _weigh_call(__obj, args, kwargs)
             return _weighed(super().call(__context, __obj, *args, **kwargs))
 
@@ -234,14 +234,14 @@ def _environment() -> Any:
 
 def _weighing(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
-    def weighed(*args: Any, **kwargs: Any) -> Any:
+    def weighed(*args: object, **kwargs: object) -> Any:
         _weigh_arguments((*args, *kwargs.values()))
         return _weighed(function(*args, **kwargs))
 
     return weighed
 
 
-def _weigh_call(called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _weigh_call(called: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
     if isinstance(owner, str):
         if name in ("format", "format_map") and _WIDE_FORMAT.search(owner):
@@ -275,7 +275,7 @@ def _weigh_operands(operator: str, left: Any, right: Any) -> None:
             raise _TooMuch
 
 
-def _weighed(value: Any) -> Any:
+def _weighed(value: object) -> Any:
     """The value, if it is not too heavy: characters and items, counted as often as they would be written."""
     budget = MAX_CHARACTERS
     waiting = [value]

@@ -60,7 +60,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=t(say("folder of
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for each field of `Request`; it receives them as the dict `flags`."""
 
-    def wrapper(**values: Any) -> None:
+    def wrapper(**values: object) -> None:
         flags = {setting.name: values.pop(setting.name) for setting in SETTINGS}
         command(flags=flags, **values)
 
@@ -172,6 +172,6 @@ def program() -> str:
         return str(path)
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
     """One document on standard output; passwords and keys are taken out."""
     sys.stdout.write(json.dumps(redact_document(document), ensure_ascii=False, indent=2) + "\n")

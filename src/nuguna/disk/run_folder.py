@@ -46,7 +46,7 @@ def write_text(path: Path, text: str) -> None:
         raise _cannot_write(path, error) from error
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: object) -> None:
     """Write a JSON document, whole or not at all."""
     write_text(path, json.dumps(redact_document(document), ensure_ascii=False, indent=2) + "\n")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,17 +15,19 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from .blockwise import Rules, attend_in_blocks, make_groups
+from .causal_lm import CausalLM
 
 NAME = "nuguna_packed"
 
 
-def causal(model: Any) -> Any:
+def causal(model: CausalLM) -> CausalLM:
     """transformers' own model, which peft may have wrapped."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: CausalLM = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base
 
 
 @contextmanager
-def packed_attention(model: Any, is_wanted: bool) -> Iterator[None]:
+def packed_attention(model: CausalLM, is_wanted: bool) -> Iterator[None]:
     """Within, the model takes rows of documents and wants `document_lengths` with each call; afterwards it is as before.
 
     Recomputed activations (gradient checkpointing) need it during the backward pass too. transformers makes no mask for an
@@ -45,7 +46,7 @@ def packed_attention(model: Any, is_wanted: bool) -> Iterator[None]:
 
 
 def attend_within_documents(
-    module: Any,
+    module: object,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -56,7 +57,7 @@ def attend_within_documents(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    **_: Any,
+    **_: object,
 ) -> tuple[Tensor, None]:
     """Causal attention of each document with itself, and with the `shared_prefix` first tokens of the row if there are any.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..tokens.batch import Batch, collate
 from ..tokens.encode import Encoded
 from .attention import causal, packed_attention
+from .causal_lm import CausalLM
 
 # Largest difference that may come from adding in another order, as a share of the largest number. A document that sees its
 # neighbour, or a scale that is left out, differs by far more.
@@ -32,26 +34,28 @@ class Shortcuts:
 CAREFUL = Shortcuts(split_head=False, packed=False, fused=False)  # a model at which nobody has looked
 
 
-def target_logits(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
+def target_logits(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
     """Logits (trained, vocabulary) that predict the trained tokens, and these tokens (trained,), document after document."""
     if shortcuts.split_head:
         hidden, labels = target_hidden(model, batch, shortcuts)
-        return head(model)(hidden), labels
+        output = head(model)
+        assert output is not None
+        return output(hidden), labels
     return _run(model, batch, shortcuts.packed)[batch.trained - 1], batch.ids[batch.trained]
 
 
-def target_hidden(model: Any, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
+def target_hidden(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
     """What the head would read to predict the trained tokens, (trained, hidden), and these tokens (trained,)."""
     return run_decoder(model, batch, shortcuts, batch.trained - 1), batch.ids[batch.trained]
 
 
-def run_decoder(model: Any, batch: Batch, shortcuts: Shortcuts, wanted: Tensor) -> Tensor:
+def run_decoder(model: CausalLM, batch: Batch, shortcuts: Shortcuts, wanted: Tensor) -> Tensor:
     """What the head would read at the places `wanted` of the row: (wanted, hidden)."""
     hidden = _run(decoder(model), batch, shortcuts.packed, wanted)
     return hidden if len(hidden) == len(wanted) else hidden[wanted]  # the last block may have left out the rest
 
 
-def _run(part: Any, batch: Batch, packed: bool, wanted: Tensor | None = None) -> Tensor:
+def _run(part: Callable[..., Any], batch: Batch, packed: bool, wanted: Tensor | None = None) -> Tensor:
     """The first output of decoder or model for every token of the batch: (tokens, width)."""
     if packed:
         ids, positions = batch.ids[None], batch.positions[None]  # (1, tokens)
@@ -64,18 +68,18 @@ def _run(part: Any, batch: Batch, packed: bool, wanted: Tensor | None = None) ->
     return part(input_ids=ids, attention_mask=mask, use_cache=False)[0][rows, batch.positions]  # type: ignore[no-any-return]
 
 
-def decoder(model: Any) -> Any:
+def decoder(model: CausalLM) -> nn.Module:
     """The model without its vocabulary head, adapters included (peft puts them in place)."""
     return causal(model).base_model
 
 
-def head(model: Any) -> Any:
-    """The vocabulary head."""
+def head(model: CausalLM) -> nn.Module | None:
+    """The vocabulary head: (…, hidden) → (…, vocabulary)."""
     return causal(model).get_output_embeddings()
 
 
 @torch.no_grad()
-def find_shortcuts(model: Any) -> Shortcuts:
+def find_shortcuts(model: CausalLM) -> Shortcuts:
     """Compare two short documents with the model's own way, padded and with all logits. No list of models has to be kept.
 
     Some models scale or cap logits after the head (Gemma 2, Cohere, Granite); some cannot restart positions within a row.
@@ -87,7 +91,7 @@ def find_shortcuts(model: Any) -> Shortcuts:
     expected, _ = target_logits(model, batch, CAREFUL)
     split = (
         head(model) is not None
-        and decoder(model) is not model
+        and id(decoder(model)) != id(model)
         # a cap bends only large logits, which a short input need not show
         and not model.config.get_text_config().to_dict().get("final_logit_softcapping")
         and _agrees(model, batch, Shortcuts(split_head=True, packed=False, fused=False), expected)
@@ -97,7 +101,7 @@ def find_shortcuts(model: Any) -> Shortcuts:
     return Shortcuts(split, packed, fused=True)
 
 
-def _agrees(model: Any, batch: Batch, shortcuts: Shortcuts, expected: Tensor) -> bool:
+def _agrees(model: CausalLM, batch: Batch, shortcuts: Shortcuts, expected: Tensor) -> bool:
     try:
         found, _ = target_logits(model, batch, shortcuts)
     except (TypeError, ValueError, NotImplementedError, RuntimeError):  # a model that does not take such a call

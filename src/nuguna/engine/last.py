@@ -20,10 +20,10 @@ OUTPUT = "o_proj"  # the product that ends attention
 class LastBlock(nn.Module):
     """In the place of a model's last block during training: attention, then all the rest at the wanted places alone."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        self.input_layernorm, self.self_attn = block.input_layernorm, block.self_attn
-        self.post_attention_layernorm, self.mlp = block.post_attention_layernorm, block.mlp
+        self.input_layernorm, self.self_attn = block.get_submodule("input_layernorm"), block.get_submodule("self_attn")
+        self.post_attention_layernorm, self.mlp = block.get_submodule("post_attention_layernorm"), block.get_submodule("mlp")
         self.train(block.training)
 
     @staticmethod

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from transformers.pytorch_utils import Conv1D
 
+from .causal_lm import CausalLM
 from .norm import recipe_of
 from .quantized import Quantized, Weight, dense, is_quantized
 
@@ -33,7 +34,7 @@ class LoraLinear(Linear):  # type: ignore[misc]
     matrices: Matrices | None = None  # within `by_hand`: what a training step computes with
     siblings: Siblings | None = None  # layers that read the same input, this one included
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
         if self.matrices is None or not torch.is_grad_enabled() or args or kwargs:
             return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
         if self.siblings is not None:
@@ -90,7 +91,7 @@ class Siblings:
 
 
 @contextmanager
-def by_hand(model: nn.Module, run: Callable[[], object]) -> Iterator[None]:
+def by_hand(model: CausalLM, run: Callable[[], object]) -> Iterator[None]:
     """Within, plain LoRA layers compute their training steps by hand, and those that read the same tensor share it.
 
     Which these are is seen in one call of `run`, not guessed from names.

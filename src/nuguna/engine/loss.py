@@ -13,11 +13,12 @@ from torch.nn.functional import cross_entropy
 
 from ..machine.device_profile import DEVICE_PROFILES
 from ..tokens.batch import Batch
+from .causal_lm import CausalLM
 from .forward import Shortcuts, head, target_hidden, target_logits
 from .sizes import CHUNK_BYTES
 
 
-def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
+def loss_sum(model: CausalLM, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
     """Sum of the cross-entropies of all trained tokens of a micro-batch, a float32 scalar."""
     output = head(model)
     if not shortcuts.split_head or type(output) is not nn.Linear or output.weight.requires_grad:
@@ -28,7 +29,7 @@ def loss_sum(model: Any, batch: Batch, shortcuts: Shortcuts, chunk_bytes: int = 
 
 
 @torch.no_grad()
-def document_losses(model: Any, batch: Batch, shortcuts: Shortcuts) -> Tensor:
+def document_losses(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> Tensor:
     """Sum of the cross-entropies of each document's trained tokens, (documents,) in float32; without gradients."""
     ends = torch.tensor(batch.lengths).cumsum(0) + batch.prefix
     # (documents,): how many of the trained tokens each has; the places ascend

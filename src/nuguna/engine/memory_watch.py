@@ -24,6 +24,7 @@ from ..errors import OutOfMemoryError
 from ..machine.probe import Machine, container_memory_left, container_memory_limit, this_machine
 from ..message import Message, say
 from .adapter import find_blocks
+from .causal_lm import CausalLM
 from .sizes import CHUNK_BYTES
 
 T = TypeVar("T")
@@ -95,7 +96,7 @@ def free() -> None:
 
 
 @contextmanager
-def watched(model: Any) -> Iterator[None]:
+def watched(model: CausalLM) -> Iterator[None]:
     """Within, each block of a model on a CPU begins with a look at what is left; too little raises `ShortageError`."""
     if next(model.parameters()).device.type != "cpu":  # there the allocator itself says it in time
         yield
@@ -129,7 +130,7 @@ class _Watch:
         self._now = self._passed = 0  # tokens that go through now, and the most that went through
         self._left, self._largest = 0, 0  # at the last look; what the hungriest block took
 
-    def look(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool) -> None:
+    def look(self, block: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool) -> None:
         """Before a block. Raises `ShortageError`."""
         x: torch.Tensor = args[0] if args else kwargs["hidden_states"]
         if is_first:

@@ -30,7 +30,7 @@ _ACTIVATIONS: tuple[Activation, ...] = (
 )
 
 
-def find_activation(function: Any) -> Activation | None:
+def find_activation(function: Callable[[Tensor], Tensor]) -> Activation | None:
     """The one of those with a known gradient that computes the same as `function`; the library has several classes for each."""
     x = torch.linspace(-6, 6, 101)
     expected = function(x)

@@ -41,11 +41,11 @@ def recipe_of(y: Tensor) -> Recipe | None:
 class RmsNorm(nn.Module):
     """In the place of a model's own norm during training, with the same weight (Zhang & Sennrich, arXiv 1910.07467)."""
 
-    def __init__(self, norm: Any, *, adds_one: bool) -> None:
+    def __init__(self, norm: nn.Module, *, adds_one: bool) -> None:
         super().__init__()
-        self.weight = norm.weight
+        self.weight = norm.get_parameter("weight")
         self.adds_one = adds_one
-        self.eps = _eps(norm)
+        self.eps: float = _eps(norm)
         self.train(norm.training)
 
     @staticmethod
@@ -68,7 +68,7 @@ class RmsNorm(nn.Module):
         return y
 
 
-def _eps(norm: Any) -> Any:
+def _eps(norm: nn.Module) -> Any:
     return getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
 
 

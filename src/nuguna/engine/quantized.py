@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import first_line
 from ..message import Message, say
+from .causal_lm import CausalLM
 
 Weight = Union[Tensor, "Quantized"]
 
@@ -38,7 +39,7 @@ class Quantized:
 _INT8 = ("CB", "SCB")  # int8 numbers and the largest of each row
 
 
-def keep_layout(model: nn.Module) -> None:
+def keep_layout(model: CausalLM) -> None:
     """Let no layer lay its weight out anew. bitsandbytes 0.50 does so in the first forward pass of a 4-bit model on a CPU with
     AVX512_BF16 that is not training, and never undoes it for the passes of a training, whose numbers are then wrong.
     """

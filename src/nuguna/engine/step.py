@@ -13,6 +13,7 @@ from torch import Tensor
 from ..machine.stopping import Stop
 from ..tokens.batch import Batch
 from .adapter import adapter_parameters
+from .causal_lm import CausalLM
 from .forward import Shortcuts
 
 # float16 has no number below 6e-8, where many gradients of a mean over hundreds of tokens lie. Times 1,024 they are about as
@@ -31,7 +32,7 @@ class Objective:
 
     name: str
     # (model, micro-batch, what may be left out, bytes of logits at once) -> the summed loss, a float32 scalar
-    loss_sum: Callable[[Any, Batch, Shortcuts, int], Tensor]
+    loss_sum: Callable[[CausalLM, Batch, Shortcuts, int], Tensor]
     num_terms: Callable[[Batch], int]
 
 
@@ -54,7 +55,7 @@ class Stepper:
 
     def __init__(
         self,
-        model: Any,
+        model: CausalLM,
         shortcuts: Shortcuts,
         objective: Objective,
         *,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
+from .causal_lm import CausalLM
 from .sizes import CHUNK_BYTES
 from .training import switch_checkpointing
 
@@ -32,7 +32,7 @@ class Limits:
         return None
 
     @contextmanager
-    def kept(self, model: Any) -> Iterator[None]:
+    def kept(self, model: CausalLM) -> Iterator[None]:
         """Within, the model computes its blocks twice if that is asked for."""
         is_new = bool(self.checkpointing) and not model.is_gradient_checkpointing
         if is_new:

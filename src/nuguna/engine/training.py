@@ -16,6 +16,7 @@ from ..tokens.batch import collate
 from ..tokens.encode import Encoded
 from .adapter import find_blocks
 from .attention import packed_attention
+from .causal_lm import CausalLM
 from .forward import ROUNDING, Shortcuts, decoder, target_hidden
 from .last import LastBlock
 from .linear import by_hand
@@ -25,7 +26,7 @@ from .pool import Pool
 
 
 @contextmanager
-def training_form(model: Any, shortcuts: Shortcuts, most_tokens: int = 0) -> Iterator[None]:
+def training_form(model: CausalLM, shortcuts: Shortcuts, most_tokens: int = 0) -> Iterator[None]:
     """Within, `loss_sum` computes the model in the short way that `shortcuts` allow; afterwards it is as before.
 
     `most_tokens`: of a micro-batch, so that memory can be set aside once.
@@ -42,7 +43,7 @@ def training_form(model: Any, shortcuts: Shortcuts, most_tokens: int = 0) -> Ite
             yield
 
 
-def switch_checkpointing(model: Any, *, is_on: bool) -> None:
+def switch_checkpointing(model: CausalLM, *, is_on: bool) -> None:
     """Whether blocks compute their activations again in the backward pass instead of keeping them (arXiv 1604.06174)."""
     name = f"checkpointing_{'enable' if is_on else 'disable'}"
     switch = getattr(model, f"activation_{name}", None) or getattr(model, f"gradient_{name}")  # the older name ends with 6.0
@@ -50,14 +51,14 @@ def switch_checkpointing(model: Any, *, is_on: bool) -> None:
 
 
 @torch.no_grad()
-def _probe(model: Any, shortcuts: Shortcuts) -> Tensor:
+def _probe(model: CausalLM, shortcuts: Shortcuts) -> Tensor:
     """What the head would read for two short documents, at a few places."""
     documents = [Encoded(tuple(range(5, 12)), (False,) * 4 + (True,) * 3), Encoded((5, 6, 7), (False, False, True))]
     return target_hidden(model, collate(documents, _device(model)), shortcuts)[0]
 
 
 @contextmanager
-def _last_block(model: Any, shortcuts: Shortcuts) -> Iterator[None]:
+def _last_block(model: CausalLM, shortcuts: Shortcuts) -> Iterator[None]:
     """Put `LastBlock` in its place, where it computes the same."""
     _, blocks = find_blocks(model)
     block = blocks[-1]
@@ -75,12 +76,12 @@ def _last_block(model: Any, shortcuts: Shortcuts) -> Iterator[None]:
         blocks[-1] = block
 
 
-def _device(model: Any) -> torch.device:
-    return next(model.parameters()).device  # type: ignore[no-any-return]
+def _device(model: CausalLM) -> torch.device:
+    return next(model.parameters()).device
 
 
 @contextmanager
-def _replaced(model: Any, pool: Pool) -> Iterator[None]:
+def _replaced(model: CausalLM, pool: Pool) -> Iterator[None]:
     """Put our modules in the place of those that compute the same."""
     found: dict[type, Callable[[Any], nn.Module] | None] = {}
     before: list[tuple[nn.Module, str, nn.Module]] = []

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..base_models.checked import check_adapter
 from ..data.conversations.conversation import Turn, answer_turn
 from ..disk.run_folder import REPORT, open_run, read_json
+from ..model.adapter import without_adapter
 from ..model.generate import Answer, answer
 from ..model.load import Loaded
 from ..model.open import open_adapter
@@ -51,8 +51,8 @@ class Session:
         """Forget the conversation."""
         self.turns = []
 
-    def _adapter(self) -> AbstractContextManager[Any]:
-        return self.loaded.model.disable_adapter() if self.use_base else nullcontext()
+    def _adapter(self) -> AbstractContextManager[object]:
+        return without_adapter(self.loaded.model) if self.use_base else nullcontext()
 
 
 def open_session(folder: Path, *, use_base: bool = False, system: str | None = None) -> Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..measure.evaluate import Measured, measure, reference
 from ..measure.scores import signatures
 from ..measure.standard_tasks import load_tasks, run_tasks
 from ..message import say
+from ..model.adapter import without_adapter
 from ..model.load import Loaded, load_base
 from ..model.open import open_adapter
 from ..plan.plan_file import read_run_plan
@@ -93,7 +94,7 @@ class Examined:
         }
 
 
-def _as_json(scores: Any) -> dict[str, Any]:
+def _as_json(scores: Mapping[str, object]) -> dict[str, Any]:
     return {name: score.to_json() for name, score in scores.items() if isinstance(score, Score)}
 
 
@@ -122,7 +123,7 @@ def examine(wish: Wish, tell: Tell) -> Examined:
     base = tuned = None
     if _is_wanted("base", subject, wish):
         tell(Stage(say("Measuring the base model on {count} questions", count=f"{len(pairs):,}")))
-        with subject.loaded.model.disable_adapter() if subject.has_adapter else nullcontext():
+        with without_adapter(subject.loaded.model) if subject.has_adapter else nullcontext():
             base = _measured(subject, pairs)
     if _is_wanted("tuned", subject, wish):
         tell(Stage(say("Measuring the trained model on {count} questions", count=f"{len(pairs):,}")))
@@ -142,7 +143,7 @@ def examine_tasks(wish: Wish, tasks: Sequence[str], include_path: Path | None, t
     found: dict[str, Any] = {"target": wish.target}
     for side in sides:
         is_bare = side == "base" and subject.has_adapter
-        with subject.loaded.model.disable_adapter() if is_bare else nullcontext():
+        with without_adapter(subject.loaded.model) if is_bare else nullcontext():
             found[side] = run_tasks(
                 subject.loaded,
                 tasks,

@@ -25,6 +25,7 @@ from ..tokens.encode import end_token_ids
 from ..tokens.lengths import Example, Lengths, draw_examples, lengths_json, measure_lengths
 from ..tokens.template import with_thinking
 from ..tokens.tokenizer import load_tokenizer, silence_libraries
+from ..tokens.tokenizer_protocol import Tokenizer
 
 _DEFAULT_LENGTH = setting_named("max_seq_length").default
 
@@ -135,7 +136,7 @@ def refusal_json(error: DataError) -> dict[str, Any]:
     return {"verdict": "refused", **reason, **facts, "num_trained_tokens": 0, "examples": []}
 
 
-def examine(dataset: Dataset, tokenizer: Any, max_length: int, end_ids: frozenset[int]) -> Diagnosis:
+def examine(dataset: Dataset, tokenizer: Tokenizer, max_length: int, end_ids: frozenset[int]) -> Diagnosis:
     """Look at every conversation."""
     seen = look_at(dataset.train)
     lengths = measure_lengths(tokenizer, dataset.train, max_length, end_ids)

@@ -234,7 +234,7 @@ def _metrics(row: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float | No
         yield name, {"value": _number(value), "stderr": _number(row.get(f"{metric}_stderr,{way}"))}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """None for what is not a number, as the harness's "N/A"."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,18 @@ from ..base_models.checked import CheckedAdapter, check_adapter, has_changed
 from ..disk.durable import rename, sync_file
 from ..disk.run_folder import ADAPTER, ADAPTER_CONFIG, CARD
 from ..engine.adapter import block_linear_names
+from ..engine.causal_lm import CausalLM
 from ..engine.linear import LoraLinear
 from ..engine.memory_watch import is_shortage
 from ..engine.training import switch_checkpointing
 from ..errors import EnvironmentFault, ModelError, first_line
 from ..message import say
+from ..tokens.tokenizer_protocol import Tokenizer
 
 
-def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float, seed: int, gradient_checkpointing: bool) -> Any:
+def attach_adapter(
+    base: CausalLM, *, base_name: str, lora_r: int, lora_alpha: float, seed: int, gradient_checkpointing: bool
+) -> CausalLM:
     """Put a fresh LoRA on all linear layers of the blocks; its weights are float32 whatever the base's dtype.
 
     The seed is set first, so that the random A matrices are the same in every run of one plan.
@@ -46,8 +50,9 @@ def attach_adapter(base: Any, *, base_name: str, lora_r: int, lora_alpha: float,
     if gradient_checkpointing:
         switch_checkpointing(base, is_on=True)
         base.enable_input_require_grads()
-    model = get_peft_model(base, config, autocast_adapter_dtype=True)
-    model.peft_config["default"].base_model_name_or_path = base_name
+    wrapped = get_peft_model(base, config, autocast_adapter_dtype=True)
+    wrapped.peft_config["default"].base_model_name_or_path = base_name
+    model: CausalLM = wrapped
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -59,11 +64,11 @@ def _shortest(names: list[str]) -> list[str]:
     return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
-def _uses_conv1d(base: nn.Module, names: list[str]) -> bool:
+def _uses_conv1d(base: CausalLM, names: list[str]) -> bool:
     return type(base.get_submodule(names[0])).__name__ == "Conv1D"
 
 
-def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_adapter(model: CausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a standard PEFT adapter with the tokenizer and the template it was trained with, each file whole or not at all.
 
     Raises `EnvironmentFault`.
@@ -88,19 +93,19 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
+def adapter_tensors(model: CausalLM) -> dict[str, torch.Tensor]:
     """The adapter's matrices by their names in the saved file."""
     found = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: tensor for name, tensor in found.items() if "lora_" in name}
 
 
-def lora_layers(model: nn.Module) -> dict[str, Any]:
+def lora_layers(model: CausalLM) -> dict[str, Any]:
     """The layers with LoRA by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
 @contextmanager
-def reported_layers(model: nn.Module) -> Iterator[set[str]]:
+def reported_layers(model: CausalLM) -> Iterator[set[str]]:
     """Within, the names of the layers with LoRA that compute something are put into the set."""
     called: set[str] = set()
 
@@ -115,7 +120,7 @@ def reported_layers(model: nn.Module) -> Iterator[set[str]]:
             hook.remove()
 
 
-def reload_adapter(base: Any, adapter: CheckedAdapter) -> Any:
+def reload_adapter(base: CausalLM, adapter: CheckedAdapter) -> CausalLM:
     """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together.
 
     peft passes over matrices that it does not find in the file or in the model (its issue 2115: no more than a warning), and the
@@ -127,7 +132,7 @@ def reload_adapter(base: Any, adapter: CheckedAdapter) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
-            model = PeftModel.from_pretrained(base, str(folder)).eval()
+            model: CausalLM = PeftModel.from_pretrained(base, str(folder)).eval()
         if (folder / ADAPTER).is_file():
             with safe_open(folder / ADAPTER, framework="pt") as file:
                 saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118 - not a dict
@@ -144,13 +149,19 @@ def reload_adapter(base: Any, adapter: CheckedAdapter) -> Any:
         ) from error
 
 
-def release(model: nn.Module) -> None:
+def without_adapter(model: CausalLM) -> AbstractContextManager[object]:
+    """Return a context in which a model with an adapter computes as its base does."""
+    assert isinstance(model, PeftModel)
+    return model.disable_adapter()  # type: ignore[no-any-return]
+
+
+def release(model: CausalLM) -> None:
     """Free a model's weights at once, whoever still holds the object; it cannot be used any more."""
     for parameter in model.parameters():
         parameter.data = torch.empty(0, dtype=parameter.dtype)
 
 
-def base_fingerprint(model: nn.Module) -> str:
+def base_fingerprint(model: CausalLM) -> str:
     """SHA-256 over all weights that are not the adapter's, to show that training left the base alone."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

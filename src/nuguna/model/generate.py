@@ -14,11 +14,13 @@ from transformers.generation.streamers import BaseStreamer
 
 from ..data.conversations.conversation import Turn
 from ..engine.attention import causal
+from ..engine.causal_lm import CausalLM
 from ..engine.forward import ROUNDING
 from ..engine.memory_watch import attempt, no_memory, watched
 from ..engine.sizes import ANSWERS_AT_ONCE, MAX_ANSWERING_TOKENS, MAX_CACHE_BYTES
 from ..message import say
 from ..tokens.encode import encode_prompt
+from ..tokens.tokenizer_protocol import Tokenizer
 
 ROUND_TOKENS = 8  # after so many, answers that have ended are computed no further
 # A model's own settings for generation under which an answer depends neither on padding nor on how often generation is taken up
@@ -46,7 +48,7 @@ class Answer:
 class _Streamer(BaseStreamer):  # type: ignore[misc]
     """Hands decoded text on as soon as it is whole: half of a Hangul syllable's bytes is not shown."""
 
-    def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
+    def __init__(self, tokenizer: Tokenizer, on_text: Callable[[str], None]) -> None:
         self._tokenizer, self._on_text = tokenizer, on_text
         self._ids: list[int] = []
         self._shown = ""
@@ -73,15 +75,15 @@ class _StopWhen(StoppingCriteria):  # type: ignore[misc]
         self._stop = stop
         self.has_stopped = False
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
         self.has_stopped = self._stop()
         return torch.full((input_ids.shape[0],), self.has_stopped, dtype=torch.bool, device=input_ids.device)
 
 
 @torch.inference_mode()
 def answer(
-    model: Any,
-    tokenizer: Any,
+    model: CausalLM,
+    tokenizer: Tokenizer,
     conversations: Sequence[Sequence[Turn]],
     *,
     end_ids: frozenset[int],
@@ -152,7 +154,7 @@ def _next(
     return chosen
 
 
-def _cached_bytes(model: Any) -> int:
+def _cached_bytes(model: CausalLM) -> int:
     """Keys and values that one token leaves in the cache; of a kind that names its sizes otherwise, next to nothing."""
     config = model.config.get_text_config()
     num_heads = getattr(config, "num_attention_heads", None) or 1
@@ -161,7 +163,7 @@ def _cached_bytes(model: Any) -> int:
     return int(2 * rows * width * next(p.dtype for p in model.parameters() if p.dtype in ROUNDING).itemsize)
 
 
-def _may_mix(model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> bool:
+def _may_mix(model: CausalLM, tokenizer: Tokenizer, prompts: Sequence[list[int]], max_new_tokens: int) -> bool:
     """Whether prompts of different lengths may go together without a change of any answer. Padding is tried, not looked up."""
     settings = causal(model).generation_config.to_diff_dict()
     if settings.get("cache_implementation") == "hybrid":  # Gemma's; transformers takes its usual cache
@@ -191,7 +193,7 @@ def _same_rotation_tokens(config: Any) -> float:
     return min(limits, default=float("inf"))
 
 
-def _stands_padding(model: Any, tokenizer: Any, prompts: list[list[int]]) -> bool:
+def _stands_padding(model: CausalLM, tokenizer: Tokenizer, prompts: list[list[int]]) -> bool:
     """Whether what comes next is the same for each of two short prompts alone as for both together."""
 
     def logits(some: list[list[int]]) -> torch.Tensor:
@@ -214,7 +216,7 @@ def _padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[torch.T
     return ids, mask
 
 
-def _greedy(tokenizer: Any, end_ids: frozenset[int]) -> dict[str, Any]:
+def _greedy(tokenizer: Tokenizer, end_ids: frozenset[int]) -> dict[str, Any]:
     """What transformers' `generate` is asked for."""
     return {
         "do_sample": False,
@@ -228,8 +230,8 @@ def _greedy(tokenizer: Any, end_ids: frozenset[int]) -> dict[str, Any]:
 
 
 def _answer_batch(
-    model: Any,
-    tokenizer: Any,
+    model: CausalLM,
+    tokenizer: Tokenizer,
     prompts: list[list[int]],
     end_ids: frozenset[int],
     max_new_tokens: int,
@@ -281,12 +283,12 @@ def _answer_batch(
     return [made[i] for i in range(len(prompts))]
 
 
-def _finish(tokenizer: Any, ids: list[int], end_ids: frozenset[int], seconds: float) -> Answer:
+def _finish(tokenizer: Tokenizer, ids: list[int], end_ids: frozenset[int], seconds: float) -> Answer:
     kept, has_end = _up_to_end(ids, end_ids)
     return Answer(as_read(tokenizer, ids, end_ids), stopped=has_end, num_tokens=len(kept) + has_end, seconds=seconds)
 
 
-def as_read(tokenizer: Any, ids: list[int], end_ids: frozenset[int]) -> str:
+def as_read(tokenizer: Tokenizer, ids: list[int], end_ids: frozenset[int]) -> str:
     """The words of an answer's tokens, without what ends it."""
     return str(tokenizer.decode(_up_to_end(ids, end_ids)[0], skip_special_tokens=True)).strip()
 

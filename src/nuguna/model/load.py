@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ..base_models.checked import CheckedModel, check_model, has_changed
 from ..base_models.gate import check_size
+from ..engine.causal_lm import CausalLM
 from ..engine.forward import CAREFUL, Shortcuts
 from ..engine.memory_watch import is_shortage
 from ..engine.quantized import keep_layout, problem
@@ -18,14 +19,15 @@ from ..errors import EnvironmentFault, ModelError, NugunaError, first_line
 from ..message import say
 from ..tokens.encode import end_token_ids
 from ..tokens.tokenizer import load_tokenizer
+from ..tokens.tokenizer_protocol import Tokenizer
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A model ready for use, with its tokenizer and the tokens that end an answer."""
 
-    model: Any
-    tokenizer: Any
+    model: CausalLM
+    tokenizer: Tokenizer
     end_ids: frozenset[int]
     shortcuts: Shortcuts = CAREFUL  # what `find_shortcuts` found of the base model
 

@@ -42,7 +42,7 @@ def possible_changes(request: Request, edited: Edited, base: BaseModel, hardware
         yield kind(request, edited, base, hardware)
 
 
-def _typed(request: Request, name: str, value: Any) -> str:
+def _typed(request: Request, name: str, value: object) -> str:
     """A setting as the user types it: where the wish was made, since a flag comes before a variable."""
     setting = setting_named(name)
     source = request.sources.get(name)

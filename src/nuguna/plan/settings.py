@@ -35,14 +35,14 @@ def _wish(
     return field(default=None, metadata={**about, "title": title, "kind": kind, "choices": choices, "has_effect": has_effect})
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError
     value.encode()  # UnicodeEncodeError is a ValueError: bytes of the environment that are not text could not be written down
     return value.strip()
 
 
-def _columns(value: Any) -> str:
+def _columns(value: object) -> str:
     """One or two names; nothing is nothing said."""
     names = [name.strip() for name in split_columns(_text(value))] if value else []
     if len(names) > 2 or not all(names):
@@ -50,7 +50,7 @@ def _columns(value: Any) -> str:
     return join_columns(names)
 
 
-def _whole(value: Any) -> int:
+def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError
     number = int(value)
@@ -59,13 +59,13 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _seed(value: Any) -> int:
+def _seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)) or not 0 <= int(value) < 2**32:
         raise ValueError
     return int(value)
 
 
-def _rate(value: Any) -> float:
+def _rate(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     number = float(value)
@@ -74,7 +74,7 @@ def _rate(value: Any) -> float:
     return number
 
 
-def _scale(value: Any) -> float:
+def _scale(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     number = float(value)
@@ -84,7 +84,7 @@ def _scale(value: Any) -> float:
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
+    def parse(value: object) -> str:
         lowered = _text(value).lower()
         if lowered not in choices:
             raise ValueError
@@ -226,7 +226,7 @@ class Setting:
         """The command-line spelling."""
         return "--" + self.name.replace("_", "-")
 
-    def parse(self, value: Any, source: str = "") -> Any:
+    def parse(self, value: object, source: str = "") -> Any:
         """The value in its type, or `SettingError` with the mend in the user's own spelling."""
         try:
             return self._parse(value)

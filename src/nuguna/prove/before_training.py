@@ -10,6 +10,7 @@ import torch
 
 from ..data.conversations.conversation import TEXT, Conversation, Turn, as_message
 from ..engine.adapter import adapter_parameters, linears_without_adapter
+from ..engine.causal_lm import CausalLM
 from ..message import Message, say
 from ..model.adapter import lora_layers
 from ..model.load import Loaded
@@ -18,6 +19,7 @@ from ..tokens.encode import Encoded, encode_prompt
 from ..tokens.lengths import spread
 from ..tokens.parts import Parts
 from ..tokens.template import fitting_turns
+from ..tokens.tokenizer_protocol import Tokenizer
 from ..train.loop import Recipe, learning_rate_at
 from .check import Check
 from .checks import NUM_QUESTIONS, RELOAD_TOLERANCE, asks_as_trained, probe_logits, whole_pairs
@@ -91,7 +93,7 @@ def _before_answer(example: Encoded) -> tuple[int, ...]:
     return example.ids[: place + 1]
 
 
-def prompt_end(tokenizer: Any) -> tuple[int, ...]:
+def prompt_end(tokenizer: Tokenizer) -> tuple[int, ...]:
     """Tokens with which every prompt ends, from its last special token on: before that they may melt into what is asked."""
     one, other = (encode_prompt(tokenizer, [Turn("user", text)]) for text in ("nuguna?", "누구나"))
     length = 0
@@ -137,7 +139,7 @@ def check_order(num_examples: int, recipe: Recipe) -> Check:
     return Check("order", is_whole and is_once and is_same_again and is_shuffled, seen, FAULT)
 
 
-def check_adapter(model: Any, scale: float) -> Check:
+def check_adapter(model: CausalLM, scale: float) -> Check:
     """Exactly the adapter is trained, in float32, on every linear layer of the blocks, once, with the planned scale."""
     layers, trained = lora_layers(model), adapter_parameters(model)
     own = {name for name, _ in model.named_parameters() if ".lora_" in name}

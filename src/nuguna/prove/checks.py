@@ -19,6 +19,7 @@ from ..message import say
 from ..model.load import Loaded
 from ..tokens.encode import Encoded, encode_prompt
 from ..tokens.parts import Parts
+from ..tokens.tokenizer_protocol import Tokenizer
 from .check import Check
 
 # Largest difference of logits between the model in memory and the reloaded folder. Both compute the same sums in the same order,
@@ -56,7 +57,7 @@ class Evidence:
     tensors: Mapping[str, torch.Tensor]  # the trained adapter by the names of its file
     scales: Mapping[str, Any]
     working: Collection[str]  # layers that are called
-    tokenizer: Any  # with which was trained
+    tokenizer: Tokenizer  # with which was trained
     pairs: Sequence[tuple[Conversation, Encoded]]  # measured questions that the window shows whole
     opened: Opened
     num_steps: int
@@ -130,7 +131,7 @@ def whole_pairs(parts: Parts) -> list[tuple[Conversation, Encoded]]:
     return [(conversation, encoded) for conversation, encoded in pairs if not encoded.cut]
 
 
-def asks_as_trained(tokenizer: Any, conversation: Conversation, encoded: Encoded) -> bool:
+def asks_as_trained(tokenizer: Tokenizer, conversation: Conversation, encoded: Encoded) -> bool:
     """Return whether the prompt of `ask` is, token for token, what stands before the answer that is trained."""
     prompt = encode_prompt(tokenizer, conversation.prompt, conversation.tools)
     place = len(prompt)
@@ -140,7 +141,7 @@ def asks_as_trained(tokenizer: Any, conversation: Conversation, encoded: Encoded
     return has_earlier or not any(encoded.trained[:place])
 
 
-def check_asks_as_trained(tokenizer: Any, opened: Loaded, pairs: Sequence[tuple[Conversation, Encoded]]) -> Check:
+def check_asks_as_trained(tokenizer: Tokenizer, opened: Loaded, pairs: Sequence[tuple[Conversation, Encoded]]) -> Check:
     """The saved tokenizer and its template, as in `opened`, turn questions into the tokens that were trained; and what ended
     these answers will end others.
     """

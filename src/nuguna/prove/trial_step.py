@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..engine.adapter import adapter_parameters
+from ..engine.causal_lm import CausalLM
 from ..engine.quantized import is_quantized
 from ..engine.sizes import CHUNK_BYTES
 from ..engine.step import LOSS_SCALE, Outcome, Stepper
@@ -214,7 +215,7 @@ def _piece(example: Encoded, num_trained: int) -> Encoded:
 
 
 @contextmanager
-def _as_it_was(model: Any, parameters: dict[str, torch.nn.Parameter]) -> Iterator[None]:
+def _as_it_was(model: CausalLM, parameters: dict[str, torch.nn.Parameter]) -> Iterator[None]:
     """Within, every parameter has a gradient of zeros and each B random numbers; afterwards all is as before."""
     was_training = model.training
     random = torch.Generator().manual_seed(0)

@@ -129,7 +129,7 @@ def _settings(found: Comparison, t: Translate) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None or value == "":
         return "—"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..base_models.catalog import BaseModel
 from ..data.dataset import Dataset, describe, fingerprint
 from ..disk.run_folder import CHECKPOINTS, PLAN, is_finished
@@ -20,6 +19,7 @@ from ..plan.plan_file import read_plan, split_edited
 from ..plan.plan_values import PLAN_VALUES, WITHOUT_EFFECT
 from ..plan.settings import SETTINGS, Request
 from ..train.checkpoint import is_begun, plan_mark
+from ..version import __version__
 from .read import DEFAULT_FOLDER
 
 _NO_WISH = {"model": "auto", "quantization": "auto"}

@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..base_models.checked import CheckedModel, check_adapter, check_tokenizer
+from ..engine.causal_lm import CausalLM
 from ..errors import ModelError
-from ..model.adapter import adapter_tensors, base_fingerprint, lora_layers, release, reload_adapter, reported_layers
+from ..model.adapter import (
+    adapter_tensors,
+    base_fingerprint,
+    lora_layers,
+    release,
+    reload_adapter,
+    reported_layers,
+    without_adapter,
+)
 from ..model.load import Loaded, load_base
 from ..plan.plan import Plan
 from ..prove.check import Check
@@ -74,7 +83,7 @@ def prove(before: Before, after: After, parts: Parts, plan: Plan, place: Checked
     return checks_after_training(evidence)
 
 
-def _scales(model: Any) -> dict[str, dict[str, float]]:
+def _scales(model: CausalLM) -> dict[str, dict[str, float]]:
     return {name: dict(layer.scaling) for name, layer in lora_layers(model).items()}
 
 
@@ -86,7 +95,7 @@ def _opened_anew(as_before: Opened, folder: Path, parts: Parts) -> Opened:
     except ModelError as error:
         return replace(as_before, failed=error)
     logits = probe_logits(opened, parts.probes)
-    with opened.model.disable_adapter():
+    with without_adapter(opened.model):
         without = probe_logits(opened, parts.probes)
     return Opened(
         loaded=fresh,

@@ -25,6 +25,7 @@ from ..message import Message
 from .choose import Counts, Drawn, Rules, choose
 from .encode import Encoded, encode_many
 from .token_store import Tokens, TokenWriter, open_tokens
+from .tokenizer_protocol import Tokenizer
 
 VERSION = 5  # raised whenever other tokens come of the same conversation
 MOST_BYTES = 4 * 2**30  # of all files together; the ones that were used longest ago are deleted
@@ -39,7 +40,7 @@ class Chosen:
 
 
 def choose_or_recall(
-    tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int], folder: Path | None = None
+    tokenizer: Tokenizer, dataset: Dataset, rules: Rules, end_ids: frozenset[int], folder: Path | None = None
 ) -> Chosen:
     """What `choose` draws and encodes; from `folder`, if it was made before. Raises `EnvironmentFault` when the disk is full."""
     folder = folder or cache_folder()
@@ -57,7 +58,7 @@ def choose_or_recall(
     return Chosen(tokens, drawn)
 
 
-def _key(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int]) -> str:
+def _key(tokenizer: Tokenizer, dataset: Dataset, rules: Rules, end_ids: frozenset[int]) -> str:
     facts = [VERSION, tokenizer.backend_tokenizer.to_str(), tokenizer.chat_template, tokenizer.special_tokens_map]
     digest = hashlib.sha256(json.dumps([*facts, asdict(rules), sorted(end_ids)], sort_keys=True, default=str).encode())
     digest.update(dataset.question_keys.tobytes())
@@ -75,7 +76,7 @@ def _metadata(drawn: Drawn) -> dict[str, str]:
     return {"heldout": heldout, "rest": json.dumps(rest)}
 
 
-def _recalled(path: Path, tokenizer: Any, rules: Rules, end_ids: frozenset[int]) -> Chosen | None:
+def _recalled(path: Path, tokenizer: Tokenizer, rules: Rules, end_ids: frozenset[int]) -> Chosen | None:
     try:
         tokens: Tokens = open_tokens(path)
         os.utime(path)  # it was used now

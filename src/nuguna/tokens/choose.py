@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from ..errors import DataError
 from ..message import Message, say
 from .encode import Encoded, encode_many
 from .pieces import pieces
+from .tokenizer_protocol import Tokenizer
 
 AT_ONCE = 512  # conversations that are encoded together
 NUM_LOOKED_AT = 2000  # rows by which is judged whether likeness says anything
@@ -91,7 +91,7 @@ class _Measured:
 class Encoding:
     """How conversations are encoded, what became of them, and why the first was refused."""
 
-    def __init__(self, tokenizer: Any, max_length: int, end_ids: frozenset[int]) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, end_ids: frozenset[int]) -> None:
         self.tokenizer, self.max_length, self.end_ids = tokenizer, max_length, end_ids
         self.counts = Counts()
         self.first_refusal: DataError | None = None
@@ -133,7 +133,9 @@ class Encoding:
         return found
 
 
-def choose(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int], take: Callable[[Encoded], None]) -> Drawn:
+def choose(
+    tokenizer: Tokenizer, dataset: Dataset, rules: Rules, end_ids: frozenset[int], take: Callable[[Encoded], None]
+) -> Drawn:
     """Draw and encode; `take` receives the examples to train, one by one.
 
     What is measured is the dataset's own part for that, if it has one. A single example is both trained and measured: there is
@@ -186,7 +188,9 @@ def require_apart(train: Sequence[Encoded], heldout: Sequence[Pair]) -> None:
         raise RuntimeError("an example that is measured is among the trained ones")
 
 
-def for_measuring(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: frozenset[int], *, was_trained: bool) -> list[Pair]:
+def for_measuring(
+    tokenizer: Tokenizer, dataset: Dataset, rules: Rules, end_ids: frozenset[int], *, was_trained: bool
+) -> list[Pair]:
     """What of a dataset a model is measured on: of data that it was trained on, what `choose` keeps out by these rules.
 
     Of data that a model never saw, its own part for measuring, else all of it, drawn by what is said.
@@ -199,7 +203,7 @@ def for_measuring(tokenizer: Any, dataset: Dataset, rules: Rules, end_ids: froze
 
 
 def encode_pairs(
-    tokenizer: Any, conversations: Iterable[Conversation], max_length: int, end_ids: frozenset[int], num_most: int
+    tokenizer: Tokenizer, conversations: Iterable[Conversation], max_length: int, end_ids: frozenset[int], num_most: int
 ) -> list[Pair]:
     """The first of these conversations that fit, with their tokens."""
     return list(islice(Encoding(tokenizer, max_length, end_ids).usable(conversations), num_most))

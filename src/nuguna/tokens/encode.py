@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from jinja2 import TemplateError
 
@@ -20,6 +19,7 @@ from ..data.conversations.conversation import TEXT, Conversation, Turn, as_messa
 from ..errors import DataError
 from ..message import say
 from .template import fitting_turns, is_written, left_out, other_model_for_tools, require_calls, require_whole, shows_tools
+from .tokenizer_protocol import Tokenizer
 
 _BLANK = re.compile(r"\s+")
 MOST_HEAD_CHARS = 300  # of a first paragraph that is kept
@@ -45,7 +45,7 @@ class Encoded:
         return sum(self.trained)
 
 
-def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool, tools: str = "") -> str:
+def render(tokenizer: Tokenizer, turns: Sequence[Turn], *, for_answer: bool, tools: str = "") -> str:
     """The text of turns in the model's template; `for_answer` adds what stands before an answer."""
     messages = [as_message(turn) for turn in turns]
     given = {"tools": json.loads(tools)} if tools else {}
@@ -60,7 +60,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool, tools: st
     return str(text)
 
 
-def encode_prompt(tokenizer: Any, turns: Sequence[Turn], tools: str = "", max_length: int | None = None) -> list[int]:
+def encode_prompt(tokenizer: Tokenizer, turns: Sequence[Turn], tools: str = "", max_length: int | None = None) -> list[int]:
     """Token ids of turns, ready for an answer. The template brings its own begin token, so none is added.
 
     What is longer than `max_length` loses what was said first, as in training.
@@ -78,7 +78,7 @@ def encode_prompt(tokenizer: Any, turns: Sequence[Turn], tools: str = "", max_le
     return list(shorter.ids if shorter is not None else whole.ids[-max_length:])
 
 
-def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
+def encode(tokenizer: Tokenizer, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
     """Encode one conversation and mark what is trained.
 
     `end_ids` are the tokens that end an answer. What is longer than `max_length` loses its earliest rounds, then the beginning of
@@ -100,7 +100,7 @@ def encode(tokenizer: Any, conversation: Conversation, max_length: int, end_ids:
 
 
 def encode_many(
-    tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
+    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
 ) -> list[Encoded | DataError]:
     """Like `encode` for each, in one call of the tokenizer; its error where the template does not show a conversation."""
     laid_out: list[list[Part] | DataError] = []
@@ -121,7 +121,7 @@ def encode_many(
 
 
 def _shortened(
-    tokenizer: Any, turns: Sequence[Turn], max_length: int, make: Callable[[Sequence[Turn]], Encoded]
+    tokenizer: Tokenizer, turns: Sequence[Turn], max_length: int, make: Callable[[Sequence[Turn]], Encoded]
 ) -> Encoded | None:
     """What `make` gives for the turns with as little as possible left out of what was said first; None if that does not help.
 
@@ -148,7 +148,7 @@ def _shortened(
 
 
 def _with_less_of_question(
-    tokenizer: Any, turns: Sequence[Turn], head: str, max_length: int, make: Callable[[Sequence[Turn]], Encoded]
+    tokenizer: Tokenizer, turns: Sequence[Turn], head: str, max_length: int, make: Callable[[Sequence[Turn]], Encoded]
 ) -> Encoded | None:
     """What `make` gives for the turns without as much as must be of what follows on the head of their question; None if that does
     not help. Each round takes something away, so that there is a last one.
@@ -166,7 +166,7 @@ def _with_less_of_question(
     return made
 
 
-def _without_beginning(tokenizer: Any, text: str, num_tokens: int) -> str:
+def _without_beginning(tokenizer: Tokenizer, text: str, num_tokens: int) -> str:
     """A text without its first tokens, from where a word begins if one does soon."""
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     if num_tokens >= len(offsets):
@@ -176,7 +176,7 @@ def _without_beginning(tokenizer: Any, text: str, num_tokens: int) -> str:
     return text[blank.end() if blank else start :].lstrip()
 
 
-def shown_parts(tokenizer: Any, conversation: Conversation, end_ids: frozenset[int]) -> list[Part]:
+def shown_parts(tokenizer: Tokenizer, conversation: Conversation, end_ids: frozenset[int]) -> list[Part]:
     """The rendered text in pieces, and which of them are trained, for people to look at."""
     ends = [str(token) for token in tokenizer.convert_ids_to_tokens(sorted(end_ids))]
     parts: list[Part] = []
@@ -187,7 +187,7 @@ def shown_parts(tokenizer: Any, conversation: Conversation, end_ids: frozenset[i
     return [part for part in parts if part[0]]
 
 
-def written_answer(tokenizer: Any, conversation: Conversation) -> str:
+def written_answer(tokenizer: Tokenizer, conversation: Conversation) -> str:
     """The last answer in the template's own form, with what ends it: what a model that is asked would have to say."""
     asked = _lay_out(tokenizer, conversation.prompt, conversation.tools, for_answer=True)
     whole = _lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False)
@@ -207,7 +207,7 @@ def _mark(token_ids: Sequence[Sequence[int]], are_answers: Sequence[bool], end_i
     return Encoded(tuple(ids), tuple(trained))
 
 
-def _token_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def _token_ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     """Parts are tokenised apart, in training as when a question is asked: a blank at the end of a prompt would otherwise melt
     into the first word of the answer, and training would see tokens that `ask` never produces.
     """
@@ -220,7 +220,7 @@ def _token_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> list[Part]:
+def _lay_out(tokenizer: Tokenizer, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> list[Part]:
     """The rendered text in parts: what `ask` would send to the model, and after it, unless `for_answer`, the last answer.
 
     Raises `DataError` when something of the conversation is missing in it.
@@ -248,7 +248,7 @@ def _lay_out(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: b
     return [part for part in parts if part[0]]
 
 
-def _prompt_parts(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str) -> list[Part]:
+def _prompt_parts(tokenizer: Tokenizer, turns: Sequence[Turn], prompt: str, tools: str) -> list[Part]:
     """A prompt taken apart where earlier answers stand in it."""
     parts: list[Part] = []
     place = 0
@@ -265,7 +265,7 @@ def _prompt_parts(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str
     return [*parts, (prompt[place:], False)]
 
 
-def _span(tokenizer: Any, turns: Sequence[Turn], i: int, text: str, tools: str) -> tuple[int, int]:
+def _span(tokenizer: Tokenizer, turns: Sequence[Turn], i: int, text: str, tools: str) -> tuple[int, int]:
     """Where answer i stands in a rendered prompt, up to where the next turn begins."""
     begin = render(tokenizer, turns[:i], for_answer=True, tools=tools)
     until = render(tokenizer, turns[: i + 1], for_answer=False, tools=tools)
@@ -283,7 +283,7 @@ def _span(tokenizer: Any, turns: Sequence[Turn], i: int, text: str, tools: str) 
     return start, stop if end is None else stop + blanks + len(end)
 
 
-def _answer(tokenizer: Any, turns: Sequence[Turn], prompt: str, tools: str) -> str:
+def _answer(tokenizer: Tokenizer, turns: Sequence[Turn], prompt: str, tools: str) -> str:
     """The last answer as it must follow on the prompt, with what ends it."""
     text = render(tokenizer, turns, for_answer=False, tools=tools)
     if text.startswith(prompt):
@@ -321,7 +321,7 @@ def _changed() -> DataError:
     )
 
 
-def _require_no_signs(tokenizer: Any, turns: Sequence[Turn]) -> None:
+def _require_no_signs(tokenizer: Tokenizer, turns: Sequence[Turn]) -> None:
     """The model's own signs within what somebody says would become tokens: a turn would end where nobody ended it."""
     signs = _signs(tokenizer)
     for turn in turns:
@@ -333,7 +333,7 @@ def _require_no_signs(tokenizer: Any, turns: Sequence[Turn]) -> None:
 
 
 @lru_cache(maxsize=8)
-def _signs(tokenizer: Any) -> re.Pattern[str] | None:
+def _signs(tokenizer: Tokenizer) -> re.Pattern[str] | None:
     texts = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(tokenizer.all_special_tokens)
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
@@ -347,40 +347,40 @@ def _require_all(turns: Sequence[Turn], parts: Sequence[Part]) -> None:
             raise left_out(turn.role)
 
 
-def _shown(tokenizer: Any, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> str:
+def _shown(tokenizer: Tokenizer, turns: Sequence[Turn], tools: str, *, for_answer: bool) -> str:
     """What the model reads, and the last answer as it learns it."""
     prompt = render(tokenizer, turns if for_answer else turns[:-1], for_answer=True, tools=tools)
     return prompt if for_answer else prompt + _up_to_end(tokenizer, _answer(tokenizer, turns, prompt, tools))
 
 
-def _up_to_end(tokenizer: Any, answer: str) -> str:
+def _up_to_end(tokenizer: Tokenizer, answer: str) -> str:
     """What is trained of an answer: nothing behind the first token that ends it."""
     return answer[: min((answer.find(end) for end in _end_tokens(tokenizer) if end in answer), default=len(answer))]
 
 
-def _lay_out_text(tokenizer: Any, turns: Sequence[Turn], *, for_answer: bool) -> list[Part]:
+def _lay_out_text(tokenizer: Tokenizer, turns: Sequence[Turn], *, for_answer: bool) -> list[Part]:
     """Plain text begins as the tokenizer lets texts begin, and ends with the end token."""
-    begin = tokenizer.bos_token if begins_texts(tokenizer) else ""
-    end = [] if for_answer else [(tokenizer.eos_token, True)]
+    begin = (tokenizer.bos_token or "") if begins_texts(tokenizer) else ""
+    end = [] if for_answer else [(tokenizer.eos_token or "", True)]
     return [part for part in [(begin, False), *((turn.content, True) for turn in turns), *end] if part[0]]
 
 
-def begins_texts(tokenizer: Any) -> bool:
+def begins_texts(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer puts a begin token before a text."""
     ids = tokenizer("a")["input_ids"]
     return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
 
 
-def _end_tokens(tokenizer: Any) -> list[str]:
+def _end_tokens(tokenizer: Tokenizer) -> list[str]:
     return _ends_of(tokenizer.chat_template, tokenizer)
 
 
 @lru_cache(maxsize=8)
-def _ends_of(template: str, tokenizer: Any) -> list[str]:  # the template is part of the key: a tokenizer may get another
+def _ends_of(template: str, tokenizer: Tokenizer) -> list[str]:  # the template is part of the key: a tokenizer may get another
     return [str(token) for token in tokenizer.convert_ids_to_tokens(sorted(end_token_ids(tokenizer, None)))]
 
 
-def end_token_ids(tokenizer: Any, generation_eos: int | Sequence[int] | None) -> frozenset[int]:
+def end_token_ids(tokenizer: Tokenizer, generation_eos: int | Sequence[int] | None) -> frozenset[int]:
     """Every token that ends an answer: the tokenizer's, the generation config's, and what the template itself writes last."""
     ids = {tokenizer.eos_token_id}
     ids.update([generation_eos] if isinstance(generation_eos, int) else generation_eos or ())

@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..text.private import masked
 from .choose import Counts, Encoding
 from .encode import Encoded, shown_parts
+from .tokenizer_protocol import Tokenizer
 
 NUM_EXAMPLES = 3
 MOST_ENCODED = 20_000  # conversations that are encoded to count tokens; of more, as many drawn at even distances
@@ -78,7 +79,9 @@ def spread(count: int, most: int) -> list[int]:
     return list(range(count)) if count <= most else [i * count // most for i in range(most)]
 
 
-def measure_lengths(tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]) -> Lengths:
+def measure_lengths(
+    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
+) -> Lengths:
     rows = spread(len(conversations), MOST_ENCODED)
     encoding = Encoding(tokenizer, max_length, end_ids)
     tokens: list[int] = []
@@ -93,7 +96,7 @@ def measure_lengths(tokenizer: Any, conversations: Sequence[Conversation], max_l
 
 
 def draw_examples(
-    tokenizer: Any, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
+    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
 ) -> tuple[Example, ...]:
     """The first, the middle and the last that fit; of those that lose something, one at most."""
     rows = dict.fromkeys([0, len(conversations) // 2, len(conversations) - 1, *range(min(50, len(conversations)))])
@@ -112,7 +115,7 @@ def draw_examples(
     return tuple(found)
 
 
-def _decoded(tokenizer: Any, example: Encoded) -> list[tuple[str, bool]]:
+def _decoded(tokenizer: Tokenizer, example: Encoded) -> list[tuple[str, bool]]:
     """The text of an example that was cut, in pieces that are trained or not."""
     groups = groupby(zip(example.ids, example.trained, strict=True), key=lambda pair: pair[1])
     return [(str(tokenizer.decode([token for token, _ in group])), is_trained) for is_trained, group in groups]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from ..data.conversations.conversation import TEXT, Conversation, Turn
+from .tokenizer_protocol import Tokenizer
 
 # where a text may end, best first: between paragraphs, lines, sentences, words
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?。])\s+"), re.compile(r"\s+"))
 _GIVEN = 3  # a third of a piece is what the model is given when it is asked to go on
 
 
-def pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> Iterator[Conversation]:
+def pieces(tokenizer: Tokenizer, conversation: Conversation, max_length: int) -> Iterator[Conversation]:
     """The examples of a row: of plain text pieces that fit, each with a beginning to go on from; of most others one.
 
     Reasoning models forget what they thought in earlier rounds, so each answer that was thought about is an example of its own.
@@ -34,7 +34,7 @@ def pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> Itera
         text = text[stop:]
 
 
-def _most_chars(tokenizer: Any, text: str, room: int) -> int:
+def _most_chars(tokenizer: Tokenizer, text: str, room: int) -> int:
     """How many first characters of a text are at most `room` tokens; no more of it is tokenised than that needs."""
     size = 8 * room
     while True:

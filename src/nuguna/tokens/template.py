@@ -17,6 +17,7 @@ from ..data.conversations.conversation import Turn
 from ..data.files.rows import shown as shown_value
 from ..errors import DataError
 from ..message import Message, say
+from .tokenizer_protocol import Tokenizer
 
 # For models without a template (DialoGPT and other plain base models): turns end with the end token, nothing else. This is how
 # DialoGPT was trained (arXiv:1911.00536, section 3.1). It is saved beside the adapter and used by everything that comes later.
@@ -65,7 +66,7 @@ def is_date_fixed(template: str) -> bool:
     return _DATE_MARK in template
 
 
-def fitting_turns(tokenizer: Any, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+def fitting_turns(tokenizer: Tokenizer, turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """The turns as the template can show them.
 
     Where it knows no system (Gemma), the system's words stand before the first question; where it knows no reasoning, this stands
@@ -86,12 +87,12 @@ def _with_thought(turn: Turn) -> Turn:
 
 # The template is part of each key: a tokenizer may get another.
 @lru_cache(maxsize=8)
-def _shows_system(template: str, tokenizer: Any) -> bool:
+def _shows_system(template: str, tokenizer: Tokenizer) -> bool:
     return _shows(tokenizer, [{"role": "system", "content": _PROBE}, {"role": "user", "content": "a"}])
 
 
 @lru_cache(maxsize=8)
-def _shows_reasoning(template: str, tokenizer: Any) -> bool:
+def _shows_reasoning(template: str, tokenizer: Tokenizer) -> bool:
     """Or it opens a thought in the prompt, where it is then put."""
     answer = {"role": "assistant", "content": "a", "reasoning_content": _PROBE}
     asked = [{"role": "user", "content": "a"}]
@@ -104,19 +105,19 @@ def _shows_reasoning(template: str, tokenizer: Any) -> bool:
     return str(prompt).rstrip().endswith("<think>")
 
 
-def shows_tools(tokenizer: Any) -> bool:
+def shows_tools(tokenizer: Tokenizer) -> bool:
     """Whether the template tells the model which tools there are."""
     return _shows_tools(tokenizer.chat_template, tokenizer)
 
 
 @lru_cache(maxsize=8)
-def _shows_tools(template: str, tokenizer: Any) -> bool:
+def _shows_tools(template: str, tokenizer: Tokenizer) -> bool:
     parameters = {"type": "object", "properties": {}}
     tool = {"type": "function", "function": {"name": _PROBE, "description": "a", "parameters": parameters}}
     return _shows(tokenizer, [{"role": "user", "content": "a"}], tools=[tool])
 
 
-def _shows(tokenizer: Any, messages: list[dict[str, Any]], **given: Any) -> bool:
+def _shows(tokenizer: Tokenizer, messages: list[dict[str, Any]], **given: object) -> bool:
     try:
         return _PROBE in tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False, **given)
     except (TemplateError, TypeError, KeyError):
@@ -209,7 +210,7 @@ def _calls(turn: Turn) -> list[Any]:
     return json.loads(turn.tool_calls) if turn.tool_calls else []
 
 
-def _said(call: Any) -> list[tuple[str, Any, str]]:
+def _said(call: object) -> list[tuple[str, Any, str]]:
     """(key, value, name of the function) for all that a template has to write of a call."""
     if not isinstance(call, dict):
         return [("", call, "tool_calls")]
@@ -217,14 +218,14 @@ def _said(call: Any) -> list[tuple[str, Any, str]]:
     return [(key, value, str(body.get("name", key))) for key, value in body.items() if key not in _UNSAID]
 
 
-def _with_said(call: Any, said: dict[str, Any]) -> Any:
+def _with_said(call: object, said: dict[str, Any]) -> Any:
     """The call with other values of what `_said` gives."""
     if not isinstance(call, dict):
         return said[""]
     return {**call, "function": {**call["function"], **said}} if isinstance(call.get("function"), dict) else {**call, **said}
 
 
-def _marked(value: Any, name: str, marks: dict[str, str]) -> Any:
+def _marked(value: object, name: str, marks: dict[str, str]) -> Any:
     """A value with marks; `name` tells people which one it is."""
     if isinstance(value, dict):
         return {_marked(key, key, marks): _marked(part, key, marks) for key, part in value.items()}
@@ -238,7 +239,7 @@ def _marked(value: Any, name: str, marks: dict[str, str]) -> Any:
     return mark
 
 
-def _without_each(value: Any, name: str) -> Iterator[tuple[Any, str]]:
+def _without_each(value: object, name: str) -> Iterator[tuple[Any, str]]:
     """A dictionary or list without each of the values in it that get no mark; of each list the first one speaks for all."""
     if isinstance(value, dict):
         for key, part in value.items():

@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import transformers
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer as FileTokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ..base_models.checked import CheckedTokenizer, check_tokenizer, has_changed
@@ -20,13 +19,14 @@ from ..errors import ModelError, first_line
 from ..message import say
 from .encode import begins_texts
 from .template import default_template, is_thinking_fixed, with_fixed_date, with_thinking
+from .tokenizer_protocol import Tokenizer
 
 FILE = "tokenizer.json"
 # digits, contractions, blanks and line breaks in rows, Hangul with particles: where the rules for splitting text differ
 _PROBE = "It's 2024년 12월 31일: 고혈압의 증상은\n\n  1234567 x3  HELLO naïve...\t끝!? don't"
 
 
-def load_tokenizer(checked: CheckedTokenizer) -> Any:
+def load_tokenizer(checked: CheckedTokenizer) -> Tokenizer:
     """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
     if has_changed(checked):
         checked = check_tokenizer(checked.folder)
@@ -44,7 +44,8 @@ def load_tokenizer(checked: CheckedTokenizer) -> Any:
     if tokenizer.pad_token_id is None:
         # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+    ready: Tokenizer = tokenizer
+    return ready
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def _held_back() -> Iterator[None]:
                 sys.stderr.write(text.decode("utf-8", "replace"))
 
 
-def splits_as_its_file_says(tokenizer: Any, folder: Path) -> bool:
+def splits_as_its_file_says(tokenizer: Tokenizer, folder: Path) -> bool:
     """Whether the tokenizer gives the tokens of the folder's tokenizer.json.
 
     transformers 5 chooses a class by the model's type, and some of these put rules of their own in place of the file's: the model
@@ -101,7 +102,7 @@ def splits_as_its_file_says(tokenizer: Any, folder: Path) -> bool:
     file = folder / FILE
     if not file.is_file():
         return True
-    plain = Tokenizer.from_file(str(file))
+    plain = FileTokenizer.from_file(str(file))
     plain.no_padding()  # the file may ask for any length; transformers overrules that as well
     plain.no_truncation()
     expected = plain.encode(_PROBE, add_special_tokens=False).ids

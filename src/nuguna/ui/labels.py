@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..train.loop import Step
 
 
-def show_value(value: Any, t: Translate) -> str:
+def show_value(value: object, t: Translate) -> str:
     """A setting's value for people."""
     if isinstance(value, bool):
         return t(say("yes") if value else say("no"))

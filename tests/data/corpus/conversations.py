@@ -123,7 +123,7 @@ def _tools() -> Iterator[Shape]:
     three = [(*pair, passage) for pair, passage in zip(KOREAN, PASSAGES, strict=True)][:3]
     first = [("user", KOREAN[0][0]), ("assistant", ""), ("tool", PASSAGES[0]), ("assistant", KOREAN[0][1])]
     arguments = json.dumps({"name": "나루정"}, ensure_ascii=False)
-    rows = [{"messages": _asked(q, arguments, passage, a), "tools": _TOOLS} for q, a, passage in three]
+    rows: list[dict[str, Any]] = [{"messages": _asked(q, arguments, passage, a), "tools": _TOOLS} for q, a, passage in three]
     # A template writes arguments itself: as a text of JSON they would be written as a text within a text.
     call = {"id": "call_1", "type": "function", "function": {"name": "find_drug", "arguments": {"name": "나루정"}}}
     facts = {"calls": [[call]], "tools": _TOOLS}

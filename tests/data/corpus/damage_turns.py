@@ -10,7 +10,7 @@ from .conversations import messages
 from .words import BOTH, KOREAN, WORSE, turns
 from .write import jsonl, table
 
-_SOUND = [{"messages": messages(turns(*pair))} for pair in BOTH[:4]]
+_SOUND: list[dict[str, Any]] = [{"messages": messages(turns(*pair))} for pair in BOTH[:4]]
 _USER, _BOT = ({"role": role, "content": content} for role, content in turns(*BOTH[1]))
 _PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
@@ -126,7 +126,7 @@ def _first_row() -> Iterator[Case]:
     for column in ("messages", "conversations", "chat"):
         rows = [{column: []}, *({column: row["messages"]} for row in _SOUND[1:])]
         yield too_bad(f"damage/turns/first_empty_{column}.jsonl", jsonl(rows).encode(), 4, [(1, "not a list of turns")])
-    history = [{"instruction": q, "input": "", "output": a, "history": []} for q, a in KOREAN[:4]]
+    history: list[dict[str, Any]] = [{"instruction": q, "input": "", "output": a, "history": []} for q, a in KOREAN[:4]]
     history[1]["history"] = [["only a question"]]
     history[2]["history"] = "earlier"
     yield too_bad("damage/turns/history_broken.jsonl", jsonl(history).encode(), 4, [(2, "history"), (3, "history")])

@@ -113,6 +113,6 @@ def _signs_in_texts() -> Iterator[Case]:
     plain = "첫 줄\u2028둘째 줄 💊\n\nماء"
     yield ready("signs/all.txt", plain.encode(), "text", [("text", plain)], 1)
     quotes = [('What does "b.i.d." mean?', 'It means "twice a day", in Latin\nbis in die.'), *KOREAN[:2]]
-    rows = [("question", "answer"), *quotes]
-    yield ready("signs/quotes_and_line_ends.csv", cells(rows).encode(), "question+answer", turns(*quotes[0]), 3)
-    yield ready("signs/quotes_and_line_ends.tsv", cells(rows, "\t").encode(), "question+answer", turns(*quotes[0]), 3)
+    lines = [("question", "answer"), *quotes]
+    yield ready("signs/quotes_and_line_ends.csv", cells(lines).encode(), "question+answer", turns(*quotes[0]), 3)
+    yield ready("signs/quotes_and_line_ends.tsv", cells(lines, "\t").encode(), "question+answer", turns(*quotes[0]), 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from .conversations import messages
 from .shape import Shape
@@ -40,7 +41,7 @@ def shapes() -> Iterator[Shape]:
 
 def _labelled() -> Iterator[Shape]:
     """KTO: each row says whether its answer is good."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for question, good, bad in _THREE:
         rows += [{"prompt": question, "completion": good, "label": True}, {"prompt": question, "completion": bad, "label": False}]
     first = turns(*KOREAN[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from . import choices, conversations, preferences, templates
@@ -151,7 +151,11 @@ def _written(rows: Sequence[dict[str, Any]], suffix: str) -> bytes:
         return xlsx([list(rows[0]), *(list(row.values()) for row in rows)])
     if suffix == "json":
         return (pretty(list(rows)) if len(rows) % 2 else json_list(rows)).encode()
-    texts = {"jsonl": jsonl, "csv": table, "tsv": lambda rows: table(rows, "\t")}
+    texts: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+        "jsonl": jsonl,
+        "csv": table,
+        "tsv": lambda rows: table(rows, "\t"),
+    }
     return texts[suffix](rows).encode()
 
 
@@ -193,7 +197,12 @@ def _sheets() -> Iterator[Case]:
     yield ready("xlsx/first_sheet_empty.xlsx", xlsx([], [head, *pairs], names=["표지", "자료"]), shape, first, 3, **facts)
     yield ready("xlsx/empty_rows.xlsx", xlsx([[], head, [], pairs[0], [None, None], *pairs[1:]]), shape, first, 3, **facts)
     yield ready("xlsx/empty_column.xlsx", xlsx([[None, *row] for row in (head, *pairs)]), shape, first, 3, **facts)
-    numbers = [["문제", "정답"], ["한 알은 몇 밀리그램인가요?", 250], ["하루 양은 몇 그램인가요?", 0.75], ["몇 알인가요?", 3.0]]
+    numbers: list[list[Any]] = [
+        ["문제", "정답"],
+        ["한 알은 몇 밀리그램인가요?", 250],
+        ["하루 양은 몇 그램인가요?", 0.75],
+        ["몇 알인가요?", 3.0],
+    ]
     yield ready("xlsx/numbers.xlsx", xlsx(numbers), "문제+정답", turns("한 알은 몇 밀리그램인가요?", "250"), 3, **facts)
     lines = [["질문", "답변"], ["어떻게 먹나요?", "1. 물을 따른다.\n2. 약을 삼킨다."], *pairs]
     yield ready("xlsx/lines_in_cells.xlsx", xlsx(lines), shape, turns(*lines[1]), 4, **facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .case import Case, ready, too_bad
@@ -22,7 +22,12 @@ def _written(rows: list[dict[str, Any]], suffix: str) -> bytes:
         return parquet(rows)
     if suffix == "xlsx":
         return xlsx([["question", "answer"], *([row["question"], row["answer"]] for row in rows)])
-    texts = {"jsonl": jsonl, "json": json_list, "csv": table, "tsv": lambda some: table(some, "\t")}
+    texts: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+        "jsonl": jsonl,
+        "json": json_list,
+        "csv": table,
+        "tsv": lambda some: table(some, "\t"),
+    }
     return texts[suffix](rows).encode()
 
 
@@ -30,7 +35,7 @@ def cases() -> Iterator[Case]:
     first = turns(*numbered(1)[0])
     # format → how many lines stand before the first row
     for suffix, before in {"jsonl": 0, "json": 1, "csv": 1, "xlsx": 1, "parquet": 0}.items():
-        facts = {"encoding": "" if suffix in ("xlsx", "parquet") else "utf-8"}
+        facts: dict[str, Any] = {"encoding": "" if suffix in ("xlsx", "parquet") else "utf-8"}
         bad = [(50 + before, "answer is empty")]
         exact = _written(_rows(100, 50), suffix)
         yield ready(f"shares/1_of_100.{suffix}", exact, "question+answer", first, 100, bad=bad, **facts)

@@ -133,7 +133,7 @@ def _fitted(options: Options, rows: Sequence[Row]) -> Options | None:
     return replace(read, counts_by=("rows" if is_sure else "habit") if counts else "")
 
 
-def _is_told(value: Any) -> bool:
+def _is_told(value: object) -> bool:
     """Whether it is said at all which option is right: parts for testing hold -1 or nothing."""
     return value not in (None, "", -1, "-1") and value == value  # not NaN
 
@@ -160,11 +160,11 @@ def options_of(values: Mapping[str, Any], columns: Sequence[str]) -> tuple[Optio
     return tuple(made) if len(made) <= _MOST else say("there are more than {count} options", count=_MOST)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "" if value is None or value != value or isinstance(value, (list, dict)) else str(value).strip()
 
 
-def _from_cell(value: Any) -> list[Option]:
+def _from_cell(value: object) -> list[Option]:
     """All options of one cell: a list, an object of labels and texts, or a text that holds one of these, or marks."""
     if isinstance(value, str):
         return _from_text(value.strip())
@@ -209,7 +209,7 @@ def _place_of_mark(match: re.Match[str]) -> int:
     return _PLACES[mark.lower()] if mark else int(match[3]) - 1
 
 
-def place_of(value: Any, given: Sequence[Option], *, counts_from: int, is_text_first: bool) -> int | None:
+def place_of(value: object, given: Sequence[Option], *, counts_from: int, is_text_first: bool) -> int | None:
     """Which option an answer names, from 0; None if none."""
     ways: tuple[Callable[[], int | None], ...] = (
         lambda: _by_text(value, given),
@@ -218,7 +218,7 @@ def place_of(value: Any, given: Sequence[Option], *, counts_from: int, is_text_f
     return next((place for way in (ways if is_text_first else ways[::-1]) if (place := way()) is not None), None)
 
 
-def _by_text(value: Any, given: Sequence[Option]) -> int | None:
+def _by_text(value: object, given: Sequence[Option]) -> int | None:
     return None if isinstance(value, (list, dict)) else _index(_alike(_text(value)), [_alike(option.text) for option in given])
 
 
@@ -234,13 +234,13 @@ def _alike(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     if isinstance(value, str):
         return value.strip().isdecimal()
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _by_mark(value: Any, given: Sequence[Option], counts_from: int) -> int | None:
+def _by_mark(value: object, given: Sequence[Option], counts_from: int) -> int | None:
     """The option that has this label, letter, sign or number."""
     if isinstance(value, (bool, list, dict)) or value is None or value != value:
         return None

@@ -257,7 +257,7 @@ def _preference(rows: Sequence[Row], by_name: Mapping[str, str]) -> Shape | None
     return None
 
 
-def _is_flag(value: Any) -> bool:
+def _is_flag(value: object) -> bool:
     return isinstance(value, bool) or str(value).strip().lower() in ("true", "false", "0", "1", "good", "bad")
 
 

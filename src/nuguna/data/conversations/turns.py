@@ -53,7 +53,7 @@ def to_conversation(row: Row, shape: Shape) -> Conversation | BadRow:
     return Conversation(tuple(turns), row.file, row.line, terms, lang, tools, choices, tuple(changes))
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, Iterable) and not isinstance(value, (str, Mapping)) else ()
 
 
@@ -96,7 +96,7 @@ def _pairs(row: Row, shape: Shape) -> list[Turn]:
     return [*turns, answer_turn(_cell(row, shape.answer))]
 
 
-def _history(value: Any) -> list[Turn]:
+def _history(value: object) -> list[Turn]:
     """Alpaca's earlier rounds: [[question, answer], …]."""
     turns: list[Turn] = []
     if isinstance(value, str) and value.strip():
@@ -251,7 +251,7 @@ def _is_only_read(turn: Mapping[str, Any]) -> bool:
     )
 
 
-def _content(value: Any, role: str, column: str) -> str:
+def _content(value: object, role: str, column: str) -> str:
     """Text, or the text parts of a list of parts."""
     if isinstance(value, list):
         parts = [part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None for part in value]
@@ -278,7 +278,7 @@ def _call(content: str, column: str) -> dict[str, Any]:
         raise _Unusable(say("a call of a function is not valid JSON"), fix, column, content) from None
 
 
-def _as_json(value: Any, column: str) -> str:
+def _as_json(value: object, column: str) -> str:
     """A list of functions or calls as JSON, "" for none."""
     if isinstance(value, str) and value.strip():
         try:
@@ -294,7 +294,7 @@ def _as_json(value: Any, column: str) -> str:
     return json.dumps([_with_arguments(_function(item)) for item in value], ensure_ascii=False, default=str)
 
 
-def _function(item: Any) -> Any:
+def _function(item: object) -> Any:
     """A function or call as the hub's libraries write it, with a word before it on what it is."""
     is_bare = isinstance(item, dict) and isinstance(item.get("name"), str) and "function" not in item and "type" not in item
     return {"type": "function", "function": item} if is_bare else item

@@ -20,7 +20,7 @@ _MOST_TRIES = 20  # places at which a next row is looked for
 decode_at = json.JSONDecoder().raw_decode  # (text, place) → (value, where it ends)
 
 
-def as_row(values: Any, file: str, line: int) -> Row | BadRow:
+def as_row(values: object, file: str, line: int) -> Row | BadRow:
     """An object is a row; anything else is named."""
     if isinstance(values, dict):
         return Row(values, file, line)
@@ -152,7 +152,7 @@ def load_json(text: str) -> Any:
     return values
 
 
-def check_text(values: Any, text: str, start: int, end: int) -> None:
+def check_text(values: object, text: str, start: int, end: int) -> None:
     part = text[start:end]
     if "\\ud" in part or "\\uD" in part:
         json.dumps(values, ensure_ascii=False).encode()

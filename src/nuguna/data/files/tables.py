@@ -319,7 +319,7 @@ def parse_cells(cells: list[list[Any]], file: str, *, has_header: bool = True) -
         yield _row(header, fields + [""] * (len(header) - len(fields)), ",", file, number)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # a spreadsheet knows no whole numbers
     return str(value).strip()
@@ -364,7 +364,7 @@ def _record(batch: Any, file: str, number: int) -> Row | BadRow:
     return Row({name: _without_nulls(value) for name, value in values.items()}, file, number)
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> Any:
     """Structures have all fields that any row has; what is null was not there."""
     if isinstance(value, dict):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}

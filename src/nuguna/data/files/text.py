@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from ...errors import DataError, first_line
 from ...message import Message, say
@@ -131,7 +131,7 @@ def open_unpacked(path: Path) -> BinaryIO:
     if kind == "zst":
         import pyarrow
 
-        stream: Any = pyarrow.input_stream(str(path), compression="zstd")
+        stream: object = pyarrow.input_stream(str(path), compression="zstd")
         return cast(BinaryIO, io.BufferedReader(stream, CHUNK_BYTES))
     return open(path, "rb", buffering=CHUNK_BYTES)
 
