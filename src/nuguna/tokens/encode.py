@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -103,19 +103,44 @@ def encode_many(
     tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
 ) -> list[Encoded | DataError]:
     """Like `encode` for each, in one call of the tokenizer; its error where the template does not show a conversation."""
-    laid_out: list[list[Part] | DataError] = []
+    laid_out = lay_out_many(tokenizer, conversations)
+    return mark_many(tokenizer, laid_out, laid_out.token_ids(tokenizer), max_length, end_ids)
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """Conversations in the model's template, or why it does not show them."""
+
+    conversations: Sequence[Conversation]
+    parts: Sequence[list[Part] | DataError]
+
+    def token_ids(self, tokenizer: Any) -> list[list[int]]:
+        """Return the tokens of all parts, one after another. Other Python code runs meanwhile if this is called in a thread."""
+        return _token_ids(tokenizer, [text for parts in self.parts if isinstance(parts, list) for text, _ in parts])
+
+
+def lay_out_many(tokenizer: Any, conversations: Sequence[Conversation]) -> LaidOut:
+    """Return conversations in the template, the first half of `encode_many`."""
+    parts: list[list[Part] | DataError] = []
     for conversation in conversations:
         try:
-            laid_out.append(_lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False))
+            parts.append(_lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False))
         except DataError as error:
-            laid_out.append(error)
-    token_ids = iter(_token_ids(tokenizer, [text for parts in laid_out if isinstance(parts, list) for text, _ in parts]))
+            parts.append(error)
+    return LaidOut(conversations, parts)
+
+
+def mark_many(
+    tokenizer: Any, laid_out: LaidOut, token_ids: Iterable[list[int]], max_length: int, end_ids: frozenset[int]
+) -> list[Encoded | DataError]:
+    """Return an example for each conversation, the second half of `encode_many`; what is too long is encoded again, shorter."""
+    left = iter(token_ids)
     made: list[Encoded | DataError] = []
-    for conversation, parts in zip(conversations, laid_out, strict=True):
+    for conversation, parts in zip(laid_out.conversations, laid_out.parts, strict=True):
         if isinstance(parts, DataError):
             made.append(parts)
             continue
-        whole = _mark([next(token_ids) for _ in parts], [is_answer for _, is_answer in parts], end_ids)
+        whole = _mark([next(left) for _ in parts], [is_answer for _, is_answer in parts], end_ids)
         made.append(whole if len(whole.ids) <= max_length else encode(tokenizer, conversation, max_length, end_ids))
     return made
 
