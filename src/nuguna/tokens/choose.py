@@ -208,9 +208,9 @@ def require_apart(train: Sequence[Encoded], heldout: Sequence[Pair]) -> None:
 
     A set of one usable example is both, and the user was told.
     """
-    measured = {encoded.ids for _, encoded in heldout if not encoded.cut}
-    is_only_one = len(heldout) == 1 and len(train) > 0 and train[0].ids == heldout[0][1].ids
-    if not is_only_one and any(example.ids in measured for example in train):
+    measured = {encoded.ids.tobytes() for _, encoded in heldout if not encoded.cut}
+    is_only_one = len(heldout) == 1 and len(train) > 0 and np.array_equal(train[0].ids, heldout[0][1].ids)
+    if not is_only_one and any(example.ids.tobytes() in measured for example in train):
         raise RuntimeError("an example that is measured is among the trained ones")
 
 
