@@ -51,7 +51,7 @@ def demo_examples(count: int) -> list[tuple[list[int], int]]:
     tokenizer = load_tokenizer(check_tokenizer(DEMO_FOLDER))
     ends = end_token_ids(tokenizer, None)
     made = [encode(tokenizer, row, 512, ends) for row in load_dataset("demo").train[:count]]
-    return [(list(e.ids), e.trained.index(True)) for e in made]
+    return [(e.ids.tolist(), int(e.loss_mask.argmax())) for e in made]
 
 
 def measure(kind: str, task: dict[str, Any]) -> dict[str, Any]:

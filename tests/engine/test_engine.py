@@ -27,11 +27,11 @@ from nuguna.tokens.encode import Encoded
 from tests.conftest import ARCHITECTURES
 
 EXAMPLES = (
-    Encoded(ids=tuple(range(10, 30)), trained=(False,) * 12 + (True,) * 8),
-    Encoded(ids=tuple(range(40, 49)), trained=(False,) * 3 + (True,) * 6),
-    Encoded(ids=tuple(range(60, 75)), trained=(False,) * 14 + (True,)),
-    Encoded(ids=tuple(range(80, 89)), trained=(False,) * 3 + (True,) * 6),  # as long as another: they go through together
-    Encoded(ids=tuple(range(100, 160)), trained=(False,) * 10 + (True,) * 50),  # longer than the sliding windows, of 32 tokens
+    Encoded(ids=tuple(range(10, 30)), loss_mask=(False,) * 12 + (True,) * 8),
+    Encoded(ids=tuple(range(40, 49)), loss_mask=(False,) * 3 + (True,) * 6),
+    Encoded(ids=tuple(range(60, 75)), loss_mask=(False,) * 14 + (True,)),
+    Encoded(ids=tuple(range(80, 89)), loss_mask=(False,) * 3 + (True,) * 6),  # as long as another: they go through together
+    Encoded(ids=tuple(range(100, 160)), loss_mask=(False,) * 10 + (True,) * 50),  # longer than the sliding windows, of 32 tokens
 )
 PLAIN = Shortcuts(split_head=False, packed=False, fused=False)
 # the linear layers of one block, by what the architecture calls them
@@ -94,10 +94,10 @@ def test_the_loss_is_that_of_the_whole_model_on_trained_tokens_only(architecture
     model = attached(model_folder(architecture))
     expected = torch.zeros(())
     for example in EXAMPLES:  # one by one, without padding, by hand
-        ids = torch.tensor([example.ids])
+        ids = torch.tensor([example.ids.tolist()])
         log_p = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
         for place in range(1, len(example.ids)):
-            if example.trained[place]:
+            if example.loss_mask[place]:
                 expected = expected - log_p[place - 1, example.ids[place]]
     found = find_shortcuts(model)
     # two change logits after the head, and none of those we name needs padding
@@ -158,7 +158,8 @@ def test_gradients_by_hand_are_those_of_plain_peft(
 
 # as with a system prompt: the same beginning, and then the whole of EXAMPLES
 SHARED = tuple(
-    Encoded(ids=tuple(range(200, 240)) + e.ids, trained=(False,) * 40 + e.trained) for e in (*EXAMPLES, EXAMPLES[0], EXAMPLES[2])
+    Encoded(ids=(*range(200, 240), *e.ids), loss_mask=(*(False,) * 40, *e.loss_mask))
+    for e in (*EXAMPLES, EXAMPLES[0], EXAMPLES[2])
 )
 
 
@@ -207,7 +208,9 @@ def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: st
     with training_form(model, shortcuts):
         last_blocks = [m for m in model.modules() if isinstance(m, LastBlock)]
         for block in last_blocks:
-            block.get_submodule("self_attn.o_proj").register_forward_hook(lambda layer, inputs, output: rows.append(output.shape[1]))
+            block.get_submodule("self_attn.o_proj").register_forward_hook(
+                lambda layer, inputs, output: rows.append(output.shape[1])
+            )
         loss_sum(model, batch, shortcuts)
     assert rows == [len(batch.trained)] * len(last_blocks) and len(batch.trained) < len(batch.ids)
 

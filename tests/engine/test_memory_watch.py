@@ -260,7 +260,7 @@ def demo() -> Loaded:
 
 def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     demo, some = replace(demo, shortcuts=find_shortcuts(demo.model)), examples()
-    with_ends = [Encoded((*e.ids, min(demo.end_ids)), (*e.trained, True)) for e in some]
+    with_ends = [Encoded((*e.ids, min(demo.end_ids)), (*e.loss_mask, True)) for e in some]
     expected = losses.heldout_losses(demo, some, 8), evaluate.stop_chance(demo, with_ends, 8)
     told: list[int] = []
 

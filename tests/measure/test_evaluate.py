@@ -21,9 +21,9 @@ from nuguna.tokens.encode import Encoded
 
 END = 2
 # two answers in one conversation, and one that the window cuts
-TWO = Encoded(ids=(9, 9, 5, 6, END, 9, 7, END), trained=(False, False, True, True, True, False, True, True))
+TWO = Encoded(ids=(9, 9, 5, 6, END, 9, 7, END), loss_mask=(False, False, True, True, True, False, True, True))
 PACKED = Shortcuts(split_head=True, packed=True, fused=True)
-CUT = Encoded(ids=(9, 9, 5, 6), trained=(False, False, True, True), cut=True)
+CUT = Encoded(ids=(9, 9, 5, 6), loss_mask=(False, False, True, True), cut=True)
 
 
 def loaded(folder: Path) -> Loaded:

@@ -124,10 +124,10 @@ def test_packed_with_a_shared_prompt_is_the_same_as_one_by_one_with_all_logits(
     for tried in questions:
         expected.append([])
         for example in tried:
-            ids = torch.tensor([example.ids])
+            ids = torch.tensor([example.ids.tolist()])
             with torch.no_grad():
                 chances = model.model(ids).logits[0].log_softmax(-1)
-            places = [i for i, is_trained in enumerate(example.trained) if is_trained]
+            places = [i for i, is_trained in enumerate(example.loss_mask) if is_trained]
             expected[-1].append(sum(float(chances[i - 1, example.ids[i]]) for i in places))
     for shortcuts, size in ((PACKED, 4), (PACKED, 1), (PLAIN, 4), (PLAIN, 1)):
         for found, right in zip(sums(model, questions, shortcuts, size), expected, strict=True):
@@ -150,14 +150,14 @@ def test_the_right_choice_is_the_example_that_is_measured(model: Loaded) -> None
 def test_of_earlier_answers_nothing_is_counted_and_a_cut_prompt_is_the_same_for_all(model: Loaded) -> None:
     with_earlier, long = some(model)[2:]
     for tried in choice_examples(model, with_earlier, *encoded(model, [with_earlier])):
-        text = model.tokenizer.decode([i for i, is_trained in zip(tried.ids, tried.trained, strict=True) if is_trained])
+        text = model.tokenizer.decode([i for i, is_trained in zip(tried.ids, tried.loss_mask, strict=True) if is_trained])
         assert "도와" not in text and text.startswith(("A. a red pill", "B. no pill at all"))
     longer = asked("물", "불 " * 30, question=LONG)
     (example,) = encoded(model, [longer], 100)
     assert example.cut
     first, second = choice_examples(model, longer, example)
-    start = example.trained.index(True)
-    assert first == Encoded(example.ids, example.trained) and second.ids[:start] == first.ids[:start]
+    start = example.loss_mask.tolist().index(True)
+    assert first == Encoded(example.ids, example.loss_mask) and (second.ids[:start] == first.ids[:start]).all()
     assert len(second.ids) > 100, "a longer choice is whole too"
     assert long.answer == "A. 물"
 

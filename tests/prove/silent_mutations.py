@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pytest import MonkeyPatch
 from safetensors.torch import load_file, save_file
@@ -71,23 +72,24 @@ def wrap_mark(change: Callable[[encode.Encoded], encode.Encoded]) -> Callable[[P
 
 
 def last_token(example: encode.Encoded) -> int:
-    return max(i for i, is_trained in enumerate(example.trained) if is_trained)
+    return max(i for i, is_trained in enumerate(example.loss_mask) if is_trained)
 
 
 def without_end(example: encode.Encoded) -> encode.Encoded:
     end = last_token(example)
-    return replace(example, ids=example.ids[:end], trained=example.trained[:end])
+    return replace(example, ids=example.ids[:end], loss_mask=example.loss_mask[:end])
 
 
 def end_untrained(example: encode.Encoded) -> encode.Encoded:
     end = last_token(example)
-    return replace(example, trained=tuple(t and i != end for i, t in enumerate(example.trained)))
+    return replace(example, loss_mask=example.loss_mask & (np.arange(len(example.ids)) != end))
 
 
 def all_trained(example: encode.Encoded) -> encode.Encoded:
     """From the second token to the end of the answer."""
     end = last_token(example)
-    return replace(example, trained=(False,) + (True,) * end + example.trained[end + 1 :])
+    places = np.arange(len(example.ids))
+    return replace(example, loss_mask=example.loss_mask | ((places > 0) & (places <= end)))
 
 
 def kept(change: Callable[[encode.Encoded], encode.Encoded]) -> Callable[[Patch], None]:
@@ -501,7 +503,7 @@ MUTATIONS = [
     Mutation("double_bos", "template and tokenizer both write the begin token", "rows_begin", BEFORE, begins_twice),
     Mutation(
         "all_masked", "no token of any example is trained", "DataError", BEFORE,
-        wrap_mark(lambda e: replace(e, trained=(False,) * len(e.ids))),
+        wrap_mark(lambda e: replace(e, loss_mask=np.zeros_like(e.loss_mask))),
     ),
     Mutation("labels_not_shifted", "each token learns to predict itself", "own_loss", BEFORE, late=shifted(-1)),
     Mutation("labels_shifted_twice", "each token learns to predict the one after the next", "own_loss", BEFORE, late=shifted(1)),
@@ -512,13 +514,13 @@ MUTATIONS = [
     Mutation("stale_examples", "kept examples of an older program train the questions, too", "answers_after_prompts", BEFORE,
              kept(all_trained)),
     Mutation("foreign_examples", "kept examples hold tokens that the model has not", "rows_trained", BEFORE,
-             kept(lambda e: replace(e, ids=tuple(token + 7200 for token in e.ids)))),
+             kept(lambda e: replace(e, ids=e.ids + 7200))),
     Mutation("empty_examples", "kept examples train nothing", "rows_trained", BEFORE,
-             kept(lambda e: replace(e, trained=(False,) * len(e.ids)))),
+             kept(lambda e: replace(e, loss_mask=np.zeros_like(e.loss_mask)))),
     Mutation("end_missing", "answers are trained without their end token", "rows_end", BEFORE, wrap_mark(without_end)),
     Mutation(
         "answer_cut", "the window cuts the ends of answers", "rows_end", BEFORE,
-        wrap_mark(lambda e: replace(e, ids=e.ids[: last_token(e) - 2], trained=e.trained[: last_token(e) - 2])),
+        wrap_mark(lambda e: replace(e, ids=e.ids[: last_token(e) - 2], loss_mask=e.loss_mask[: last_token(e) - 2])),
     ),
     Mutation("stops_unknown", "generation knows other end tokens than training", "rows_end", BEFORE,
              late=lambda patch, tuned: replace(tuned, end_ids=frozenset({0}))),

@@ -12,7 +12,7 @@ from nuguna.tokens.encode import Encoded
 
 
 def example(length: int, trained: int) -> Encoded:
-    return Encoded(ids=tuple(range(100, 100 + length)), trained=(False,) * (length - trained) + (True,) * trained)
+    return Encoded(ids=tuple(range(100, 100 + length)), loss_mask=(False,) * (length - trained) + (True,) * trained)
 
 
 def test_every_example_is_seen_once_an_epoch_and_steps_do_not_skip_at_its_border() -> None:

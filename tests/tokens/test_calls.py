@@ -76,7 +76,7 @@ TOOLS = json.dumps([{"type": "function", "function": {"name": "dose", "parameter
 
 def learned(tokenizer: Any, *turns: Turn) -> str:
     encoded = encode(tokenizer, Conversation(turns, "f", 1, tools=TOOLS), 2048, end_token_ids(tokenizer, None))
-    return str(tokenizer.decode([i for i, t in zip(encoded.ids, encoded.trained, strict=True) if t]))
+    return str(tokenizer.decode([i for i, t in zip(encoded.ids, encoded.loss_mask, strict=True) if t]))
 
 
 def refused(tokenizer: Any, *turns: Turn) -> DataError:
@@ -221,8 +221,9 @@ def test_a_perfect_call_scores_100_and_an_empty_answer_nothing(form: str, tokeni
         conversation = Conversation(turns, "f", 1, tools=TOOLS)
         ends = end_token_ids(tokenizer, None)
         encoded = encode(tokenizer, conversation, 2048, ends)
-        first = len(encoded.trained) - encoded.trained[::-1].index(True)
-        begin = first - encoded.trained[:first][::-1].index(False)
+        loss_mask = encoded.loss_mask.tolist()
+        first = len(loss_mask) - loss_mask[::-1].index(True)
+        begin = first - loss_mask[:first][::-1].index(False)
         perfect = as_read(tokenizer, list(encoded.ids[begin:]), ends)
         assert "dose" in perfect and "<|im_end|>" not in perfect
         assert list(scores_of(tokenizer, conversation, perfect).values()) == pytest.approx([100] * 5)

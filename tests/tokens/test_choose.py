@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.data.dataset import load_dataset
 from nuguna.data.similar import question_key
 from nuguna.tokens import cache
+from nuguna.tokens import choose as choose_module
 from nuguna.tokens import token_store as tokens
 from nuguna.tokens.cache import Chosen, choose_or_recall
-from nuguna.tokens.choose import Rules, encode_pairs, require_apart
-from nuguna.tokens.encode import Encoded, end_token_ids
+from nuguna.tokens.choose import Encoding, Rules, encode_pairs, require_apart
+from nuguna.tokens.encode import Encoded, encode, end_token_ids
 from nuguna.tokens.tokenizer import load_tokenizer
 from tests.conftest import DEMO_MODEL
 
@@ -48,7 +50,7 @@ def chosen(tokenizer: Any, folder: Path, rows: list[tuple[str, str]], rules: Rul
 
 
 def answers(tokenizer: Any, examples: Any) -> list[str]:
-    return [tokenizer.decode([i for i, t in zip(e.ids, e.trained, strict=True) if t]) for e in examples]
+    return [tokenizer.decode([i for i, t in zip(e.ids, e.loss_mask, strict=True) if t]) for e in examples]
 
 
 def test_every_row_is_trained_or_measured_and_none_is_both(tokenizer: Any, tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_plain_text_is_cut_into_pieces_that_fit_and_nothing_is_lost(tokenizer: A
     found = encode_pairs(tokenizer, dataset.train, 64, ends, 10_000)
     assert "".join("".join(t.content for t in c.turns) for c, _ in found) == text.strip()
     assert all(len(e.ids) <= 64 and e.ids[-1] == tokenizer.eos_token_id for _, e in found)
-    assert all(len(c.turns) == 2 and e.trained[1:] == (True,) * (len(e.ids) - 1) for c, e in found)
+    assert all(len(c.turns) == 2 and e.loss_mask[1:].all() for c, e in found)
 
 
 def test_a_second_start_encodes_nothing_and_gives_the_same(
@@ -194,7 +196,7 @@ def test_what_does_not_fit_into_memory_goes_through_the_disk_and_comes_back_the_
     first = chosen(tokenizer, tmp_path, pairs())
     small = load_dataset(written(tmp_path, pairs()))
     monkeypatch.setattr(shelf, "MOST_CHARS_IN_MEMORY", 300)
-    monkeypatch.setattr(tokens, "MOST_TOKENS_IN_MEMORY", 100)
+    monkeypatch.setattr(tokens, "MAX_TOKENS_IN_MEMORY", 100)
     large = load_dataset(written(tmp_path, pairs()))
     assert list(large.train) == list(small.train) and large.train[-1] == small.train[-1]
     assert large.train[10:50:7] == small.train[10:50:7]
@@ -204,8 +206,8 @@ def test_what_does_not_fit_into_memory_goes_through_the_disk_and_comes_back_the_
     assert (
         list(found.train) == list(first.train) and found.train[-1] == first.train[-1] and found.train[3:9:2] == first.train[3:9:2]
     )
-    assert all(isinstance(e, Encoded) and isinstance(e.trained[0], bool) for e in found.train)
-    assert [p.suffix for p in (tmp_path / "others").iterdir()] == [".safetensors"]
+    assert all(isinstance(e, Encoded) and e.loss_mask.dtype == bool for e in found.train)
+    assert [p.suffix for p in (tmp_path / "others").iterdir()] == [".arrow"]
 
 
 def test_a_few_questions_with_very_many_answers_are_split_by_their_answers_and_that_is_said(
@@ -345,3 +347,22 @@ def test_a_run_notices_when_a_measured_example_is_trained(tokenizer: Any, tmp_pa
     only = chosen(tokenizer, tmp_path, pairs(1))
     assert len(only.train) == len(only.drawn.heldout) == 1
     require_apart(only.train, only.drawn.heldout)  # there is nothing else, and the user was told
+
+
+def test_many_rows_are_encoded_some_at_a_time_as_each_is_alone(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the tokenizer works on some, the next are laid out; whatever becomes of a row, its neighbours keep their tokens."""
+    rows = [(q, a if i % 5 else "아주 " * 200 if i % 2 else "끝 <|im_end|> 표시") for i, (q, a) in enumerate(pairs(60))]
+    conversations = load_dataset(written(tmp_path, rows)).train
+    monkeypatch.setattr(choose_module, "AT_ONCE", 7)
+    encoding = Encoding(tokenizer, 64, ENDS)
+    found = list(encoding.usable(conversations))
+    alone = [encode(tokenizer, row, 64, ENDS) for row in conversations if "<|im_end|>" not in row.answer]
+    assert [example for _, example in found] == [example for example in alone if example.num_trained]
+    assert [c.answer for c, _ in found] == [a for _, a in rows if "아주" not in a and "<|im_end|>" not in a]
+    counts = encoding.counts
+    assert (counts.num_rows, counts.num_too_long, counts.num_refused) == (60, 6, 6) and encoding.first_refusal is not None
+    some = Encoding(tokenizer, 64, ENDS)
+    assert [e for _, e in islice(some.usable(conversations), 20)] == [e for _, e in found[:20]]
+    assert some.counts.num_rows < 30, "only what was taken is counted, however far the next rows are"

@@ -48,7 +48,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 def trained_text(tokenizer: Any, *turns: Turn, max_length: int = 512) -> str:
     encoded = encode(tokenizer, Conversation(turns, "f", 1), max_length, end_token_ids(tokenizer, None))
-    return str(tokenizer.decode([i for i, t in zip(encoded.ids, encoded.trained, strict=True) if t]))
+    return str(tokenizer.decode([i for i, t in zip(encoded.ids, encoded.loss_mask, strict=True) if t]))
 
 
 @pytest.mark.parametrize("tokenizer", TEMPLATES, indirect=True)
@@ -69,7 +69,7 @@ def test_an_answer_is_not_mistaken_for_the_same_words_elsewhere(words: str, toke
     encoded = encode(tokenizer, Conversation((ask, reply, ask, reply), "f", 1), 512, end_token_ids(tokenizer, None))
     first = encode_prompt(tokenizer, (ask,))  # the earlier answer stands without the thinking block
     block = len(tokenizer("<think>\n\n</think>\n\n", add_special_tokens=False)["input_ids"])
-    places = [i for i, t in enumerate(encoded.trained) if t]
+    places = [i for i, t in enumerate(encoded.loss_mask) if t]
     assert places[0] == len(first) - block
     assert tokenizer.decode([encoded.ids[i] for i in places]) == f"{words}<|im_end|>" * 2
 
@@ -99,7 +99,7 @@ def test_what_is_asked_later_begins_byte_for_byte_like_what_was_trained(tokenize
     encoded = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, end_token_ids(tokenizer, None))
     prompt = encode_prompt(tokenizer, (ASK,))
     assert list(encoded.ids[: len(prompt)]) == prompt
-    assert not any(encoded.trained[: len(prompt)]) and encoded.trained[len(prompt)]
+    assert not any(encoded.loss_mask[: len(prompt)]) and encoded.loss_mask[len(prompt)]
 
 
 @pytest.mark.parametrize("tokenizer", ["begin"], indirect=True)
@@ -110,7 +110,7 @@ def test_the_begin_token_stands_once(tokenizer: Any) -> None:
     tokenizer.backend_tokenizer.post_processor = adding
     assert tokenizer("a")["input_ids"][0] == begin
     assert encode_prompt(tokenizer, (ASK,)).count(begin) == 1
-    assert encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, frozenset()).ids.count(begin) == 1
+    assert encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, frozenset()).ids.tolist().count(begin) == 1
 
 
 def test_the_end_is_trained_even_when_it_serves_as_padding(tokenizer: Any) -> None:
@@ -136,7 +136,7 @@ def test_what_is_too_long_loses_its_beginning_and_never_its_end(tokenizer: Any) 
     assert shortened.cut and len(shortened.ids) <= 120
     assert "무엇이 있었나요?" in text and text.rstrip().endswith(f"{REPLY.content}<|im_end|>")
     too_long = made((ASK, REPLY), whole.num_trained)
-    assert too_long.num_trained == 0 and len(too_long.ids) == len(too_long.trained) == whole.num_trained
+    assert too_long.num_trained == 0 and len(too_long.ids) == len(too_long.loss_mask) == whole.num_trained
 
 
 @pytest.mark.parametrize("system", [(), (Turn("system", "Be kind."),)], ids=["", "system"])
@@ -241,7 +241,7 @@ def test_a_template_without_an_end_still_teaches_one(tokenizer: Any) -> None:
     turns = "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}"
     tokenizer.chat_template = turns + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     encoded = encode(tokenizer, Conversation((ASK, REPLY), "f", 1), 512, end_token_ids(tokenizer, None))
-    assert encoded.ids[-1] == tokenizer.eos_token_id and encoded.trained[-1]
+    assert encoded.ids[-1] == tokenizer.eos_token_id and encoded.loss_mask[-1]
 
 
 def test_a_long_conversation_that_nobody_asked_has_nothing_trained(tokenizer: Any) -> None:
@@ -271,7 +271,7 @@ def test_what_is_too_long_is_asked_as_it_was_trained(length: int, tokenizer: Any
     rounds = [turn for i in range(6) for turn in (Turn("user", f"{i}번째 질문입니다. 무엇인가요?"), Turn("assistant", f"답 {i}"))]
     turns = (Turn("system", "짧게 답하세요."), *rounds)
     trained = encode(tokenizer, Conversation(turns, "f", 1), length, end_token_ids(tokenizer, None))
-    answer = max(i for i in range(1, len(trained.ids)) if not trained.trained[i - 1] and trained.trained[i])
+    answer = max(i for i in range(1, len(trained.ids)) if not trained.loss_mask[i - 1] and trained.loss_mask[i])
     asked = encode_prompt(tokenizer, turns[:-1], max_length=answer)
     assert trained.cut and list(trained.ids[:answer]) == asked
     assert "5번째" in tokenizer.decode(asked) and "0번째" not in tokenizer.decode(asked)

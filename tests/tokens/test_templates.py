@@ -311,7 +311,7 @@ def marked(name: str, encoded: Encoded) -> str:
     """The text of an example, with ⟦ and ⟧ around every run of trained tokens."""
     tokens = make_tokenizer(name).convert_ids_to_tokens(encoded.ids)
     parts, inside = [], False
-    for token, trained in zip(tokens, encoded.trained, strict=True):
+    for token, trained in zip(tokens, encoded.loss_mask, strict=True):
         parts += [("⟦" if trained else "⟧") if trained != inside else "", token]
         inside = trained
     return "".join(parts) + ("⟧" if inside else "")
@@ -371,7 +371,7 @@ def test_the_last_answer_follows_the_prompt_that_is_asked_later(name: str, conve
     encoded = encode_turns(name, *turns)
     prompt = encode_prompt(tokenizer_for(name, turns), turns[:-1], tools_for(turns))
     assert list(encoded.ids[: len(prompt)]) == prompt
-    assert encoded.trained[len(prompt)] and not encoded.trained[len(prompt) - 1]
+    assert encoded.loss_mask[len(prompt)] and not encoded.loss_mask[len(prompt) - 1]
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.bos])
@@ -380,9 +380,9 @@ def test_the_begin_token_stands_once(name: str) -> None:
     begin = tokenizer.bos_token_id
     assert tokenizer("a")["input_ids"] == [begin, tokenizer.convert_tokens_to_ids("a")]  # by itself it would add another
     encoded = encode_turns(name, HI, HELLO)
-    assert encoded.ids[0] == begin and encoded.ids.count(begin) == 1
+    assert encoded.ids[0] == begin and encoded.ids.tolist().count(begin) == 1
     # Llama 2 begins every round anew (chat_completion in Meta's llama/generation.py)
-    assert encode_turns(name, HI, HELLO, BYE, SEE_YOU).ids.count(begin) == (2 if name == "llama2" else 1)
+    assert encode_turns(name, HI, HELLO, BYE, SEE_YOU).ids.tolist().count(begin) == (2 if name == "llama2" else 1)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -392,7 +392,7 @@ def test_the_end_of_a_turn_is_found_and_trained(name: str) -> None:
     assert end_token_ids(tokenizer, None) == {end, eos}
     assert end_token_ids(tokenizer, [0]) == {end, eos, 0}
     encoded = encode_turns(name, HI, HELLO, BYE, SEE_YOU)
-    assert [i for i, t in zip(encoded.ids, encoded.trained, strict=True) if t and i in (end, eos)] == [end, end]
+    assert [i for i, t in zip(encoded.ids, encoded.loss_mask, strict=True) if t and i in (end, eos)] == [end, end]
 
 
 @pytest.mark.parametrize("name", ["deepseek_r1", "smollm3"])
@@ -411,7 +411,7 @@ def test_a_model_whose_prompt_opens_the_reasoning_is_trained_from_there() -> Non
     prompt = encode_prompt(make_tokenizer("deepseek_r1"), (HI,))
     encoded = encode_turns("deepseek_r1", HI, HELLO)
     assert list(encoded.ids[: len(prompt)]) == prompt
-    assert encoded.trained[len(prompt)] and not any(encoded.trained[: len(prompt)])
+    assert encoded.loss_mask[len(prompt)] and not any(encoded.loss_mask[: len(prompt)])
     assert marked("deepseek_r1", encoded).endswith(f"Hello there{EOS}⟧")
 
 

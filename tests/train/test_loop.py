@@ -29,7 +29,7 @@ from nuguna.train.loop import Recipe, Step, learning_rate_at
 from tests.training import train_model, with_loss
 
 ALL_SHORTCUTS = Shortcuts(split_head=True, packed=True, fused=True)
-EXAMPLES = [Encoded(ids=tuple(range(5 + i, 15 + i + i % 4)), trained=(False,) * 6 + (True,) * (4 + i % 4)) for i in range(11)]
+EXAMPLES = [Encoded(ids=tuple(range(5 + i, 15 + i + i % 4)), loss_mask=(False,) * 6 + (True,) * (4 + i % 4)) for i in range(11)]
 RECIPE = Recipe(
     max_steps=8,
     batch_size=4,

@@ -2,6 +2,8 @@
 
 The lines go to processes of our own in chunks, and their conversations come back in the same order, as the lines that a shelf
 holds. A process that cannot be started or ends early costs time and nothing else: its chunk is read here.
+
+They are not those of `multiprocessing`, which run the user's own script again in each process where it has no guard for that.
 """
 
 from __future__ import annotations

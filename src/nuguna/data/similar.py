@@ -63,6 +63,7 @@ def beginnings(conversation: Conversation) -> Iterator[Conversation]:
     yield conversation
 
 
+@lru_cache(maxsize=4)  # the same question is asked for its key and for its likeness
 def _stems(text: str) -> frozenset[str]:
     """The words that say something, without case and particles."""
     return frozenset(map(_stem, _WORDS.findall(text))) - _LIGHT
@@ -103,12 +104,17 @@ class Alike:
         stems = [_stems(_one_form(question)) for question in questions]
         counts = Counter(stem for group in (*stems, *(_stems(_one_form(other)) for other in others)) for stem in group)
         self._num = len(questions) + len(others) + 1
-        self._counts = counts
-        self._by_stem: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+        self._weights = {stem: math.log(self._num / (1 + count)) + 1.0 for stem, count in counts.items()}
+        self._weight_of_new = math.log(self._num) + 1.0
+        # first by the words with a digit, which have to be the same ones: of numbered rows that leaves nearly none
+        self._by_numbers: defaultdict[frozenset[str], defaultdict[str, list[frozenset[str]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         for group in dict.fromkeys(stems):
             if len(group) >= _LEAST_WORDS:
+                by_stem = self._by_numbers[_numbers(group)]
                 for stem in self._telling(group):
-                    self._by_stem[stem].append(group)
+                    by_stem[stem].append(group)
 
     def finds(self, question: str) -> bool:
         """Whether it is nearly one of them."""
@@ -116,10 +122,14 @@ class Alike:
         if any(_one_slip(text, other) for edge in _edges(text) for other in self._places.get(edge, ())):
             return True
         stems = _stems(_one_form(question))
-        return any(self._share(stems, group) >= _MOST_SHARED for stem in stems for group in self._by_stem.get(stem, ()))
+        by_stem = self._by_numbers.get(_numbers(stems))
+        if by_stem is None:
+            return False
+        groups = {group for stem in stems for group in by_stem.get(stem, ())}
+        return any(self._share(stems, group) >= _MOST_SHARED for group in groups)
 
     def _weight(self, stem: str) -> float:
-        return math.log(self._num / (1 + self._counts.get(stem, 0))) + 1.0
+        return self._weights.get(stem, self._weight_of_new)
 
     def _telling(self, group: frozenset[str]) -> list[str]:
         """The heaviest words, of which a question with so many words in common has at least one."""
@@ -134,11 +144,14 @@ class Alike:
         return chosen
 
     def _share(self, a: frozenset[str], b: frozenset[str]) -> float:
-        """Weight of the common words over that of all; 0 where numbers differ."""
-        if any(char.isdigit() for stem in a ^ b for char in stem):
-            return 0.0
+        """Weight of the common words over that of all."""
         common = sum(map(self._weight, a & b))
         return common / (common + sum(map(self._weight, a ^ b)))
+
+
+def _numbers(stems: frozenset[str]) -> frozenset[str]:
+    """The words that hold a digit."""
+    return frozenset(stem for stem in stems if not stem.isalpha() and any(map(str.isdigit, stem)))
 
 
 def _edges(text: str) -> tuple[str, str]:

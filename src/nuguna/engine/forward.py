@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,7 +88,7 @@ def find_shortcuts(model: CausalLM) -> Shortcuts:
     device = next(model.parameters()).device
     vocabulary = model.get_input_embeddings().weight.shape[0]
     documents = [[i % vocabulary for i in ids] for ids in (range(5, 12), range(20, 24))]
-    batch = collate([Encoded(tuple(ids), (False,) + (True,) * (len(ids) - 1)) for ids in documents], device)
+    batch = collate([Encoded(np.array(ids), np.arange(len(ids)) > 0) for ids in documents], device)
     expected, _ = target_logits(model, batch, CAREFUL)
     split = (
         head(model) is not None

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +54,7 @@ def switch_checkpointing(model: CausalLM, *, is_on: bool) -> None:
 @torch.no_grad()
 def _probe(model: CausalLM, shortcuts: Shortcuts) -> Tensor:
     """What the head would read for two short documents, at a few places."""
-    documents = [Encoded(tuple(range(5, 12)), (False,) * 4 + (True,) * 3), Encoded((5, 6, 7), (False, False, True))]
+    documents = [Encoded(np.array(range(5, 12)), np.arange(7) >= 4), Encoded(np.array((5, 6, 7)), np.arange(3) == 2)]
     return target_hidden(model, collate(documents, _device(model)), shortcuts)[0]
 
 

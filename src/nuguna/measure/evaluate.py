@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from ..data.conversations.conversation import Conversation
@@ -105,10 +106,11 @@ def stop_chance(loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on
     Read along the right answer, each place ends it with the probability h of an end token there: 1 - Π(1 - h). None when the
     window cuts every answer.
     """
-    whole = [e for e in examples if not e.cut and any(t and i in loaded.end_ids for i, t in zip(e.ids, e.trained, strict=True))]
+    end_ids = sorted(loaded.end_ids)
+    whole = [e for e in examples if not e.cut and np.isin(e.ids[e.loss_mask], end_ids).any()]
     if not whole:
         return None
-    ends = torch.tensor(sorted(loaded.end_ids), device=next(loaded.model.parameters()).device)
+    ends = torch.tensor(end_ids, device=next(loaded.model.parameters()).device)
 
     def one(batch: Batch) -> torch.Tensor:
         logits, labels = target_logits(loaded.model, batch, loaded.shortcuts)  # (trained, vocabulary), (trained,)

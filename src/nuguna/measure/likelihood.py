@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+import numpy as np
 import torch
 
 from ..data.conversations.conversation import Conversation, Turn
@@ -71,17 +72,18 @@ def choice_examples(loaded: Loaded, conversation: Conversation, example: Encoded
     tried = [replace(conversation, turns=(*turns, Turn("assistant", choice))) for choice in conversation.choices]
     made = encode_many(loaded.tokenizer, tried, sys.maxsize, loaded.end_ids)
     prompt = example.ids[: _answer_start(example)]
+    unread = np.zeros(len(prompt), dtype=np.bool_)
     answers = [
-        (one.ids[start:], one.trained[start:]) for one in made if isinstance(one, Encoded) for start in [_answer_start(one)]
+        (one.ids[start:], one.loss_mask[start:]) for one in made if isinstance(one, Encoded) for start in [_answer_start(one)]
     ]
     if len(answers) < len(tried):
         return []
-    return [Encoded(prompt + ids, (False,) * len(prompt) + trained) for ids, trained in answers]
+    return [Encoded(np.concatenate([prompt, ids]), np.concatenate([unread, loss_mask])) for ids, loss_mask in answers]
 
 
 def _answer_start(example: Encoded) -> int:
     """Where the last answer begins: prompt and answers are encoded apart, so its tokens do not depend on what stands before."""
-    return max(i for i in range(1, len(example.ids)) if example.trained[i] and not example.trained[i - 1])
+    return int(np.flatnonzero(example.loss_mask[1:] & ~example.loss_mask[:-1])[-1]) + 1
 
 
 def log_likelihoods(

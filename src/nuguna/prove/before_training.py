@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..data.conversations.conversation import TEXT, Conversation, Turn, as_message
@@ -61,10 +62,10 @@ def is_text(conversations: Sequence[Conversation]) -> bool:
 def check_rows(rows: Sequence[Encoded], tuned: Loaded, window: int) -> Iterator[Check]:
     """What every example must have, whatever was said in it."""
     vocabulary = tuned.model.get_input_embeddings().weight.shape[0]
-    bad = [e for e in rows if not e.num_trained or e.trained[0] or len(e.ids) > window or max(e.ids) >= vocabulary]
+    bad = [e for e in rows if not e.num_trained or e.loss_mask[0] or len(e.ids) > window or e.ids.max() >= vocabulary]
     yield Check("rows_trained", not bad, _count(bad, rows), FAULT)
     begin = tuned.tokenizer.bos_token_id
-    twice = [e for e in rows if begin is not None and e.ids[:2] == (begin, begin)]
+    twice = [e for e in rows if begin is not None and e.ids[:2].tolist() == [begin, begin]]
     yield Check("rows_begin", not twice, _count(twice, rows), FAULT)
     endless = [e for e in rows if e.ids[_last_trained(e)] not in tuned.end_ids]
     yield Check("rows_end", len(endless) <= (1 - LEAST_SHARE) * len(rows), _count(endless, rows), FAULT)
@@ -82,15 +83,16 @@ def _count(bad: Sequence[Encoded], rows: Sequence[Encoded]) -> Message:
 
 
 def _last_trained(example: Encoded) -> int:
-    return max((i for i, is_trained in enumerate(example.trained) if is_trained), default=0)
+    trained = np.flatnonzero(example.loss_mask)
+    return int(trained[-1]) if len(trained) else 0
 
 
 def _before_answer(example: Encoded) -> tuple[int, ...]:
     """What stands before the last answer."""
     place = _last_trained(example)
-    while place > 0 and example.trained[place]:
+    while place > 0 and example.loss_mask[place]:
         place -= 1
-    return example.ids[: place + 1]
+    return tuple(example.ids[: place + 1].tolist())
 
 
 def prompt_end(tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -183,7 +185,7 @@ def suspicions(tuned: Loaded, parts: Parts) -> Iterator[Message]:
         return
     tokenizer, weight = tuned.tokenizer, tuned.model.get_input_embeddings().weight
     special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
-    used = sorted(special & {*parts.heldout_encoded[0].ids, *encode_prompt(tokenizer, parts.heldout[0].prompt)})
+    used = sorted(special & {*parts.heldout_encoded[0].ids.tolist(), *encode_prompt(tokenizer, parts.heldout[0].prompt)})
     if not used or not weight.is_floating_point():
         return
     norms = weight[spread(len(weight), MAX_ROWS)].float().norm(dim=1)

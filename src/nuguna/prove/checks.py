@@ -135,10 +135,10 @@ def asks_as_trained(tokenizer: Tokenizer, conversation: Conversation, encoded: E
     """Return whether the prompt of `ask` is, token for token, what stands before the answer that is trained."""
     prompt = encode_prompt(tokenizer, conversation.prompt, conversation.tools)
     place = len(prompt)
-    if list(encoded.ids[:place]) != prompt or not any(encoded.trained[place : place + 1]):
+    if list(encoded.ids[:place]) != prompt or not encoded.loss_mask[place : place + 1].any():
         return False
     has_earlier = conversation.turns[0].role == TEXT or any(turn.role == "assistant" for turn in conversation.prompt)
-    return has_earlier or not any(encoded.trained[:place])
+    return has_earlier or not encoded.loss_mask[:place].any()
 
 
 def check_asks_as_trained(tokenizer: Tokenizer, opened: Loaded, pairs: Sequence[tuple[Conversation, Encoded]]) -> Check:
@@ -162,8 +162,7 @@ def check_asks_as_trained(tokenizer: Tokenizer, opened: Loaded, pairs: Sequence[
 
 def _ends(encoded: Encoded, end_ids: frozenset[int]) -> bool:
     """Whether the last trained token ends an answer."""
-    ids = [token for token, is_trained in zip(encoded.ids, encoded.trained, strict=True) if is_trained]
-    return ids[-1] in end_ids
+    return int(encoded.ids[encoded.loss_mask][-1]) in end_ids
 
 
 MOST_SKIPPED = 0.01  # share of the steps that may be skipped; a single one may always

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -103,8 +104,8 @@ class Rehearsal:
         num_trained, total = sum(row.num_trained for row in self.rows), 0.0
         with torch.enable_grad(), reported_layers(self.model) as called:
             for row in self.rows:
-                ids = torch.tensor([row.ids], device=self.device)
-                places = torch.tensor([i for i, is_trained in enumerate(row.trained) if is_trained], device=self.device)
+                ids = torch.tensor(row.ids, dtype=torch.int64, device=self.device)[None]  # (1, tokens)
+                places = torch.tensor(np.flatnonzero(row.loss_mask), device=self.device)
                 logits = self.model(input_ids=ids, use_cache=False).logits[0, places - 1].float()  # (trained, vocabulary)
                 loss = cross_entropy(logits, ids[0, places], reduction="sum")
                 torch.autograd.backward(loss * (LOSS_SCALE / num_trained))
@@ -181,7 +182,7 @@ class Rehearsal:
 
     def _sees_more_than_one(self) -> bool:
         """Whether some trained token is predicted with a choice where to look; else queries and keys learn nothing."""
-        return any(row.trained[i] for row in self.rows for i in range(2, len(row.ids)))
+        return any(row.loss_mask[2:].any() for row in self.rows)
 
     def _check_bad_step(self) -> Check:
         """A step whose loss is no number is told as such and changes nothing."""
@@ -208,10 +209,11 @@ def rehearsal_rows(examples: Sequence[Encoded]) -> list[Encoded]:
 
 def _piece(example: Encoded, num_trained: int) -> Encoded:
     """The end of an example: its last trained tokens, the one that ends the answer among them, and a little before them."""
-    stop = max(i for i, is_trained in enumerate(example.trained) if is_trained) + 1
-    places = [i for i in range(max(1, stop - 2 * MORE_TRAINED), stop) if example.trained[i]][-num_trained:]
-    begin = max(0, places[0] - CONTEXT_TOKENS)
-    return Encoded(example.ids[begin:stop], tuple(i in places for i in range(begin, stop)))
+    trained = np.flatnonzero(example.loss_mask)
+    stop = int(trained[-1]) + 1
+    places = trained[trained >= max(1, stop - 2 * MORE_TRAINED)][-num_trained:]
+    begin = max(0, int(places[0]) - CONTEXT_TOKENS)
+    return Encoded(example.ids[begin:stop], np.isin(np.arange(begin, stop), places))
 
 
 @contextmanager

@@ -6,8 +6,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UnsoundError
@@ -106,8 +109,7 @@ def _laid_out(chosen: Sequence[Encoded], device: torch.device | str, packed: boo
 
 def micro_batch_tokens(examples: Sequence[Encoded], size: int) -> int:
     """Tokens that a micro-batch may hold: as many as `size` examples of the greatest length, for which the plan has memory."""
-    lengths = examples.lengths if isinstance(examples, Tokens) else [len(e.ids) for e in examples]
-    return size * max(lengths)
+    return size * (examples.max_length if isinstance(examples, Tokens) else max(len(e.ids) for e in examples))
 
 
 def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
@@ -115,11 +117,11 @@ def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
 
     The token before a trained one stays with its document, since each document may go on with another token.
     """
-    firsts = [e.trained.index(True) for e in examples if e.num_trained]
-    most = min([len(e.ids) - 1 for e in examples] + [first - 1 for first in firsts])
-    common = 0
-    while common < most and len({e.ids[common] for e in examples}) == 1:
-        common += 1
+    firsts = [int(e.loss_mask.argmax()) for e in examples if e.num_trained]
+    most = max(0, min([len(e.ids) - 1 for e in examples] + [first - 1 for first in firsts]))
+    beginnings = np.stack([e.ids[:most] for e in examples])  # (examples, most)
+    differs = (beginnings != beginnings[0]).any(axis=0)  # (most,)
+    common = int(differs.argmax()) if differs.any() else most
     saved = common * (len(examples) - 1)
     least = DEVICE_PROFILES[device.type].min_saved_share * sum(len(e.ids) for e in examples)
     return common if saved > least else 0
@@ -127,16 +129,18 @@ def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
 
 def collate(examples: Sequence[Encoded], device: torch.device | str, *, prefix: int = 0) -> Batch:
     """Lay examples end to end; their first `prefix` tokens, which are the same in all, stand once before them."""
-    ids, targets = list(examples[0].ids[:prefix]), [False] * prefix
-    positions = [torch.arange(prefix)]
-    for example in examples:
-        ids += example.ids[prefix:]
-        targets += example.trained[prefix:]
-        positions.append(torch.arange(prefix, len(example.ids)))
+    first = examples[0]
+    ids = np.concatenate([first.ids[:prefix], *(e.ids[prefix:] for e in examples)])
+    targets = np.concatenate([np.zeros(prefix, dtype=np.bool_), *(e.loss_mask[prefix:] for e in examples)])
+    positions = np.concatenate([np.arange(prefix), *(np.arange(prefix, len(e.ids)) for e in examples)])
     return Batch(
-        ids=torch.tensor(ids).to(device),
-        positions=torch.cat(positions).to(device),
-        trained=torch.tensor([place for place, is_trained in enumerate(targets) if is_trained], dtype=torch.int64).to(device),
+        ids=_tensor(ids).to(device),
+        positions=_tensor(positions).to(device),
+        trained=_tensor(np.flatnonzero(targets)).to(device),
         lengths=tuple(len(e.ids) - prefix for e in examples),
         prefix=prefix,
     )
+
+
+def _tensor(values: NDArray[np.integer[Any]]) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64, copy=False))

@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from ..data.conversation_store import read_line, written_line
 from ..data.dataset import Dataset
 from ..disk.cache_folder import cache_folder, keep_small, no_room
@@ -27,7 +25,7 @@ from .encode import Encoded, encode_many
 from .token_store import Tokens, TokenWriter, open_tokens
 from .tokenizer_protocol import Tokenizer
 
-VERSION = 5  # raised whenever other tokens come of the same conversation
+VERSION = 6  # raised whenever other tokens come of the same conversation
 MOST_BYTES = 4 * 2**30  # of all files together; the ones that were used longest ago are deleted
 
 
@@ -44,7 +42,7 @@ def choose_or_recall(
 ) -> Chosen:
     """What `choose` draws and encodes; from `folder`, if it was made before. Raises `EnvironmentFault` when the disk is full."""
     folder = folder or cache_folder()
-    path = folder / f"{_key(tokenizer, dataset, rules, end_ids)}.safetensors"
+    path = folder / f"{_key(tokenizer, dataset, rules, end_ids)}.arrow"
     if (found := _recalled(path, tokenizer, rules, end_ids)) is not None:
         return found
     writer = TokenWriter(folder)
@@ -54,7 +52,7 @@ def choose_or_recall(
     except OSError as error:
         raise no_room(folder, error) from error
     with contextlib.suppress(OSError):
-        keep_small(folder, "*.safetensors", MOST_BYTES)
+        keep_small(folder, "*.[as]*", MOST_BYTES)  # and the .safetensors of earlier versions
     return Chosen(tokens, drawn)
 
 
@@ -84,7 +82,7 @@ def _recalled(path: Path, tokenizer: Tokenizer, rules: Rules, end_ids: frozenset
         rest = json.loads(tokens.metadata["rest"])
         counts, notes = Counts(**rest["counts"]), tuple(map(Message.from_json, rest["notes"]))
         num_left, refusal = int(rest["num_left"]), _refusal(rest["refusal"])
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+    except (OSError, KeyError, ValueError, TypeError):
         return None
     examples = encode_many(tokenizer, conversations, rules.max_length, end_ids)
     heldout = [(c, e) for c, e in zip(conversations, examples, strict=True) if isinstance(e, Encoded)]

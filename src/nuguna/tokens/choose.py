@@ -6,7 +6,9 @@ nearly the same, stay on one side. Of a large dataset only as many are encoded a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -18,7 +20,7 @@ from ..data.dataset import Dataset
 from ..data.similar import Alike, beginnings, content_key, question_key, question_of
 from ..errors import DataError
 from ..message import Message, say
-from .encode import Encoded, encode_many
+from .encode import Encoded, LaidOut, lay_out_many, mark_many
 from .pieces import pieces
 from .tokenizer_protocol import Tokenizer
 
@@ -30,6 +32,8 @@ MOST_LEFT_OUT = 0.5  # share of examples that may be too long or refused before 
 FEW = 20  # rows below which numbers say little
 
 Pair = tuple[Conversation, Encoded]
+# how many examples each row is, None if it asks what is measured; and all of these, with what became of them
+_Chunk = tuple[list[int | None], Iterable[tuple[Conversation, Encoded | DataError]]]
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,10 @@ class _Measured:
 
     def asks(self, conversation: Conversation) -> bool:
         """Whether a conversation asks what is measured."""
-        if any(content_key(part) in self._contents for part in beginnings(conversation)):
+        keys = [content_key(part) for part in beginnings(conversation)]
+        if not self._contents.isdisjoint(keys):
             return True  # the same, or the same and more
-        if content_key(conversation) in self._beginnings or question_key(conversation) in self._keys:
+        if keys[-1] in self._beginnings or question_key(conversation) in self._keys:
             return True
         return self._alike is not None and self._alike.finds(question_of(conversation))
 
@@ -98,17 +103,38 @@ class Encoding:
 
     def usable(self, conversations: Iterable[Conversation], measured: _Measured | None = None) -> Iterator[Pair]:
         """Those that can be trained, with their tokens; the others, and those like something measured, are counted."""
-        rows = iter(conversations)
-        while chunk := list(islice(rows, AT_ONCE)):
-            found = [None if measured is not None and measured.asks(row) else self._examples(row) for row in chunk]
-            flat = [example for examples in found if examples is not None for example in examples]
-            made = iter(encode_many(self.tokenizer, flat, self.max_length, self.end_ids))
-            for examples in found:
+        for found, examples in self._chunks(iter(conversations), measured):
+            made = iter(examples)
+            for num_examples in found:
                 self.counts.num_rows += 1
-                if examples is None:
+                if num_examples is None:
                     self.counts.num_alike += 1
                     continue
-                yield from self._sorted_out([(example, next(made)) for example in examples])
+                yield from self._sorted_out(list(islice(made, num_examples)))
+
+    def _chunks(self, rows: Iterator[Conversation], measured: _Measured | None) -> Iterator[_Chunk]:
+        """Rows, some at a time. While the tokenizer, which needs no Python, works on one chunk, the next is laid out."""
+        first = self._laid_out(rows, measured)
+        yield self._marked(*first, first[1].token_ids(self.tokenizer))  # many want no more than this
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting: deque[tuple[list[int | None], LaidOut, Future[list[list[int]]]]] = deque()
+            while (chunk := self._laid_out(rows, measured))[0]:
+                waiting.append((*chunk, pool.submit(chunk[1].token_ids, self.tokenizer)))
+                if len(waiting) > 1:
+                    found, laid_out, token_ids = waiting.popleft()
+                    yield self._marked(found, laid_out, token_ids.result())
+            for found, laid_out, token_ids in waiting:
+                yield self._marked(found, laid_out, token_ids.result())
+
+    def _laid_out(self, rows: Iterator[Conversation], measured: _Measured | None) -> tuple[list[int | None], LaidOut]:
+        """Return how many examples each of the next rows is, None if it asks what is measured, and these in the template."""
+        found = [None if measured is not None and measured.asks(row) else self._examples(row) for row in islice(rows, AT_ONCE)]
+        flat = [example for examples in found if examples is not None for example in examples]
+        return [None if examples is None else len(examples) for examples in found], lay_out_many(self.tokenizer, flat)
+
+    def _marked(self, found: list[int | None], laid_out: LaidOut, token_ids: list[list[int]]) -> _Chunk:
+        made = mark_many(self.tokenizer, laid_out, token_ids, self.max_length, self.end_ids)
+        return found, zip(laid_out.conversations, made, strict=True)
 
     def _examples(self, row: Conversation) -> list[Conversation]:
         return list(pieces(self.tokenizer, row, self.max_length))
@@ -182,9 +208,9 @@ def require_apart(train: Sequence[Encoded], heldout: Sequence[Pair]) -> None:
 
     A set of one usable example is both, and the user was told.
     """
-    measured = {encoded.ids for _, encoded in heldout if not encoded.cut}
-    is_only_one = len(heldout) == 1 and len(train) > 0 and train[0].ids == heldout[0][1].ids
-    if not is_only_one and any(example.ids in measured for example in train):
+    measured = {encoded.ids.tobytes() for _, encoded in heldout if not encoded.cut}
+    is_only_one = len(heldout) == 1 and len(train) > 0 and np.array_equal(train[0].ids, heldout[0][1].ids)
+    if not is_only_one and any(example.ids.tobytes() in measured for example in train):
         raise RuntimeError("an example that is measured is among the trained ones")
 
 

@@ -9,40 +9,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 
+import numpy as np
 from jinja2 import TemplateError
 
 from ..data.conversations.conversation import TEXT, Conversation, Turn, as_message
 from ..errors import DataError
 from ..message import say
+from .encoded import Encoded as Encoded
+from .pieces import without_beginning
 from .template import fitting_turns, is_written, left_out, other_model_for_tools, require_calls, require_whole, shows_tools
 from .tokenizer_protocol import Tokenizer
 
-_BLANK = re.compile(r"\s+")
 MOST_HEAD_CHARS = 300  # of a first paragraph that is kept
-_NEAR = 40  # characters after which the next word would cost more than half a word says
 _MARK = "\u2060nuguna\u2060"  # stands in no text
 Part = tuple[str, bool]  # a piece of the rendered text, and whether it is the assistant's
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One example. `trained[i]` says whether token i is a target of the loss; the first token never is.
-
-    An example without any trained token is too long for the window and cannot be used.
-    """
-
-    ids: tuple[int, ...]
-    trained: tuple[bool, ...]
-    cut: bool = False  # longer than the window: what was said first is missing, never the end of an answer
-
-    @property
-    def num_trained(self) -> int:
-        """How many tokens the loss is taken over."""
-        return sum(self.trained)
 
 
 def render(tokenizer: Tokenizer, turns: Sequence[Turn], *, for_answer: bool, tools: str = "") -> str:
@@ -68,14 +53,14 @@ def encode_prompt(tokenizer: Tokenizer, turns: Sequence[Turn], tools: str = "", 
 
     def make(turns: Sequence[Turn]) -> Encoded:
         texts = [text for text, _ in _lay_out(tokenizer, turns, tools, for_answer=True)]
-        ids = tuple(token for part in _token_ids(tokenizer, texts) for token in part)
-        return Encoded(ids, (False,) * len(ids))
+        ids = np.array([token for part in _token_ids(tokenizer, texts) for token in part], dtype=np.int32)
+        return Encoded(ids, np.zeros(len(ids), dtype=np.bool_))
 
     whole = make(turns)
     if max_length is None or len(whole.ids) <= max_length:
-        return list(whole.ids)
+        return list(map(int, whole.ids))
     shorter = _shortened(tokenizer, turns, max_length, make)
-    return list(shorter.ids if shorter is not None else whole.ids[-max_length:])
+    return list(map(int, shorter.ids if shorter is not None else whole.ids[-max_length:]))
 
 
 def encode(tokenizer: Tokenizer, conversation: Conversation, max_length: int, end_ids: frozenset[int]) -> Encoded:
@@ -95,7 +80,7 @@ def encode(tokenizer: Tokenizer, conversation: Conversation, max_length: int, en
         return whole
     shorter = _shortened(tokenizer, conversation.turns, max_length, make)
     if shorter is None:
-        return Encoded(whole.ids[:max_length], (False,) * max_length, cut=True)
+        return Encoded(whole.ids[:max_length], np.zeros(max_length, dtype=np.bool_), cut=True)
     return replace(shorter, cut=True)
 
 
@@ -103,19 +88,44 @@ def encode_many(
     tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
 ) -> list[Encoded | DataError]:
     """Like `encode` for each, in one call of the tokenizer; its error where the template does not show a conversation."""
-    laid_out: list[list[Part] | DataError] = []
+    laid_out = lay_out_many(tokenizer, conversations)
+    return mark_many(tokenizer, laid_out, laid_out.token_ids(tokenizer), max_length, end_ids)
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """Conversations in the model's template, or why it does not show them."""
+
+    conversations: Sequence[Conversation]
+    parts: Sequence[list[Part] | DataError]
+
+    def token_ids(self, tokenizer: Tokenizer) -> list[list[int]]:
+        """Return the tokens of all parts, one after another. Other Python code runs meanwhile if this is called in a thread."""
+        return _token_ids(tokenizer, [text for parts in self.parts if isinstance(parts, list) for text, _ in parts])
+
+
+def lay_out_many(tokenizer: Tokenizer, conversations: Sequence[Conversation]) -> LaidOut:
+    """Return conversations in the template, the first half of `encode_many`."""
+    parts: list[list[Part] | DataError] = []
     for conversation in conversations:
         try:
-            laid_out.append(_lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False))
+            parts.append(_lay_out(tokenizer, conversation.turns, conversation.tools, for_answer=False))
         except DataError as error:
-            laid_out.append(error)
-    token_ids = iter(_token_ids(tokenizer, [text for parts in laid_out if isinstance(parts, list) for text, _ in parts]))
+            parts.append(error)
+    return LaidOut(conversations, parts)
+
+
+def mark_many(
+    tokenizer: Tokenizer, laid_out: LaidOut, token_ids: Iterable[list[int]], max_length: int, end_ids: frozenset[int]
+) -> list[Encoded | DataError]:
+    """Return an example for each conversation, the second half of `encode_many`; what is too long is encoded again, shorter."""
+    left = iter(token_ids)
     made: list[Encoded | DataError] = []
-    for conversation, parts in zip(conversations, laid_out, strict=True):
+    for conversation, parts in zip(laid_out.conversations, laid_out.parts, strict=True):
         if isinstance(parts, DataError):
             made.append(parts)
             continue
-        whole = _mark([next(token_ids) for _ in parts], [is_answer for _, is_answer in parts], end_ids)
+        whole = _mark([next(left) for _ in parts], [is_answer for _, is_answer in parts], end_ids)
         made.append(whole if len(whole.ids) <= max_length else encode(tokenizer, conversation, max_length, end_ids))
     return made
 
@@ -158,22 +168,12 @@ def _with_less_of_question(
     words = question.content[len(head) :]
     made = make(turns)
     while len(made.ids) > max_length:
-        shorter = _without_beginning(tokenizer, words, len(made.ids) - max_length)
+        shorter = without_beginning(tokenizer, words, len(made.ids) - max_length)
         if len(shorter) >= len(words) or len(head) + len(shorter) <= least:
             return None
         words = shorter
         made = make((replace(question, content=head + words), *rest))
     return made
-
-
-def _without_beginning(tokenizer: Tokenizer, text: str, num_tokens: int) -> str:
-    """A text without its first tokens, from where a word begins if one does soon."""
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    if num_tokens >= len(offsets):
-        return ""
-    start = max(1, offsets[num_tokens][0])
-    blank = _BLANK.search(text, start - 1, start + _NEAR)
-    return text[blank.end() if blank else start :].lstrip()
 
 
 def shown_parts(tokenizer: Tokenizer, conversation: Conversation, end_ids: frozenset[int]) -> list[Part]:
@@ -196,15 +196,16 @@ def written_answer(tokenizer: Tokenizer, conversation: Conversation) -> str:
 
 def _mark(token_ids: Sequence[Sequence[int]], are_answers: Sequence[bool], end_ids: frozenset[int]) -> Encoded:
     """Put the parts together; what a template writes after the end token of an answer is not the model's to say."""
-    ids: list[int] = []
-    trained: list[bool] = []
+    ids = np.array(list(chain.from_iterable(token_ids)), dtype=np.int32)
+    loss_mask = np.zeros(len(ids), dtype=np.bool_)
+    start = 0
     for part, is_answer in zip(token_ids, are_answers, strict=True):
-        ids += part
-        end = next((i for i, token in enumerate(part) if token in end_ids), len(part)) if is_answer else -1
-        trained += [i <= end for i in range(len(part))]
-    if trained:
-        trained[0] = False
-    return Encoded(tuple(ids), tuple(trained))
+        if is_answer:
+            end = min((part.index(token) for token in end_ids if token in part), default=len(part))
+            loss_mask[start : start + min(end + 1, len(part))] = True
+        start += len(part)
+    loss_mask[:1] = False
+    return Encoded(ids, loss_mask)
 
 
 def _token_ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

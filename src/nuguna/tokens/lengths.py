@@ -117,7 +117,7 @@ def draw_examples(
 
 def _decoded(tokenizer: Tokenizer, example: Encoded) -> list[tuple[str, bool]]:
     """The text of an example that was cut, in pieces that are trained or not."""
-    groups = groupby(zip(example.ids, example.trained, strict=True), key=lambda pair: pair[1])
+    groups = groupby(zip(example.ids.tolist(), example.loss_mask.tolist(), strict=True), key=lambda pair: pair[1])
     return [(str(tokenizer.decode([token for token, _ in group])), is_trained) for is_trained, group in groups]
 
 

@@ -11,6 +11,8 @@ from .tokenizer_protocol import Tokenizer
 
 # where a text may end, best first: between paragraphs, lines, sentences, words
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?。])\s+"), re.compile(r"\s+"))
+_NEAR = 40  # characters after which the next word would cost more than half a word says
+_BLANK = re.compile(r"\s+")
 _GIVEN = 3  # a third of a piece is what the model is given when it is asked to go on
 
 
@@ -62,3 +64,13 @@ def _given_and_wanted(text: str) -> tuple[Turn, ...]:
     place = found.start() if found and found.start() > 0 else len(text) // _GIVEN
     parts = (text[:place], text[place:])
     return tuple(Turn(TEXT, part) for part in parts if part)
+
+
+def without_beginning(tokenizer: Tokenizer, text: str, num_tokens: int) -> str:
+    """A text without its first tokens, from where a word begins if one does soon."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if num_tokens >= len(offsets):
+        return ""
+    start = max(1, offsets[num_tokens][0])
+    blank = _BLANK.search(text, start - 1, start + _NEAR)
+    return text[blank.end() if blank else start :].lstrip()

@@ -1,35 +1,49 @@
-"""Encoded examples of any number: a flat row of tokens in memory, or in a file of which only what is asked for is read."""
+"""Encoded examples of any number, in memory or in a file of which the system reads what is asked for (memory mapping).
+
+Both are in Arrow's format, and an example is a slice of its arrays:
+https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-from array import array
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import IO, Any, overload
 
-from safetensors import safe_open
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from ..disk.cache_folder import OwnedFile, unnamed_file
 from .encode import Encoded
 
-MOST_TOKENS_IN_MEMORY = 16_000_000
-_PARTS = (("ids", "I32", "i"), ("trained", "U8", "B"), ("lengths", "I64", "q"), ("cut", "U8", "B"))  # name, dtype, array's letter
+MAX_TOKENS_IN_MEMORY = 16_000_000  # beyond that they go to a file at once
+_BYTES_A_TOKEN = 5  # four of its id, one of the mask
+NUM_TOGETHER = 8192  # examples of a record batch
+_SCHEMA = pa.schema({"ids": pa.large_list(pa.int32()), "loss_mask": pa.large_list(pa.uint8()), "cut": pa.uint8()})
+_Columns = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8]]  # offsets, ids, loss_mask, cut
 
 
 class Tokens(Sequence[Encoded]):
-    """Examples, made when they are asked for."""
+    """Examples, as slices of the arrays in which all of them lie."""
 
-    def __init__(self, ids: Any, trained: Any, lengths: Sequence[int], cut: Sequence[int], metadata: Mapping[str, str]) -> None:
-        self._ids, self._trained, self.lengths, self._cut, self.metadata = ids, trained, lengths, cut, metadata
-        self._ends = array("q", accumulate(lengths))
+    def __init__(self, batches: Sequence[Any], metadata: Mapping[str, str]) -> None:
+        self._batches = [_columns(batch) for batch in batches]
+        self._num_examples = sum(map(len, batches))
+        self.metadata = metadata
+        if any(len(batch) != NUM_TOGETHER for batch in batches[:-1]):
+            raise ValueError("record batches of another program")
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self._num_examples
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest example."""
+        return max((int(np.diff(offsets).max()) for offsets, *_ in self._batches if len(offsets) > 1), default=0)
 
     @overload
     def __getitem__(self, place: int) -> Encoded: ...
@@ -42,88 +56,102 @@ class Tokens(Sequence[Encoded]):
             place += len(self)
         if not 0 <= place < len(self):
             raise IndexError(place)
-        end = self._ends[place]
-        start = end - self.lengths[place]
-        ids, trained = self._ids[start:end].tolist(), self._trained[start:end].tolist()
-        return Encoded(tuple(ids), tuple(map(bool, trained)), bool(self._cut[place]))
+        number, row = divmod(place, NUM_TOGETHER)
+        offsets, ids, loss_mask, cut = self._batches[number]
+        start, stop = offsets[row], offsets[row + 1]
+        return Encoded(ids[start:stop], loss_mask[start:stop], bool(cut[row]))
+
+
+def _columns(batch: Any) -> _Columns:
+    """Return the columns of a record batch as arrays that share its memory. Raise `ValueError` if it is not sound."""
+    batch.validate()
+    ids, loss_mask, cut = batch.columns
+    offsets = ids.offsets.to_numpy()
+    if not np.array_equal(offsets, loss_mask.offsets.to_numpy()):
+        raise ValueError("tokens and loss mask differ in length")
+    return offsets, ids.values.to_numpy(), loss_mask.values.to_numpy().view(np.bool_), cut.to_numpy()
 
 
 def open_tokens(path: Path) -> Tokens:
-    """The examples in a file that `TokenWriter` made. Raises `OSError`, `SafetensorError` or `KeyError` for any other."""
-    with safe_open(path, framework="np") as file:
-        is_large = file.get_slice("ids").get_shape()[0] > MOST_TOKENS_IN_MEMORY
-        get = file.get_slice if is_large else file.get_tensor
-        parts = {name: get(name) for name in ("ids", "trained")}
-        lengths, cut = file.get_tensor("lengths").tolist(), file.get_tensor("cut").tolist()
-        return Tokens(parts["ids"], parts["trained"], array("q", lengths), bytes(cut), file.metadata() or {})
+    """Return the examples in a file that `TokenWriter` made. Raise `OSError` or `ValueError` for any other."""
+    is_large = path.stat().st_size > MAX_TOKENS_IN_MEMORY * _BYTES_A_TOKEN
+    reader = pa.ipc.open_file(pa.memory_map(str(path)) if is_large else pa.BufferReader(path.read_bytes()))
+    if reader.schema != _SCHEMA or not reader.num_record_batches:
+        raise ValueError("columns of another program")
+    batches = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
+    metadata = {key.decode(): value.decode() for key, value in dict(batches[-1].custom_metadata or {}).items()}
+    return Tokens([batch.batch for batch in batches], metadata)
 
 
 class TokenWriter:
-    """Takes examples one by one; beyond `MOST_TOKENS_IN_MEMORY` tokens they go to files beside the one to be made."""
+    """Takes examples one by one; beyond `MAX_TOKENS_IN_MEMORY` tokens they go to a file beside the one to be made."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held: dict[str, array[int]] = {name: array(letter) for name, _, letter in _PARTS}
-        self._files: dict[str, OwnedFile] = {}
+        self._examples: list[Encoded] = []  # of the next record batch
+        self._batches: list[Any] = []
+        self._num_tokens = 0  # in `_batches`
+        self._file: OwnedFile | None = None
+        self._writer: Any = None
 
     def add(self, example: Encoded) -> None:
-        """Put one at the end. Raises `OSError` when the disk is full."""
-        held = self._held
-        held["ids"].extend(example.ids)
-        held["trained"].extend(example.trained)
-        held["lengths"].append(len(example.ids))
-        held["cut"].append(example.cut)
-        if len(held["ids"]) >= MOST_TOKENS_IN_MEMORY:
-            self._flush()
+        """Put one at the end. Raise `OSError` when the disk is full."""
+        if len(self._examples) == NUM_TOGETHER:
+            self._batches.append(self._batch())
+            if self._num_tokens > MAX_TOKENS_IN_MEMORY:
+                self._flush()
+        self._examples.append(example)
+        self._num_tokens += len(example.ids)
+
+    def _batch(self) -> Any:
+        """Return a record batch of the examples that wait for one."""
+        some, self._examples = self._examples, []
+        offsets = np.cumsum([0, *(len(e.ids) for e in some)])
+        ids = np.concatenate([np.empty(0, dtype=np.int32), *(e.ids for e in some)])
+        loss_mask = np.concatenate([np.empty(0, dtype=np.bool_), *(e.loss_mask for e in some)]).view(np.uint8)
+        lists = [pa.LargeListArray.from_arrays(offsets, pa.array(values)) for values in (ids, loss_mask)]
+        cut = pa.array([e.cut for e in some], type=pa.bool_()).cast(pa.uint8())
+        return pa.record_batch([*lists, cut], schema=_SCHEMA)
 
     def _flush(self) -> None:
-        for name in ("ids", "trained"):
-            if name not in self._files:
-                self._files[name] = unnamed_file(self._folder)
-            self._held[name].tofile(self._files[name])
-            self._held[name] = array(self._held[name].typecode)
+        if self._file is None:
+            self._file = unnamed_file(self._folder)
+            self._writer = pa.ipc.new_file(self._file, _SCHEMA)
+        for batch in self._batches:
+            self._writer.write_batch(batch)
+        self._batches, self._num_tokens = [], 0
 
     def finish(self, path: Path, metadata: Mapping[str, str]) -> Tokens:
-        """Write the file and open it. A disk that cannot be written leaves them in memory, if they are still there."""
+        """Write the file and open it. A disk that cannot be written leaves the examples in memory, if they are still there."""
+        self._batches.append(self._batch())
         try:
             self._write(path, metadata)
         except OSError:
-            if self._files:
+            if self._file is not None:
                 raise
-            return self._in_memory(metadata)
+            return Tokens(self._batches, metadata)
         return open_tokens(path)
 
-    def _in_memory(self, metadata: Mapping[str, str]) -> Tokens:
-        held = self._held
-        return Tokens(held["ids"], held["trained"], held["lengths"], held["cut"], metadata)
-
     def _write(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Whole or not at all, and for its owner's eyes alone."""
+        """Write it whole or not at all, and for its owner's eyes alone."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(self._header(metadata))
-                for name, _, _ in _PARTS:
-                    if name in self._files:
-                        self._files[name].seek(0)
-                        shutil.copyfileobj(self._files[name], file, 2**20)
-                    self._held[name].tofile(file)
+                self._end(file, metadata)
             os.replace(beside, path)
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
 
-    def _header(self, metadata: Mapping[str, str]) -> bytes:
-        """Of the safetensors format (https://github.com/huggingface/safetensors#format)."""
-        described: dict[str, Any] = {"__metadata__": dict(metadata)}
-        place = 0
-        for name, dtype, _ in _PARTS:
-            size = self._held[name].itemsize
-            count = len(self._held[name]) + (self._files[name].tell() // size if name in self._files else 0)
-            described[name] = {"dtype": dtype, "shape": [count], "data_offsets": [place, place + count * size]}
-            place += count * size
-        text = json.dumps(described).encode()
-        text += b" " * (-len(text) % 8)
-        return len(text).to_bytes(8, "little") + text
+    def _end(self, file: IO[bytes], metadata: Mapping[str, str]) -> None:
+        writer = self._writer or pa.ipc.new_file(file, _SCHEMA)
+        *others, last = self._batches
+        for batch in others:
+            writer.write_batch(batch)
+        writer.write_batch(last, custom_metadata=dict(metadata))  # only now are they known
+        writer.close()
+        if self._file is not None:
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, file, 2**20)
