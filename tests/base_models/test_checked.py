@@ -37,15 +37,15 @@ from nuguna.tokens.tokenizer import load_tokenizer
 
 folder = Path("x")
 base = check_model(folder)
-load_base(base, dtype="float32", device="cpu")
+model = load_base(base, dtype="float32", device="cpu").model
 load_tokenizer(base.tokenizer)
 open_adapter(check_adapter(folder))
 load_base(folder, dtype="float32", device="cpu")  # refused
 load_tokenizer(folder)  # refused
 load_tokenizer(base)  # refused
 open_adapter(folder)  # refused
-reload_adapter(None, folder)  # refused
-reload_adapter(None, base)  # refused
+reload_adapter(model, folder)  # refused
+reload_adapter(model, base)  # refused
 CheckedTokenizer(folder=folder, has_chat_template=True, stamp=())  # refused
 """
 COUNTED = ("check_config", "check_tokenizer_files", "check_adapter_files", "check_folder")

@@ -131,7 +131,7 @@ def open_unpacked(path: Path) -> BinaryIO:
     if kind == "zst":
         import pyarrow
 
-        stream: object = pyarrow.input_stream(str(path), compression="zstd")
+        stream = pyarrow.input_stream(str(path), compression="zstd")
         return cast(BinaryIO, io.BufferedReader(stream, CHUNK_BYTES))
     return open(path, "rb", buffering=CHUNK_BYTES)
 
