@@ -1,8 +1,10 @@
-"""What each technique of the engine brings alone: a training step with all of them, and with all but one, by turns.
+"""What each technique of the engine brings alone: a training step with all of them, and with all but one, by
+turns.
 
     .venv/bin/python benchmarks/ablation.py --shape smollm2-135m --rounds 9
 
-"Without" a technique means what transformers, peft and torch do in its place. Every round runs all ways once on the same batch.
+"Without" a technique means what transformers, peft and torch do in its place. Every round runs all ways once
+on the same batch.
 """
 
 from __future__ import annotations
@@ -39,13 +41,15 @@ def plain_attention(q: Any, k: Any, v: Any, lengths: tuple[int, ...], prefix: in
     parts = []
     for row in zip(*(torch.split(x, list(lengths)) for x in (q, k, v)), strict=True):
         query, key, value = (x.transpose(0, 1)[None] for x in row)
-        out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=rules.scaling, enable_gqa=True)
+        out = scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=rules.scaling, enable_gqa=True
+        )
         parts.append(out[0].transpose(0, 1))
     return torch.cat(parts)
 
 
 def plain_loss(hidden: Any, weight: Any, bias: Any, labels: Any) -> Any:
-    """All logits at once, in float32."""
+    """Return all logits at once, in float32."""
     from torch.nn.functional import cross_entropy, linear
 
     return cross_entropy(linear(hidden, weight, bias).float(), labels, reduction="sum")
@@ -92,7 +96,10 @@ def measure(task: dict[str, Any], rounds: int) -> dict[str, float]:
     ).train()
     for parameter in adapter_parameters(model).values():
         parameter.grad = parameter.new_zeros(parameter.shape)
-    examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]
+    examples = [
+        Encoded(tuple(ids), tuple(i >= question for i in range(len(ids))))
+        for ids, question in task["examples"]
+    ]
     found = find_shortcuts(model)
     seconds: dict[str, list[float]] = {name: [] for name in [*ways(), *SWITCHES]}
     for round_number in range(-1, rounds):
@@ -100,17 +107,24 @@ def measure(task: dict[str, Any], rounds: int) -> dict[str, float]:
         for name in seconds:
             with without(name, found) as shortcuts, training_form(model, shortcuts, 2048):
                 (batch,) = micro_batches(chosen, 10**6, "cpu", packed=shortcuts.packed)
-                for is_timed in (False, True):  # once before, so that no kernel is made for these lengths while the clock runs
+                for is_timed in (
+                    False,
+                    True,
+                ):  # once before, so that no kernel is made for these lengths while the clock runs
                     began = time.perf_counter()
                     loss_sum(model, batch, shortcuts).backward()
                     if is_timed and round_number >= 0:
-                        seconds[name].append((time.perf_counter() - began) / sum(len(e.ids) for e in chosen) * 1000)
+                        seconds[name].append(
+                            (time.perf_counter() - began) / sum(len(e.ids) for e in chosen) * 1000
+                        )
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def main() -> None:
     """Measure, print a table, and write JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", choices=["demo", *SHAPES], default="smollm2-135m")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--rounds", type=int, default=9)
@@ -125,8 +139,14 @@ def main() -> None:
     for name, value in found.items():
         print(f"without {name}: {value:.3f} ms a token, {value / whole:.2f} times as long")
     if args.json:
-        rows = [{"without": name, "milliseconds_per_token": value, "ratio": value / whole} for name, value in found.items()]
-        args.json.write_text(json.dumps({"machine": {}, "shape": args.shape, "dtype": args.dtype, "rows": rows}, indent=2) + "\n")
+        rows = [
+            {"without": name, "milliseconds_per_token": value, "ratio": value / whole}
+            for name, value in found.items()
+        ]
+        args.json.write_text(
+            json.dumps({"machine": {}, "shape": args.shape, "dtype": args.dtype, "rows": rows}, indent=2)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -33,15 +33,31 @@ width="{{ (300 * bar.share)|round(1) }}" height="22" rx="3"/>
 
 
 def bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One bar for us and one for each peer, the peers measured in other runs put in proportion by their ratio."""
+    """Return one bar for us and one for each peer, the peers measured in other runs put in proportion by
+    their ratio.
+    """
     ours = rows[0]["ours_tokens_per_second"]
     memory = (rows[0]["ours_peak_bytes"] - rows[0]["ours_loaded_bytes"]) / 2**30
-    found = [{"label": "nuguna", "is_ours": True, "share": 1.0, "speed": f"{ours:.0f} tokens/s", "memory": _gib(memory)}]
+    found = [
+        {
+            "label": "nuguna",
+            "is_ours": True,
+            "share": 1.0,
+            "speed": f"{ours:.0f} tokens/s",
+            "memory": _gib(memory),
+        }
+    ]
     for row in rows:
         theirs = (row["peer_peak_bytes"] - row["peer_loaded_bytes"]) / 2**30
         speed = f"{row['peer_tokens_per_second']:.0f} (nuguna is {row['ratio']:.1f}×)"
         found.append(
-            {"label": LABELS[row["peer"]], "is_ours": False, "share": 1 / row["ratio"], "speed": speed, "memory": _gib(theirs)}
+            {
+                "label": LABELS[row["peer"]],
+                "is_ours": False,
+                "share": 1 / row["ratio"],
+                "speed": speed,
+                "memory": _gib(theirs),
+            }
         )
     return found
 

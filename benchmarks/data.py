@@ -3,9 +3,10 @@
     .venv/bin/pip install -e '.[bench]'
     .venv/bin/python benchmarks/data.py --megabytes 1000 --json data.json
 
-Both sides read the same generated JSONL file of Korean and English questions and answers in fresh processes, render it with the
-demo model's chat template, tokenise it and lay it out in rows of 4,096 tokens. Ours also checks every row, marks
-which tokens are trained, and finds repetitions; `datasets` gets the two processes that its users give it on two cores.
+Both sides read the same generated JSONL file of Korean and English questions and answers in fresh processes,
+render it with the demo model's chat template, tokenise it and lay it out in rows of 4,096 tokens. Ours also
+checks every row, marks which tokens are trained, and finds repetitions; `datasets` gets the two processes
+that its users give it on two cores.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any
 
 WORDS = (
     "고혈압 당뇨 증상 원인 치료 약 하루 물 의사 병원 검사 혈액 통증 열 기침 수면 운동 음식 체중 혈당 "
-    "the patient should take this medicine with water every day and see a doctor when fever lasts longer than three days"
+    "the patient should take this medicine with water every day and see a doctor when fever lasts longer "
+    "than three days"
 ).split()
 ROW_TOKENS, MAX_LENGTH = 4096, 512
 
 
 def write_file(path: Path, num_bytes: int) -> int:
-    """Rows of about 550 bytes until the file is as large as asked for; returns how many."""
+    """Return rows of about 550 bytes until the file is as large as asked for; returns how many."""
     rng = random.Random(0)
     written = count = 0
     with open(path, "w", encoding="utf-8") as file:
@@ -82,8 +84,8 @@ def run_ours(path: str, folder: str) -> dict[str, Any]:
     from nuguna.data.dataset import load_dataset
     from nuguna.tokens.batch import micro_batches
     from nuguna.tokens.cache import choose_or_recall
-    from nuguna.tokens.choose import Rules
-    from nuguna.tokens.encode import end_token_ids
+    from nuguna.tokens.choose import SplitRules
+    from nuguna.tokens.laid_out import end_token_ids
     from nuguna.tokens.tokenizer import load_tokenizer, silence_libraries
 
     silence_libraries()
@@ -91,8 +93,10 @@ def run_ours(path: str, folder: str) -> dict[str, Any]:
     memory, times = Memory(), [_now()]
     dataset = load_dataset(path)
     times.append(_now())
-    rules = Rules(num_heldout=64, num_train=10**9, max_length=MAX_LENGTH, seed=42)
-    chosen = choose_or_recall(tokenizer, dataset, rules, end_token_ids(tokenizer, None), Path(folder) / "tokens")
+    rules = SplitRules(num_heldout=64, num_train=10**9, max_length=MAX_LENGTH, seed=42)
+    chosen = choose_or_recall(
+        tokenizer, dataset, rules, end_token_ids(tokenizer, None), Path(folder) / "tokens"
+    )
     times.append(_now())
     tokens = 0
     for start in range(0, len(chosen.train), 1024):
@@ -105,7 +109,7 @@ def run_ours(path: str, folder: str) -> dict[str, Any]:
 
 
 def run_datasets(path: str, folder: str) -> dict[str, Any]:
-    """The same with `datasets`: load, map with template and tokenizer, map into rows."""
+    """Return the same with `datasets`: load, map with template and tokenizer, map into rows."""
     import datasets
     from transformers import AutoTokenizer
 
@@ -114,14 +118,20 @@ def run_datasets(path: str, folder: str) -> dict[str, Any]:
     datasets.disable_progress_bars()
     tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)
     memory, times = Memory(), [_now()]
-    loaded = datasets.load_dataset("json", data_files=path, split="train", cache_dir=str(Path(folder) / "cache"))
+    loaded = datasets.load_dataset(
+        "json", data_files=path, split="train", cache_dir=str(Path(folder) / "cache")
+    )
     times.append(_now())
 
     def encode(rows: dict[str, list[str]]) -> dict[str, Any]:
         pairs = zip(rows["question"], rows["answer"], strict=True)
         chats = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in pairs]
         texts = tokenizer.apply_chat_template(chats, tokenize=False)
-        return {"input_ids": tokenizer(texts, add_special_tokens=False, truncation=True, max_length=MAX_LENGTH)["input_ids"]}
+        return {
+            "input_ids": tokenizer(texts, add_special_tokens=False, truncation=True, max_length=MAX_LENGTH)[
+                "input_ids"
+            ]
+        }
 
     encoded = loaded.map(encode, batched=True, num_proc=2, remove_columns=loaded.column_names)
     times.append(_now())
@@ -137,14 +147,18 @@ def run_datasets(path: str, folder: str) -> dict[str, Any]:
 
 
 def _now() -> tuple[float, float]:
-    """Return the seconds gone by, and those that processors have worked for this process and its ended children."""
+    """Return the seconds gone by, and those that processors have worked for this process and its ended
+    children.
+    """
     spent = os.times()
     return time.perf_counter(), spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _result(times: list[tuple[float, float]], most_bytes: int, tokens: int) -> dict[str, Any]:
     seconds: dict[str, float] = {}
-    for name, (wall, cpu), (wall_after, cpu_after) in zip(("check", "tokenise", "pack"), times, times[1:], strict=False):
+    for name, (wall, cpu), (wall_after, cpu_after) in zip(
+        ("check", "tokenise", "pack"), times, times[1:], strict=False
+    ):
         seconds |= {f"{name}_seconds": wall_after - wall, f"{name}_cpu_seconds": cpu_after - cpu}
     return {**seconds, "peak_bytes": most_bytes, "tokens": tokens}
 
@@ -153,7 +167,7 @@ SIDES = {"ours": run_ours, "datasets": run_datasets}
 
 
 def measure(side: str, path: Path) -> dict[str, Any]:
-    """One side in a fresh process."""
+    """Return one side in a fresh process."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         command = [sys.executable, __file__, "--worker", side, "--file", str(path), "--folder", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -175,7 +189,9 @@ def _print(side: str, megabytes: int, found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Generate, measure both sides by turns, print a table, and write JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--side", choices=list(SIDES), action="append", help="default: both")
@@ -198,7 +214,9 @@ def main() -> None:
                 rows.append({"side": side, "megabytes": args.megabytes, "num_rows": num_rows, **found})
                 _print(side, args.megabytes, found)
     if args.json:
-        args.json.write_text(json.dumps({"machine": {"num_cores": os.cpu_count()}, "rows": rows}, indent=2) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": {"num_cores": os.cpu_count()}, "rows": rows}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

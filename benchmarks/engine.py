@@ -1,11 +1,13 @@
-"""How fast a training step is beside other trainers: same weights, data, order, batch, LoRA and learning rates.
+"""How fast a training step is beside other trainers: same weights, data, order, batch, LoRA and learning
+rates.
 
     .venv/bin/pip install -e '.[bench]'        # the peers that are no dependency of ours: TRL
     .venv/bin/python benchmarks/engine.py --shape smollm2-135m --peer trl --peer trainer --pairs 5 --json engine.json
 
-Each measurement runs in a fresh process, ours and the peer's by turns, so that a noisy machine is noisy for both. Tokens are real
-ones, padding is never counted. The first two steps warm up and are not timed. Peaks are of resident memory on a CPU and of
-allocated memory on a GPU. On a GPU with 80 GB, `--shape llama-3.1-8b --batch-size 16` trains on about 4,096 tokens a step.
+Each measurement runs in a fresh process, ours and the peer's by turns, so that a noisy machine is noisy for
+both. Tokens are real ones, padding is never counted. The first two steps warm up and are not timed. Peaks are
+of resident memory on a CPU and of allocated memory on a GPU. On a GPU with 80 GB, `--shape llama-3.1-8b
+--batch-size 16` trains on about 4,096 tokens a step.
 """
 
 from __future__ import annotations
@@ -30,13 +32,30 @@ from benchmarks.sides import LORA_R, SEED, SIDES, WARM_UP_STEPS, work  # noqa: E
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm2-135m": (
         "LlamaConfig",
-        {"vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+        {
+            "vocab_size": 49152,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+        }
         | {"num_key_value_heads": 3, "max_position_embeddings": 8192, "tie_word_embeddings": True},
     ),
     "qwen3-0.6b": (
         "Qwen3Config",
-        {"vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16}
-        | {"num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 40960, "tie_word_embeddings": True},
+        {
+            "vocab_size": 151936,
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+        }
+        | {
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "max_position_embeddings": 40960,
+            "tie_word_embeddings": True,
+        },
     ),
     "llama-3.1-8b": (
         "LlamaConfig",
@@ -53,7 +72,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make_model(shape: str, folder: Path) -> Path:
-    """A folder with the model: the demo's own, or random weights in the shape asked for."""
+    """Return a folder with the model: the demo's own, or random weights in the shape asked for."""
     from nuguna.base_models.catalog import DEMO_FOLDER
 
     if shape == "demo":
@@ -63,37 +82,48 @@ def make_model(shape: str, folder: Path) -> Path:
 
     name, numbers = SHAPES[shape]
     torch.manual_seed(SEED)
-    dtype = torch.bfloat16 if numbers["hidden_size"] >= 4096 else torch.float32  # 32 GB of float32 need not be written
-    transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**numbers), dtype=dtype).save_pretrained(folder)
+    dtype = (
+        torch.bfloat16 if numbers["hidden_size"] >= 4096 else torch.float32
+    )  # 32 GB of float32 need not be written
+    transformers.AutoModelForCausalLM.from_config(
+        getattr(transformers, name)(**numbers), dtype=dtype
+    ).save_pretrained(folder)
     return folder
 
 
 def make_examples(vocabulary: int, count: int) -> list[tuple[list[int], int]]:
-    """(token ids, how many of them are the question): 25 to 80 tokens of question, answers log-normal around 170, cut at 512."""
+    """Return (token ids, how many of them are the question): 25 to 80 tokens of question, answers log-normal
+    around 170, cut at 512.
+    """
     rng = random.Random(SEED)
     examples = []
     for _ in range(count):
         question, answer = rng.randint(25, 80), max(8, int(rng.lognormvariate(math.log(170), 0.6)))
-        examples.append(([rng.randrange(5, vocabulary) for _ in range(min(512, question + answer))], question))
+        examples.append(
+            ([rng.randrange(5, vocabulary) for _ in range(min(512, question + answer))], question)
+        )
     return examples
 
 
 def measure(side: str, task: dict[str, Any]) -> dict[str, Any]:
-    """One run of one side in a fresh process."""
+    """Return one run of one side in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "task.json"
         job.write_text(json.dumps({**task, "folder": folder, "side": side}))
-        done = subprocess.run([sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(done.stderr)
         return dict(json.loads((Path(folder) / "result.json").read_text()))
 
 
 def step_flops(task: dict[str, Any], base: Any, step: int) -> tuple[float, int, int]:
-    """(operations, tokens, trained tokens) of one step, by what has to be computed.
+    """Return (operations, tokens, trained tokens) of one step, by what has to be computed.
 
-    4 for each frozen weight of the blocks and token, 4 for each weight of the head and trained token, 6 for each weight of the
-    adapter and token, and 12 for each pair of tokens that see each other, head and dimension (half of all pairs of a document).
+    4 for each frozen weight of the blocks and token, 4 for each weight of the head and trained token, 6 for
+    each weight of the adapter and token, and 12 for each pair of tokens that see each other, head and
+    dimension (half of all pairs of a document).
     """
     from nuguna.base_models.shape import block_matrices
     from nuguna.plan.memory import lora_parameters
@@ -106,7 +136,11 @@ def step_flops(task: dict[str, Any], base: Any, step: int) -> tuple[float, int, 
     pairs = sum(len(ids) ** 2 / 2 for ids, _ in rows)
     attention = 12 * shape.num_layers * shape.num_heads * shape.head_dim * pairs
     head = 4 * shape.vocab_size * shape.hidden_size * trained
-    return 4.0 * blocks * tokens + head + 6 * lora_parameters(shape, LORA_R) * tokens + attention, tokens, trained
+    return (
+        4.0 * blocks * tokens + head + 6 * lora_parameters(shape, LORA_R) * tokens + attention,
+        tokens,
+        trained,
+    )
 
 
 def gemm_rate(dtype: str) -> float:
@@ -127,7 +161,7 @@ def gemm_rate(dtype: str) -> float:
 
 
 def compare(args: argparse.Namespace, shape: str, dtype: str) -> list[dict[str, Any]]:
-    """All pairs of one shape with each peer."""
+    """Return all pairs of one shape with each peer."""
     from nuguna.base_models.catalog import DEMO_FOLDER, describe_folder
 
     with tempfile.TemporaryDirectory() as folder:
@@ -145,9 +179,12 @@ def _compare_with(peer: str, task: dict[str, Any], base: Any, shape: str, pairs:
         for side in ("ours", peer) if pair % 2 == 0 else (peer, "ours"):
             runs[side].append(measure(side, task))
     flops, tokens, trained = (
-        sum(x) for x in zip(*(step_flops(task, base, s) for s in range(WARM_UP_STEPS, task["steps"])), strict=True)
+        sum(x)
+        for x in zip(*(step_flops(task, base, s) for s in range(WARM_UP_STEPS, task["steps"])), strict=True)
     )
-    seconds = {side: [r["ends"][-1] - r["ends"][WARM_UP_STEPS - 1] for r in found] for side, found in runs.items()}
+    seconds = {
+        side: [r["ends"][-1] - r["ends"][WARM_UP_STEPS - 1] for r in found] for side, found in runs.items()
+    }
     ratios = [b / a for a, b in zip(seconds["ours"], seconds[peer], strict=True)]
     middle = {side: statistics.median(found) for side, found in seconds.items()}
     ours, theirs = runs["ours"][0], runs[peer][0]
@@ -162,7 +199,8 @@ def _compare_with(peer: str, task: dict[str, Any], base: Any, shape: str, pairs:
     return row | {
         "ratio": statistics.median(ratios),
         "ratios": ratios,
-        "memory_ratio": (row["ours_peak_bytes"] - row["ours_loaded_bytes"]) / (row["peer_peak_bytes"] - row["peer_loaded_bytes"]),
+        "memory_ratio": (row["ours_peak_bytes"] - row["ours_loaded_bytes"])
+        / (row["peer_peak_bytes"] - row["peer_loaded_bytes"]),
         "gemm_share": flops / middle["ours"] / rate,
         "gemm_flops_per_second": rate,
         "step_flops": flops / (task["steps"] - WARM_UP_STEPS),
@@ -174,12 +212,16 @@ def _compare_with(peer: str, task: dict[str, Any], base: Any, shape: str, pairs:
 
 
 def _described(folder: Path) -> Any:
-    """The shape of a made model, which has no tokenizer: a run would refuse it, a benchmark need not."""
+    """Return the shape of a made model, which has no tokenizer: a run would refuse it, a benchmark need
+    not.
+    """
     from types import SimpleNamespace
 
     from nuguna.base_models.shape import read_shape
 
-    return SimpleNamespace(shape=read_shape(json.loads((folder / "config.json").read_text()), source="config.json"))
+    return SimpleNamespace(
+        shape=read_shape(json.loads((folder / "config.json").read_text()), source="config.json")
+    )
 
 
 def _print(row: dict[str, Any]) -> None:
@@ -197,9 +239,18 @@ def _print(row: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print a table, and write JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=["demo", *SHAPES], action="append", help="may be given several times; default: demo")
-    parser.add_argument("--peer", choices=[side for side in SIDES if side != "ours"], action="append", help="default: trainer")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shape",
+        choices=["demo", *SHAPES],
+        action="append",
+        help="may be given several times; default: demo",
+    )
+    parser.add_argument(
+        "--peer", choices=[side for side in SIDES if side != "ours"], action="append", help="default: trainer"
+    )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=4)

@@ -1,4 +1,5 @@
-"""Faults of a disk, one at a time: at the N-th operation of a save, in the bytes of a checkpoint, and a disk that is full.
+"""Faults of a disk, one at a time: at the N-th operation of a save, in the bytes of a checkpoint, and a disk
+that is full.
 
 Used by benchmarks/survive.py, and in small by tests/train/test_survive.py.
 """
@@ -30,15 +31,15 @@ class Killed(BaseException):
 
 
 class Fault:
-    """Lets one operation on the disk fail, and counts them. `kind`: kill, ENOSPC, EIO, EACCES, short (a write takes a part only),
-    or full (from then on nothing can be written or made any more).
+    """Lets one operation on the disk fail, and counts them. `kind`: kill, ENOSPC, EIO, EACCES, short (a write
+    takes a part only), or full (from then on nothing can be written or made any more).
     """
 
     def __init__(self, kind: str, at: int) -> None:
         self.kind, self.at, self.count, self.has_struck = kind, at, 0, False
 
     def wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        """The operation with the fault in it."""
+        """Return the operation with the fault in it."""
 
         def operation(*args: Any, **kwargs: Any) -> Any:
             self.count += 1
@@ -60,7 +61,7 @@ class Fault:
 
     @contextmanager
     def injected(self) -> Iterator[None]:
-        """Within, the fault can strike."""
+        """While the block runs, the fault can strike."""
         patches = [patch.object(os, name, self.wrap(name, getattr(os, name))) for name in OPERATIONS]
         for one in patches:
             one.start()
@@ -75,7 +76,9 @@ class State:
     """A small adapter with an optimizer, whose content is a function of the step."""
 
     def __init__(self, num_parameters: int = 4, size: int = 24) -> None:
-        self.parameters = {f"layer.{i}.lora_A": torch.nn.Parameter(torch.zeros(size)) for i in range(num_parameters)}
+        self.parameters = {
+            f"layer.{i}.lora_A": torch.nn.Parameter(torch.zeros(size)) for i in range(num_parameters)
+        }
         self.optimizer = torch.optim.AdamW(self.parameters.values(), fused=True)
 
     def at(self, step: int) -> State:
@@ -84,22 +87,30 @@ class State:
         for parameter in self.parameters.values():
             with torch.no_grad():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator))
-            moments = {key: torch.randn(parameter.shape, generator=generator) for key in ("exp_avg", "exp_avg_sq")}
+            moments = {
+                key: torch.randn(parameter.shape, generator=generator) for key in ("exp_avg", "exp_avg_sq")
+            }
             self.optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
         return self
 
     def save(self, folder: Path, step: int) -> None:
         """Keep a step."""
-        save_checkpoint(folder, MARK, Progress(step, 10 * step, 1.0), self.at(step).parameters, self.optimizer)
+        save_checkpoint(
+            folder, MARK, Progress(step, 10 * step, 1.0), self.at(step).parameters, self.optimizer
+        )
 
     def tensors(self) -> list[torch.Tensor]:
-        """All that a checkpoint holds."""
-        states = [self.optimizer.state[p][key] for p in self.parameters.values() for key in ("exp_avg", "exp_avg_sq", "step")]
+        """Return all that a checkpoint holds."""
+        states = [
+            self.optimizer.state[p][key]
+            for p in self.parameters.values()
+            for key in ("exp_avg", "exp_avg_sq", "step")
+        ]
         return [*(p.detach() for p in self.parameters.values()), *states]
 
     def loaded(self, folder: Path) -> int:
-        """The step that a fresh process would go on from; -1 if other numbers than that step's were loaded, -2 if it
-        would end with a traceback.
+        """Return the step that a fresh process would go on from; -1 if other numbers than that step's were
+        loaded, -2 if it would end with a traceback.
         """
         fresh = State(len(self.parameters), len(next(iter(self.parameters.values()))))
         try:
@@ -108,14 +119,18 @@ class State:
             return -2
         if resumed is None:
             return 0
-        expected = State(len(self.parameters), len(next(iter(self.parameters.values())))).at(resumed.progress.step)
+        expected = State(len(self.parameters), len(next(iter(self.parameters.values())))).at(
+            resumed.progress.step
+        )
         same = all(torch.equal(a, b) for a, b in zip(fresh.tensors(), expected.tensors(), strict=True))
         return resumed.progress.step if same else -1
 
 
-def faults_of_a_save(folder: Path, kinds: tuple[str, ...] = ("kill", "ENOSPC", "EIO", "EACCES", "short", "full")) -> list[str]:
-    """Save step 3 over 1 and 2 with a fault at each operation in turn. Returns what went wrong, one line each; the last line is
-    how many trials there were.
+def faults_of_a_save(
+    folder: Path, kinds: tuple[str, ...] = ("kill", "ENOSPC", "EIO", "EACCES", "short", "full")
+) -> list[str]:
+    """Save step 3 over 1 and 2 with a fault at each operation in turn. Returns what went wrong, one line
+    each; the last line is how many trials there were.
     """
     wrong, num_trials = [], 0
     for kind in kinds:
@@ -136,7 +151,9 @@ def faults_of_a_save(folder: Path, kinds: tuple[str, ...] = ("kill", "ENOSPC", "
             num_trials += 1
             found = state.loaded(place)
             if found not in (2, 3) or (found == 2 and not refused and kind != "kill"):
-                wrong.append(f"{kind} at operation {at}: step {found} is loaded, {'refused' if refused else 'reported saved'}")
+                wrong.append(
+                    f"{kind} at operation {at}: step {found} is loaded, {'refused' if refused else 'reported saved'}"
+                )
             state.save(place, 4)  # the disk is well again
             if state.loaded(place) != 4:
                 wrong.append(f"{kind} at operation {at}: the next save is lost")
@@ -147,8 +164,8 @@ def faults_of_a_save(folder: Path, kinds: tuple[str, ...] = ("kill", "ENOSPC", "
 
 
 def damages(folder: Path, every: int = 1, num_flips: int = 200, seed: int = 0) -> list[str]:
-    """Cut each file of a checkpoint at every `every`-th byte, flip bits, delete it, swap it with another step's: the step before
-    has to be loaded. Returns what went wrong, and as last line the number of trials.
+    """Cut each file of a checkpoint at every `every`-th byte, flip bits, delete it, swap it with another
+    step's: the step before has to be loaded. Returns what went wrong, and as last line the number of trials.
     """
     draw, state, wrong, num_trials = random.Random(seed), State(2, 4), [], 0
     for step in (1, 2):
@@ -157,7 +174,9 @@ def damages(folder: Path, every: int = 1, num_flips: int = 200, seed: int = 0) -
     older, newest = place / "step-000001", place / "step-000002"
     whole = {file.name: file.read_bytes() for file in newest.iterdir()}
     for name, data in whole.items():
-        trials: list[tuple[str, bytes | None]] = [(f"cut at {n}", data[:n]) for n in range(0, len(data), every)]
+        trials: list[tuple[str, bytes | None]] = [
+            (f"cut at {n}", data[:n]) for n in range(0, len(data), every)
+        ]
         for _ in range(num_flips):
             bit = draw.randrange(8 * len(data))
             flipped = bytearray(data)
@@ -199,7 +218,9 @@ def small_disk(folder: Path, size: str = "4m") -> Iterator[bool]:
 
 
 def full_disk(folder: Path) -> list[str]:
-    """Save on a real file system that fills up and is given room again. Returns what went wrong, and the number of trials."""
+    """Save on a real file system that fills up and is given room again. Returns what went wrong, and the
+    number of trials.
+    """
     wrong, num_refused = [], 0
     with small_disk(folder) as is_mounted:
         if not is_mounted:

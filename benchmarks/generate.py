@@ -1,10 +1,11 @@
-"""Answers per second beside transformers' own `generate`, one question at a time as its documentation shows it.
+"""Answers per second beside transformers' own `generate`, one question at a time as its documentation shows
+it.
 
     .venv/bin/python benchmarks/generate.py --adapter results --pairs 3 --json generate.json
 
-Both answer the same held-out questions of the medical set, greedily, with the same end tokens and limit, by turns in one process.
-The clock is what a user waits; processor time (best read with OMP_NUM_THREADS=1, where no thread waits for another) hardly
-depends on what else the machine does.
+Both answer the same held-out questions of the medical set, greedily, with the same end tokens and limit, by
+turns in one process. The clock is what a user waits; processor time (best read with OMP_NUM_THREADS=1, where
+no thread waits for another) hardly depends on what else the machine does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def one_at_a_time(loaded: Any, prompts: list[Any], max_new_tokens: int) -> list[
             attention_mask=torch.ones_like(ids),
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            eos_token_id=sorted(loaded.end_ids),
+            eos_token_id=sorted(loaded.eos_ids),
             pad_token_id=loaded.tokenizer.pad_token_id,
         )
         texts.append(loaded.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True).strip())
@@ -40,14 +41,14 @@ def one_at_a_time(loaded: Any, prompts: list[Any], max_new_tokens: int) -> list[
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What it gives, seconds by the clock, and seconds of this process's processors."""
+    """Return what it gives, seconds by the clock, and seconds of this process's processors."""
     began, used = time.perf_counter(), time.process_time()
     found = work()
     return found, time.perf_counter() - began, time.process_time() - used
 
 
 def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict[str, Any]:
-    """One row: both by turns."""
+    """Return one row: both by turns."""
     import torch
 
     from nuguna.base_models.catalog import DEMO_FOLDER
@@ -61,12 +62,17 @@ def measure(dtype: str, adapter: Path | None, asked: argparse.Namespace) -> dict
 
     loaded = load_base(check_model(DEMO_FOLDER), dtype=dtype, device=asked.device)
     if adapter is not None:
-        loaded = Loaded(reload_adapter(loaded.model, check_adapter(adapter)), loaded.tokenizer, loaded.end_ids)
+        loaded = Loaded(
+            reload_adapter(loaded.model, check_adapter(adapter)), loaded.tokenizer, loaded.eos_ids
+        )
     rows = load_dataset("demo").heldout[: asked.questions]
     prompts = [row.prompt for row in rows]
-    room = answer_room([encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in rows])
-    given: dict[str, Any] = {"end_ids": loaded.end_ids, "max_new_tokens": room}
-    one_at_a_time(loaded, prompts[:2], 8), answer(loaded.model, loaded.tokenizer, prompts[:8], **given)  # warm up
+    room = answer_room([encode(loaded.tokenizer, row, 512, loaded.eos_ids) for row in rows])
+    given: dict[str, Any] = {"eos_ids": loaded.eos_ids, "max_new_tokens": room}
+    (
+        one_at_a_time(loaded, prompts[:2], 8),
+        answer(loaded.model, loaded.tokenizer, prompts[:8], **given),
+    )  # warm up
     pairs = []
     for _ in range(asked.pairs):
         texts, single, single_used = timed(lambda: one_at_a_time(loaded, prompts, room))
@@ -97,9 +103,15 @@ def main() -> None:
     from nuguna.machine.process import prepare
 
     prepare()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapter", type=Path, help="a run folder of the demo model; without it only the base is measured")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], action="append", help="both, if not given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--adapter", type=Path, help="a run folder of the demo model; without it only the base is measured"
+    )
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], action="append", help="both, if not given"
+    )
     parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -117,7 +129,10 @@ def main() -> None:
             kind = f"{dtype}, {'with' if adapter else 'without'} adapter, {row['tokens_per_answer']:.1f} tokens an answer"
             speeds = f"one at a time {row['peer_answers_per_second']:.2f}, ours {row['ours_answers_per_second']:.2f} answers/s"
             ratios = f"{row['ratio']:.2f} times, {row['processor_time_ratio']:.2f} in processor time"
-            print(f"{kind}: {speeds}, {ratios}; {row['num_same']} of {row['num_questions']} the same", flush=True)
+            print(
+                f"{kind}: {speeds}, {ratios}; {row['num_same']} of {row['num_questions']} the same",
+                flush=True,
+            )
     if asked.json:
         asked.json.write_text(json.dumps({"machine": detect(Path.cwd()).to_json(), "rows": rows}, indent=2))
 

@@ -1,6 +1,8 @@
-"""Ends of a training that nobody planned: SIGKILL at any moment, Ctrl-C and SIGTERM in every phase. Each in a forked process.
+"""Ends of a training that nobody planned: SIGKILL at any moment, Ctrl-C and SIGTERM in every phase. Each in a
+forked process.
 
-The parent has loaded all libraries and computes nothing itself, so that a child begins at once. Used by benchmarks/survive.py.
+The parent has loaded all libraries and computes nothing itself, so that a child begins at once. Used by
+benchmarks/survive.py.
 """
 
 from __future__ import annotations
@@ -23,14 +25,25 @@ from nuguna import Request
 from nuguna.run import run
 from nuguna.stages.events import Event, Saved, Stage
 from nuguna.train import checkpoint as checkpoints
+from nuguna.train import manifest
 
-PHASES = ("Looking at", "Reading the", "Loading the", "Measuring the base", "Training", "Measuring the trained", "Proving")
+PHASES = (
+    "Looking at",
+    "Reading the",
+    "Loading the",
+    "Measuring the base",
+    "Training",
+    "Measuring the trained",
+    "Proving",
+)
 ENDS = (0, 1)  # a run that is over; 1: so small a model passes not every check
-MOST_SECONDS = 120.0  # a child that takes longer hangs
+MAX_SECONDS = 120.0  # a child that takes longer hangs
 
 
 class Child:
-    """A forked process that does `work` and tells lines through a pipe; `work` gets the function that tells one."""
+    """A forked process that does `work` and tells lines through a pipe; `work` gets the function that tells
+    one.
+    """
 
     def __init__(self, work: Callable[[Callable[[str], None]], int], output: Path) -> None:
         self._read, write = os.pipe()
@@ -74,8 +87,10 @@ class Child:
             self.lines += [line.decode() for line in whole]
         return is_enough(self.lines)
 
-    def end(self, seconds: float = MOST_SECONDS) -> int | None:
-        """The exit code, negative for a signal, when it has ended; None (and it is killed) if it does not."""
+    def end(self, seconds: float = MAX_SECONDS) -> int | None:
+        """Return the exit code, negative for a signal, when it has ended; None (and it is killed) if it does
+        not.
+        """
         self.wait_for(lambda lines: False, 0.01)
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
@@ -91,7 +106,9 @@ class Child:
 
 
 def training(model: Path, data: Path, folder: Path, say: Callable[[str], None]) -> int:
-    """A whole small run that keeps every step and tells its phases, what it keeps, and when it begins to."""
+    """Return a whole small run that keeps every step and tells its phases, what it keeps, and when it begins
+    to.
+    """
     from nuguna.stages import train as stages
     from nuguna.train import loop as train
     from nuguna.train.checkpoint import save_checkpoint as real
@@ -117,7 +134,13 @@ def training(model: Path, data: Path, folder: Path, say: Callable[[str], None]) 
 
 def _request(model: Path, data: Path, folder: Path) -> Request:
     return Request(
-        model=str(model), data=str(data), output_dir=str(folder), max_steps=12, batch_size=4, learning_rate=0.003, lora_r=4
+        model=str(model),
+        data=str(data),
+        output_dir=str(folder),
+        max_steps=12,
+        batch_size=4,
+        learning_rate=0.003,
+        lora_r=4,
     )
 
 
@@ -130,8 +153,8 @@ def _has_reached(phase: str, lines: list[str]) -> bool:
 
 
 def kills(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) -> list[str]:
-    """Kill runs at random moments, half of them within a save, and start them again, until there were `num_trials` kills. Returns
-    what went wrong, and as last line the number of kills.
+    """Kill runs at random moments, half of them within a save, and start them again, until there were
+    `num_trials` kills. Returns what went wrong, and as last line the number of kills.
     """
     draw, wrong, count = random.Random(seed), [], 0
     expected, seconds = _whole(place, model, data)
@@ -144,7 +167,7 @@ def kills(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) 
             child = Child(partial(training, model, data, folder), folder.parent / "output")
             if count % 2:  # into a save: the n-th that it announces, and a little later
                 nth = draw.randint(1, 6)
-                child.wait_for(partial(_has_saved, nth), MOST_SECONDS)
+                child.wait_for(partial(_has_saved, nth), MAX_SECONDS)
                 time.sleep(draw.random() * 0.01)
             else:
                 child.wait_for(lambda lines: False, draw.random() * 1.2 * seconds)
@@ -164,18 +187,23 @@ def kills(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) 
         else:
             child = Child(partial(training, model, data, folder), folder.parent / "output")
             if child.end() != 0:
-                wrong.append(f"run {number} cannot be resumed: {(folder.parent / 'output').read_text()[-800:]}")
+                wrong.append(
+                    f"run {number} cannot be resumed: {(folder.parent / 'output').read_text()[-800:]}"
+                )
                 continue
         if (folder / "report.json").exists() and not _equals(expected, folder):
             wrong.append(f"run {number} ended otherwise than one that was never killed")
         if not (folder / "report.json").exists():
-            wrong.append(f"run {number} ended without a report: {(folder.parent / 'output').read_text()[-800:]}")
+            wrong.append(
+                f"run {number} ended without a report: {(folder.parent / 'output').read_text()[-800:]}"
+            )
     return [*wrong, str(count)]
 
 
 def requests(place: Path, model: Path, data: Path, num_trials: int, seed: int = 0) -> list[str]:
-    """Ctrl-C or SIGTERM in each phase in turn, through the command itself: it ends with 130 or 143, soon, and goes on to the same
-    adapter. Returns what went wrong, and as last lines the slowest end in seconds and the number of trials.
+    """Ctrl-C or SIGTERM in each phase in turn, through the command itself: it ends with 130 or 143, soon, and
+    goes on to the same adapter. Returns what went wrong, and as last lines the slowest end in seconds and the
+    number of trials.
     """
     draw, wrong, slowest = random.Random(seed), [], 0.0
     expected, seconds = _whole(place, model, data)
@@ -184,7 +212,7 @@ def requests(place: Path, model: Path, data: Path, num_trials: int, seed: int = 
         folder.parent.mkdir()
         number = (signal.SIGINT, signal.SIGTERM)[trial // len(PHASES) % 2]
         child = Child(partial(_command, model, data, folder), folder.parent / "output")
-        child.wait_for(partial(_has_reached, phase), MOST_SECONDS)
+        child.wait_for(partial(_has_reached, phase), MAX_SECONDS)
         time.sleep(draw.random() * seconds / len(PHASES))
         asked = time.monotonic()
         os.kill(child.pid, number)
@@ -216,17 +244,30 @@ def _command(model: Path, data: Path, folder: Path, say: Callable[[str], None]) 
 
     screen.Screen.__call__ = told  # type: ignore[method-assign]
     request = _request(model, data, folder)
-    values = {name: getattr(request, name) for name in ("model", "max_steps", "batch_size", "learning_rate", "lora_r")}
+    values = {
+        name: getattr(request, name)
+        for name in ("model", "max_steps", "batch_size", "learning_rate", "lora_r")
+    }
     flags = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     plan = folder.parent / "wishes.toml"
     plan.write_text("checkpoint_every = 1\nheldout_examples = 4\n")
-    sys.argv = ["nuguna", "train", *flags, "--data", str(data), "--output-dir", str(folder), "--plan", str(plan)]
+    sys.argv = [
+        "nuguna",
+        "train",
+        *flags,
+        "--data",
+        str(data),
+        "--output-dir",
+        str(folder),
+        "--plan",
+        str(plan),
+    ]
     cli.main()
     return 0
 
 
 def _whole(place: Path, model: Path, data: Path) -> tuple[dict[str, Any], float]:
-    """The adapter of a run that nobody disturbs, and how long it took."""
+    """Return the adapter of a run that nobody disturbs, and how long it took."""
     folder = place / "whole" / "results"
     if not folder.exists():
         folder.parent.mkdir(parents=True)
@@ -238,12 +279,12 @@ def _whole(place: Path, model: Path, data: Path) -> tuple[dict[str, Any], float]
 
 
 def _newest(folder: Path) -> int:
-    """The step of the newest whole checkpoint; nothing is changed."""
+    """Return the step of the newest whole checkpoint; nothing is changed."""
     for checkpoint in checkpoints._checkpoints(folder / "checkpoints"):
         try:
-            facts = checkpoints._manifest(checkpoint)
-            checkpoints._verify_all(checkpoint, facts)
-        except checkpoints._DamagedError:
+            facts = manifest.read_manifest(checkpoint)
+            manifest.verify_all(checkpoint, facts)
+        except manifest.DamagedError:
             continue
         return int(facts["step"])
     return 0
@@ -251,4 +292,6 @@ def _newest(folder: Path) -> int:
 
 def _equals(expected: dict[str, Any], folder: Path) -> bool:
     found = load_file(folder / "adapter_model.safetensors")
-    return found.keys() == expected.keys() and all(bool((found[name] == expected[name]).all()) for name in found)
+    return found.keys() == expected.keys() and all(
+        bool((found[name] == expected[name]).all()) for name in found
+    )

@@ -4,9 +4,10 @@
     .venv/bin/python benchmarks/memory.py --shape demo         # the quick part
     .venv/bin/python benchmarks/memory.py --again memory.json  # predict anew what was measured then, and measure the rest
 
-Each run goes the program's own way: load the base, take its fingerprint, attach the adapter, train. All examples have exactly
-`length` tokens, so that micro-batches are as large as the plan allows. Measured is the process from its start: the most resident
-memory on a CPU, the file's own pages of the weights included; the most allocated memory on a GPU.
+Each run goes the program's own way: load the base, take its fingerprint, attach the adapter, train. All
+examples have exactly `length` tokens, so that micro-batches are as large as the plan allows. Measured is the
+process from its start: the most resident memory on a CPU, the file's own pages of the weights included; the
+most allocated memory on a GPU.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this file is started by it
 from benchmarks.engine import make_model  # noqa: E402
 from benchmarks.sides import RATE, SEED  # noqa: E402
 
-# The heap grows over the first steps, as new pieces find no room between those in use: in 40 steps of the demo model by
-# 12 %, and all but 2 % of it in the first 7.
+# The heap grows over the first steps, as new pieces find no room between those in use: in 40 steps of the
+# demo model by 12 %, and all but 2 % of it in the first 7.
 STEPS = 6
 SAMPLE_SECONDS = 0.005
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -84,20 +85,20 @@ class Watch:
             self.look()
 
     def look(self) -> int:
-        """What is resident now."""
+        """Return what is resident now."""
         now = int(self._process.memory_info().rss)
         self.most_bytes, self.since_mark = max(self.most_bytes, now), max(self.since_mark, now)
         return now
 
     def mark(self) -> int:
-        """The largest since the mark before this one."""
+        """Return the largest since the mark before this one."""
         self.look()
         found, self.since_mark = self.since_mark, 0
         return found
 
 
 def work(task: dict[str, Any]) -> dict[str, int]:
-    """One run, in this process."""
+    """Return one run, in this process."""
     from nuguna.machine.process import prepare
 
     prepare()
@@ -128,15 +129,26 @@ def work(task: dict[str, Any]) -> dict[str, int]:
         seed=SEED,
         gradient_checkpointing=task["gradient_checkpointing"],
     )
-    examples = _examples(loaded.model.config.vocab_size, task["length"], STEPS * task["micro_batch_size"] * task["num_micro"])
+    examples = _examples(
+        loaded.model.config.vocab_size, task["length"], STEPS * task["micro_batch_size"] * task["num_micro"]
+    )
     recipe = _recipe(task["micro_batch_size"], task["num_micro"])
     batches = StepBatches(examples, recipe.batch_size, recipe.seed, device, shortcuts.packed)
     tuned = replace(loaded, model=model, shortcuts=shortcuts)
     train(tuned, batches, SFT, recipe, Keep(Path(task["folder"]), "benchmark"), Silent())
     training_bytes = watch.mark()
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else watch.most_bytes
-    stages = {"base": base_bytes, "loading": loading_bytes, "loaded": loaded_bytes, "fingerprint": fingerprint_bytes}
-    return {"peak_bytes": peak, **{f"{name}_bytes": value for name, value in stages.items()}, "training_bytes": training_bytes}
+    stages = {
+        "base": base_bytes,
+        "loading": loading_bytes,
+        "loaded": loaded_bytes,
+        "fingerprint": fingerprint_bytes,
+    }
+    return {
+        "peak_bytes": peak,
+        **{f"{name}_bytes": value for name, value in stages.items()},
+        "training_bytes": training_bytes,
+    }
 
 
 def _examples(vocabulary: int, length: int, count: int) -> Any:
@@ -145,7 +157,9 @@ def _examples(vocabulary: int, length: int, count: int) -> Any:
 
     rng = random.Random(SEED)
     trained = tuple(place >= max(1, length // 8) for place in range(length))
-    return [Encoded(tuple(rng.randrange(5, vocabulary) for _ in range(length)), trained) for _ in range(count)]
+    return [
+        Encoded(tuple(rng.randrange(5, vocabulary) for _ in range(length)), trained) for _ in range(count)
+    ]
 
 
 def _recipe(micro_batch_size: int, num_micro: int) -> Any:
@@ -165,12 +179,16 @@ def _recipe(micro_batch_size: int, num_micro: int) -> Any:
 
 
 def measure(run: Run, folder: Path, num_micro: int) -> dict[str, Any]:
-    """One run of the grid in a fresh process."""
+    """Return one run of the grid in a fresh process."""
     settings = dict(zip(NAMES, run, strict=True))
     with tempfile.TemporaryDirectory() as place:
         job = Path(place) / "task.json"
-        job.write_text(json.dumps({**settings, "num_micro": num_micro, "model": str(folder), "folder": place}))
-        done = subprocess.run([sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False)
+        job.write_text(
+            json.dumps({**settings, "num_micro": num_micro, "model": str(folder), "folder": place})
+        )
+        done = subprocess.run(
+            [sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(done.stderr)
         found: dict[str, Any] = json.loads((Path(place) / "result.json").read_text())
@@ -178,7 +196,7 @@ def measure(run: Run, folder: Path, num_micro: int) -> dict[str, Any]:
 
 
 def with_prediction(row: dict[str, Any], base: Any, device: str, num_micro: int) -> dict[str, Any]:
-    """A measured row, and what was predicted for it."""
+    """Return a measured row, and what was predicted for it."""
     from nuguna.plan.memory import estimate
 
     names = ("dtype", "micro_batch_size", "lora_r", "gradient_checkpointing")
@@ -199,7 +217,11 @@ def stored_models(shapes: set[str]) -> Iterator[dict[str, Path]]:
         for shape in sorted(shapes):
             target = Path(place) / shape
             # in a process of its own: what it takes is no part of this one
-            subprocess.run([sys.executable, __file__, "--make", shape, str(target)], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, __file__, "--make", shape, str(target)],
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
             for name in TOKENIZER:
                 shutil.copy(DEMO_FOLDER / name, target / name)
             folders[shape] = target
@@ -238,9 +260,15 @@ def _conclude(errors: list[float]) -> None:
 
 def main() -> None:
     """Predict, measure, print the grid, and write JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=sorted({run[0] for run in GRID}), action="append", help="default: all of the grid")
-    parser.add_argument("--again", type=Path, help="JSON of an earlier grid: what it has measured is not measured again")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shape", choices=sorted({run[0] for run in GRID}), action="append", help="default: all of the grid"
+    )
+    parser.add_argument(
+        "--again", type=Path, help="JSON of an earlier grid: what it has measured is not measured again"
+    )
     parser.add_argument("--micro-batches", type=int, default=1, help="of each step [1]")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
@@ -258,7 +286,9 @@ def main() -> None:
     hardware = detect(Path.cwd())
     runs = [run for run in GRID if not args.shape or run[0] in args.shape]
     earlier = (
-        {tuple(row[name] for name in NAMES): row for row in json.loads(args.again.read_text())["rows"]} if args.again else {}
+        {tuple(row[name] for name in NAMES): row for row in json.loads(args.again.read_text())["rows"]}
+        if args.again
+        else {}
     )
     rows = []
     print(f"{'':<51}predicted, measured, error")

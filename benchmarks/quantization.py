@@ -1,8 +1,10 @@
-"""Memory, speed and loss of training on weights of 4, 8 and 16 bits, each in a fresh process with the same steps.
+"""Memory, speed and loss of training on weights of 4, 8 and 16 bits, each in a fresh process with the same
+steps.
 
     .venv/bin/python benchmarks/quantization.py --shape smollm2-135m --steps 8 --json quantization.json
 
-Random weights say nothing about how well a quantized model learns; for the loss take `--shape demo`, which reads the medical set.
+Random weights say nothing about how well a quantized model learns; for the loss take `--shape demo`, which
+reads the medical set.
 """
 
 from __future__ import annotations
@@ -35,17 +37,22 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
 
     silence_libraries()
     device = task["device"]
-    base = load_base(check_model(Path(task["model"])), dtype=task["dtype"], device=device, quantization=task["kind"]).model
+    base = load_base(
+        check_model(Path(task["model"])), dtype=task["dtype"], device=device, quantization=task["kind"]
+    ).model
     weight_bytes = sum(p.numel() * p.element_size() for p in base.parameters())
     return {**train_ours(base, task), "weight_bytes": weight_bytes}
 
 
 def demo_examples(count: int) -> list[tuple[list[int], int]]:
-    """The first rows of the medical set as tokens of the demo model, and how many of each are the question."""
+    """Return the first rows of the medical set as tokens of the demo model, and how many of each are the
+    question.
+    """
     from nuguna.base_models.catalog import DEMO_FOLDER
     from nuguna.base_models.checked import check_tokenizer
     from nuguna.data.dataset import load_dataset
-    from nuguna.tokens.encode import encode, end_token_ids
+    from nuguna.tokens.encode import encode
+    from nuguna.tokens.laid_out import end_token_ids
     from nuguna.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(check_tokenizer(DEMO_FOLDER))
@@ -55,18 +62,20 @@ def demo_examples(count: int) -> list[tuple[list[int], int]]:
 
 
 def measure(kind: str, task: dict[str, Any]) -> dict[str, Any]:
-    """One kind in a fresh process."""
+    """Return one kind in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "task.json"
         job.write_text(json.dumps({**task, "folder": folder, "kind": kind}))
-        done = subprocess.run([sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, __file__, "--worker", str(job)], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(done.stderr)
         return dict(json.loads((Path(folder) / "result.json").read_text()))
 
 
 def row(shape: str, kind: str, task: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """What is printed and written of one run."""
+    """Return what is printed and written of one run."""
     from nuguna.tokens.batch import step_indices
 
     batch, count = task["batch_size"], len(task["examples"])
@@ -87,7 +96,9 @@ def row(shape: str, kind: str, task: dict[str, Any], found: dict[str, Any]) -> d
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", choices=["demo", *SHAPES], default="demo")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=4)
@@ -112,9 +123,16 @@ def main() -> None:
             load_tokenizer(check_tokenizer(DEMO_FOLDER)).save_pretrained(model)
         count = asked.steps * asked.batch_size
         examples = (
-            demo_examples(count) if asked.shape == "demo" else make_examples(describe_folder(model).shape.vocab_size, count)
+            demo_examples(count)
+            if asked.shape == "demo"
+            else make_examples(describe_folder(model).shape.vocab_size, count)
         )
-        task = {"model": str(model), "steps": asked.steps, "batch_size": asked.batch_size, "dtype": asked.dtype}
+        task = {
+            "model": str(model),
+            "steps": asked.steps,
+            "batch_size": asked.batch_size,
+            "dtype": asked.dtype,
+        }
         task |= {"micro_batch_size": asked.batch_size, "device": asked.device, "examples": examples}
         for kind in KINDS:
             rows.append(row(asked.shape, kind, task, measure(kind, task)))

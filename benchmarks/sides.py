@@ -1,4 +1,5 @@
-"""The trainers that benchmarks/engine.py compares, all with the same weights, data, order, batch, LoRA and learning rates.
+"""The trainers that benchmarks/engine.py compares, all with the same weights, data, order, batch, LoRA and
+learning rates.
 
 Nothing here is tuned against a peer: each runs as its users would run it, and only what must be equal is set.
 """
@@ -24,7 +25,9 @@ class Clock:
         import torch
 
         self.is_gpu = torch.cuda.is_available()
-        self.loaded_bytes = torch.cuda.memory_allocated() if self.is_gpu else int(psutil.Process().memory_info().rss)
+        self.loaded_bytes = (
+            torch.cuda.memory_allocated() if self.is_gpu else int(psutil.Process().memory_info().rss)
+        )
         self.most_bytes, self._done = 0, threading.Event()
         if self.is_gpu:
             torch.cuda.reset_peak_memory_stats()
@@ -35,7 +38,9 @@ class Clock:
         self.losses: list[float] = []
 
     def _watch(self) -> None:
-        """The largest resident memory from now on; the system's own peak would count what loading took for a moment."""
+        """The largest resident memory from now on; the system's own peak would count what loading took for a
+        moment.
+        """
         import psutil
 
         process = psutil.Process()
@@ -48,25 +53,32 @@ class Clock:
         self.losses.append(math.nan if loss is None else loss)
 
     def result(self) -> dict[str, Any]:
-        """All that was seen, as JSON."""
+        """Return all that was seen, as JSON."""
         import torch
 
         self._done.set()
         peak = torch.cuda.max_memory_allocated() if self.is_gpu else self.most_bytes
-        return {"ends": self.ends, "losses": self.losses, "peak_bytes": peak, "loaded_bytes": self.loaded_bytes}
+        return {
+            "ends": self.ends,
+            "losses": self.losses,
+            "peak_bytes": peak,
+            "loaded_bytes": self.loaded_bytes,
+        }
 
 
 def load(task: dict[str, Any]) -> Any:
-    """The base model in the dtype of the task, on the GPU where there is one."""
+    """Return the base model in the dtype of the task, on the GPU where there is one."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(task["model"], dtype=getattr(torch, task["dtype"]), attn_implementation="sdpa")
+    model = AutoModelForCausalLM.from_pretrained(
+        task["model"], dtype=getattr(torch, task["dtype"]), attn_implementation="sdpa"
+    )
     return model.to("cuda") if torch.cuda.is_available() else model
 
 
 def recipe(task: dict[str, Any]) -> Any:
-    """The settings that all sides share."""
+    """Return the settings that all sides share."""
     from nuguna.train.loop import Recipe
 
     return Recipe(
@@ -103,8 +115,13 @@ def train_ours(model: Any, task: dict[str, Any]) -> dict[str, Any]:
     listener = Silent()
     listener.on_step = lambda step: clock.step(step.loss)  # type: ignore[method-assign]
 
-    model = attach_adapter(model, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False)
-    examples = [Encoded(tuple(ids), tuple(i >= question for i in range(len(ids)))) for ids, question in task["examples"]]
+    model = attach_adapter(
+        model, base_name="x", lora_r=LORA_R, lora_alpha=LORA_ALPHA, seed=SEED, gradient_checkpointing=False
+    )
+    examples = [
+        Encoded(tuple(ids), tuple(i >= question for i in range(len(ids))))
+        for ids, question in task["examples"]
+    ]
     clock = Clock()
     device = next(model.parameters()).device
     no_tokenizer: Any = None  # the rows are tokens already
@@ -157,13 +174,20 @@ def run_trl(task: dict[str, Any], **wishes: Any) -> dict[str, Any]:
 
     model = load(task)
     rows = _rows(task)
-    arguments = SFTConfig(**{**_arguments(task), "max_length": 512, "bf16": task["dtype"] == "bfloat16", **wishes})
+    arguments = SFTConfig(
+        **{**_arguments(task), "max_length": 512, "bf16": task["dtype"] == "bfloat16", **wishes}
+    )
     # it wants a tokenizer, though the rows are tokens already
     tokenizer = AutoTokenizer.from_pretrained(task["tokenizer"])
     trainable = Dataset.from_list(rows)
     torch.manual_seed(SEED)
     trainer = SFTTrainer(
-        model, arguments, train_dataset=trainable, peft_config=_lora(model), processing_class=tokenizer, callbacks=[]
+        model,
+        arguments,
+        train_dataset=trainable,
+        peft_config=_lora(model),
+        processing_class=tokenizer,
+        callbacks=[],
     )
     trainer.optimizer, trainer.lr_scheduler = _optimizer(trainer.model, task)
     clock = Clock()
@@ -178,16 +202,21 @@ def _lora(model: Any) -> Any:
     from nuguna.engine.adapter import block_linear_names
 
     targets = sorted({name.rsplit(".", 1)[-1] for name in block_linear_names(model)})
-    return LoraConfig(r=LORA_R, lora_alpha=LORA_ALPHA, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=LORA_R, lora_alpha=LORA_ALPHA, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
+    )
 
 
 def _rows(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The examples in the order in which our loop takes them."""
+    """Return the examples in the order in which our loop takes them."""
     from nuguna.tokens.batch import step_indices
 
     size, examples = task["batch_size"], task["examples"]
     order = [i for step in range(task["steps"]) for i in step_indices(len(examples), size, SEED, step)]
-    return [{"input_ids": examples[i][0], "labels": [-100] * examples[i][1] + examples[i][0][examples[i][1] :]} for i in order]
+    return [
+        {"input_ids": examples[i][0], "labels": [-100] * examples[i][1] + examples[i][0][examples[i][1] :]}
+        for i in order
+    ]
 
 
 def _arguments(task: dict[str, Any]) -> dict[str, Any]:
@@ -216,8 +245,12 @@ def _optimizer(model: Any, task: dict[str, Any]) -> tuple[Any, Any]:
     from nuguna.train.loop import learning_rate_at
 
     settings, steps = recipe(task), task["steps"]
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1.0, weight_decay=0.0, fused=True)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_at(min(step, steps - 1), settings))
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=1.0, weight_decay=0.0, fused=True
+    )
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_at(min(step, steps - 1), settings)
+    )
 
 
 def _watch(clock: Clock) -> Any:
@@ -242,7 +275,7 @@ SIDES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def work(task: dict[str, Any]) -> dict[str, Any]:
-    """One side, in this process."""
+    """Return one side, in this process."""
     if task["side"] == "ours":
         from nuguna.machine.process import prepare
 

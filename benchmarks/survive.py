@@ -1,8 +1,9 @@
 """What a training survives, measured: python -m benchmarks.survive [--only NAME] [--trials N] [--json FILE]
 
-NAMES: faults (each operation of a save fails in turn), damage (each file cut at every byte, 200 bits flipped), disk (a real file
-system that fills up), resume (stopped after each of 24 steps, with three sizes of micro-batches), kills (200 times SIGKILL),
-requests (100 times Ctrl-C or SIGTERM, in each phase in turn), cost (what saving costs). Ends with 1 if anything was lost.
+NAMES: faults (each operation of a save fails in turn), damage (each file cut at every byte, 200 bits
+flipped), disk (a real file system that fills up), resume (stopped after each of 24 steps, with three sizes of
+micro-batches), kills (200 times SIGKILL), requests (100 times Ctrl-C or SIGTERM, in each phase in turn), cost
+(what saving costs). Ends with 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ from tests.conftest import make_model_folder, write_pairs  # noqa: E402
 
 TRIALS = {"kills": 200, "requests": 100}
 FIGURES = {"requests": "slowest_end_seconds", "cost": "percent_of_the_time"}
-MOST_PERCENT = 2.0
+MAX_PERCENT = 2.0
 
 
 def main() -> int:
     """Measure what is asked for, print a line for each, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = ("faults", "damage", "disk", "resume", "kills", "requests", "cost")
     parser.add_argument("--only", choices=names, action="append")
     parser.add_argument("--trials", type=int, help="kills or requests")
@@ -51,9 +54,19 @@ def main() -> int:
             began = time.monotonic()
             *wrong, num_trials = measure(name, Path(place), asked.trials or TRIALS.get(name, 0))
             more = {} if name not in FIGURES else {FIGURES[name]: float(wrong.pop())}
-            row = {"name": name, "num_trials": int(num_trials), "num_failed": len(wrong), "seconds": time.monotonic() - began}
+            row = {
+                "name": name,
+                "num_trials": int(num_trials),
+                "num_failed": len(wrong),
+                "seconds": time.monotonic() - began,
+            }
             rows.append({**row, **more})
-            print(", ".join(f"{key} {round(value, 1) if isinstance(value, float) else value}" for key, value in rows[-1].items()))
+            print(
+                ", ".join(
+                    f"{key} {round(value, 1) if isinstance(value, float) else value}"
+                    for key, value in rows[-1].items()
+                )
+            )
             for line in wrong:
                 print("  FAILED", line)
     if asked.json:
@@ -63,7 +76,7 @@ def main() -> int:
 
 
 def measure(name: str, place: Path, num_trials: int) -> list[str]:
-    """What went wrong, one line each, and as last line the number of trials."""
+    """Return what went wrong, one line each, and as last line the number of trials."""
     folder = place / name
     plain: dict[str, Callable[[Path], list[str]]] = {
         "faults": faults.faults_of_a_save,
@@ -81,7 +94,9 @@ def measure(name: str, place: Path, num_trials: int) -> list[str]:
 
 
 def resumes(folder: Path) -> list[str]:
-    """Stop a training of 24 steps after each of them, with three sizes of micro-batches, and compare what it goes on to."""
+    """Stop a training of 24 steps after each of them, with three sizes of micro-batches, and compare what it
+    goes on to.
+    """
     from tests.train.test_survive import LONG, stopped_and_whole
 
     folder.mkdir()
@@ -92,13 +107,15 @@ def resumes(folder: Path) -> list[str]:
             num_trials += 1
             where = folder / f"{micro_batch_size}-{stop_at}"
             if not stopped_and_whole(where, model, micro_batch_size, stop_at):
-                wrong.append(f"stopped after step {stop_at}, micro-batches of {micro_batch_size}: not the same")
+                wrong.append(
+                    f"stopped after step {stop_at}, micro-batches of {micro_batch_size}: not the same"
+                )
     return [*wrong, str(num_trials)]
 
 
 def cost(folder: Path) -> list[str]:
-    """Train the shape of SmolLM2-135M for 40 steps, save four times as a plan would, and compare the times. Returns what went
-    wrong, the percentage, and how often it was saved.
+    """Train the shape of SmolLM2-135M for 40 steps, save four times as a plan would, and compare the times.
+    Returns what went wrong, the percentage, and how often it was saved.
     """
     from benchmarks import engine, sides
     from nuguna.machine.hardware import detect
@@ -118,7 +135,13 @@ def cost(folder: Path) -> list[str]:
         finally:
             seconds.append(time.perf_counter() - began)
 
-    task = {"model": str(place), "dtype": detect(folder).dtype, "steps": 40, "batch_size": 4, "micro_batch_size": 4}
+    task = {
+        "model": str(place),
+        "dtype": detect(folder).dtype,
+        "steps": 40,
+        "batch_size": 4,
+        "micro_batch_size": 4,
+    }
     task |= {"examples": examples, "folder": str(folder / "run")}
     usual = sides.recipe
     sides.recipe = lambda task: replace(usual(task), checkpoint_every=10)
@@ -128,8 +151,10 @@ def cost(folder: Path) -> list[str]:
         whole = time.perf_counter() - began
     percent = 100 * sum(seconds) / whole
     sizes = sum(file.stat().st_size for file in next((folder / "run" / "checkpoints").iterdir()).iterdir())
-    print(f"{len(seconds)} saves of {sizes / 1e6:.0f} MB: {', '.join(f'{s:.2f}' for s in seconds)} s of {whole:.0f} s")
-    wrong = [f"saving took {percent:.1f} % of the time"] if percent > MOST_PERCENT else []
+    print(
+        f"{len(seconds)} saves of {sizes / 1e6:.0f} MB: {', '.join(f'{s:.2f}' for s in seconds)} s of {whole:.0f} s"
+    )
+    wrong = [f"saving took {percent:.1f} % of the time"] if percent > MAX_PERCENT else []
     return [*wrong, f"{percent:.2f}", str(len(seconds))]
 
 

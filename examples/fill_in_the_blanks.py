@@ -15,7 +15,8 @@ import nuguna
 
 ____ = None  # 빈칸이에요. 이 줄은 그대로 두세요. / A blank. Leave this line as it is.
 
-# ── 1부: 설정 / part 1: settings ────────────────────────────────────────────────────────────────────────────────────────
+# ── 1부: 설정 / part 1: settings
+# ────────────────────────────────────────────────────────────────────────────────────────
 
 # [1] 기반 모델의 이름을 따옴표 안에 쓰세요. 프로그램에 들어 있는 연습용 모델은 "demo"예요.
 #     The name of the base model, in quotation marks. The rehearsal model in the package is called "demo".
@@ -98,7 +99,9 @@ def main() -> str:
 
 
 def open_blank() -> str:
-    """아직 남은 첫 빈칸을 알려 주는 한 문장. / One sentence about the first blank that is still open, "" if there is none."""
+    """아직 남은 첫 빈칸을 알려 주는 한 문장. / One sentence about the first blank that is still open, "" if there is
+    none.
+    """
     number = ""
     for line, text in enumerate(Path(__file__).read_text(encoding="utf-8").splitlines(), 1):
         if found := re.match(r" *# \[(\d+)\]", text):

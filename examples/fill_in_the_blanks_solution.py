@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nuguna
 
-# ── 1부: 설정 / part 1: settings ────────────────────────────────────────────────────────────────────────────────────────
+# ── 1부: 설정 / part 1: settings
+# ────────────────────────────────────────────────────────────────────────────────────────
 
 # [1] 기반 모델의 이름을 따옴표 안에 쓰세요. 프로그램에 들어 있는 연습용 모델은 "demo"예요.
 #     The name of the base model, in quotation marks. The rehearsal model in the package is called "demo".

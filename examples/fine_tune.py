@@ -12,8 +12,9 @@ from pathlib import Path
 
 import nuguna
 
-# ── 설정 / settings ─────────────────────────────────────────────────────────────────────────────────────────────────────
-# 하나씩 바꿔 가며 결과가 어떻게 달라지는지 보세요. / Change one at a time and see what it does.
+# ── 설정 / settings
+# ───────────────────────────────────────────────────────────────────────────────────────────────────── 하나씩 바꿔
+# 가며 결과가 어떻게 달라지는지 보세요. / Change one at a time and see what it does.
 
 model = "demo"  # 기반 모델 / base model: "demo", "auto", "Qwen/Qwen3-0.6B", "./my_model"
 dataset = "demo"  # 데이터 / data: "demo", "my_data.csv"

@@ -1,4 +1,6 @@
-"""Tiny real things for the tests: models of every architecture with random weights, the real tokenizer, a finished run."""
+"""Tiny real things for the tests: models of every architecture with random weights, the real tokenizer, a
+finished run.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With NUGUNA_TEST_EXTRAS=1, as in continuous integration, an optional package that is missing is a failure."""
+    """With NUGUNA_TEST_EXTRAS=1, as in continuous integration, an optional package that is missing is a
+    failure.
+    """
     report = yield
     if report.skipped and "could not import" in str(report.longrepr) and os.environ.get("NUGUNA_TEST_EXTRAS") == "1":
         report.outcome = "failed"
@@ -61,7 +65,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def make_model_folder(folder: Path, architecture: str = "llama", *, chat_template: bool = True, seed: int = 0) -> Path:
-    """A model folder as it comes from a hub: random weights in safetensors, configuration, the demo model's real tokenizer."""
+    """Return a model folder as it comes from a hub: random weights in safetensors, configuration, the demo
+    model's real tokenizer.
+    """
     import torch
     import transformers
 
@@ -83,7 +89,7 @@ def make_model_folder(folder: Path, architecture: str = "llama", *, chat_templat
 
 
 def write_pairs(path: Path, count: int = 40) -> Path:
-    """A small dataset of the user's own: question and answer columns, JSONL, Korean and English."""
+    """Return a small dataset of the user's own: question and answer columns, JSONL, Korean and English."""
     rows = []
     for i in range(count):
         rows.append({"question": f"{i}번 약의 이름은 무엇인가요?", "answer": f"{i}번 약의 이름은 나루{i % 7}입니다."})
@@ -111,18 +117,13 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a short, finished, successful run of the demo model."""
+    """Return the folder of a short, finished, successful run of the demo model."""
     from nuguna import Request, fine_tune
 
     folder = tmp_path_factory.mktemp("finished")
     data = write_pairs(folder / "pairs.jsonl")
     request = Request(
-        model="demo",
-        data=str(data),
-        output_dir=str(folder / "results"),
-        max_steps=40,
-        batch_size=8,
-        learning_rate=0.003,
+        model="demo", data=str(data), output_dir=str(folder / "results"), max_steps=40, batch_size=8, learning_rate=0.003
     )
     report = fine_tune(request)
     assert report.status == "succeeded", [check.to_json() for check in report.checks]

@@ -1,6 +1,8 @@
-"""The plans of other people's machines, as the table in docs/machines.md: python -m tools.machines writes it anew.
+"""The plans of other people's machines, as the table in docs/machines.md: python -m tools.machines writes it
+anew.
 
-The machines are invented, as `nuguna check --json` would describe them (tests/machines). All models of the catalogue are at hand.
+The machines are invented, as `nuguna check --json` would describe them (tests/machines). All models of the
+catalogue are at hand.
 """
 
 from __future__ import annotations
@@ -29,30 +31,44 @@ FACTS = DataFacts(
     has_korean=True,
 )
 HEADINGS = (
-    *("machine", "memory it can use", "model", "parameters", "weights in", "longest example", "at once", "computed twice"),
+    *(
+        "machine",
+        "memory it can use",
+        "model",
+        "parameters",
+        "weights in",
+        "longest example",
+        "at once",
+        "computed twice",
+    ),
     *("memory needed", "time"),
 )
 
 
 def plan_of(path: Path, request: Request | None = None) -> tuple[Hardware, Plan]:
-    """A machine, and what is planned for it."""
+    """Return a machine, and what is planned for it."""
     hardware = read_hardware(path)
     return hardware, make_plan(request or Request(), hardware, FACTS, (*load_catalog(), demo_model()))
 
 
 def machine_files() -> list[Path]:
-    """Each machine's description, in the order of the table."""
+    """Return each machine's description, in the order of the table."""
     return sorted(MACHINES.glob("*.json"))
 
 
 def row(path: Path) -> list[str]:
-    """What the table says of one machine."""
+    """Return what the table says of one machine."""
     hardware, plan = plan_of(path)
     model = next(m for m in (*load_catalog(), demo_model()) if m.id == plan.model.value)
     millions = round(model.num_parameters / 1e6)
-    stored = plan.dtype.value if plan.quantization.value == "none" else f"{plan.quantization.value} + {plan.dtype.value}"
+    stored = (
+        plan.dtype.value
+        if plan.quantization.value == "none"
+        else f"{plan.quantization.value} + {plan.dtype.value}"
+    )
     return [
-        f"{path.stem}: {hardware.name}" + (f", {hardware.num_devices} of them" if hardware.num_devices > 1 else ""),
+        f"{path.stem}: {hardware.name}"
+        + (f", {hardware.num_devices} of them" if hardware.num_devices > 1 else ""),
         format_bytes(hardware.memory_bytes),
         f"`{model.id}`",
         f"{millions / 1000:.1f} B" if millions >= 1000 else f"{millions} M",
@@ -66,7 +82,7 @@ def row(path: Path) -> list[str]:
 
 
 def table() -> str:
-    """All of it in Markdown."""
+    """Return all of it in Markdown."""
     rows = [list(HEADINGS), ["---"] * len(HEADINGS), *map(row, machine_files())]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in rows)
 
@@ -75,7 +91,9 @@ def main() -> None:
     """Put the table into its place."""
     text = DOCUMENT.read_text(encoding="utf-8")
     begin, end = "<!-- machines:begin -->\n", "<!-- machines:end -->"
-    DOCUMENT.write_text(re.sub(f"{begin}.*?{end}", lambda _: begin + table() + end, text, flags=re.DOTALL), encoding="utf-8")
+    DOCUMENT.write_text(
+        re.sub(f"{begin}.*?{end}", lambda _: begin + table() + end, text, flags=re.DOTALL), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

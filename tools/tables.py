@@ -1,7 +1,8 @@
-"""The tables of metrics and checks in docs/: `python -m tools.tables` writes them between their markers, in both languages.
+"""The tables of metrics and checks in docs/: `python -m tools.tables` writes them between their markers, in
+both languages.
 
-They are made of the program's own tables and of its translation catalogue. `--check` writes nothing and names what is not up to
-date (exit 1).
+They are made of the program's own tables and of its translation catalogue. `--check` writes nothing and names
+what is not up to date (exit 1).
 """
 
 from __future__ import annotations
@@ -80,9 +81,13 @@ def as_markdown(rows: Rows) -> str:
 
 
 def filled(text: str, name: str, table: str) -> str:
-    """Return a document with another table between its markers. Raise `ValueError` where it does not have them once."""
+    """Return a document with another table between its markers. Raise `ValueError` where it does not have
+    them once.
+    """
     begin, end = (f"<!-- {name}:{place} -->\n" for place in ("begin", "end"))
-    found, count = re.subn(f"({begin}).*?({end})", lambda match: match[1] + table + match[2], text, flags=re.DOTALL)
+    found, count = re.subn(
+        f"({begin}).*?({end})", lambda match: match[1] + table + match[2], text, flags=re.DOTALL
+    )
     if count != 1:
         raise ValueError(f"{count} places for the table {name} instead of one")
     return found

@@ -1,7 +1,9 @@
-"""The tower of wings as a picture: python -m tools.tower writes docs/architecture.svg anew; --check only says whether it is stale.
+"""The tower of wings as a picture: python -m tools.tower writes docs/architecture.svg anew; --check only says
+whether it is stale.
 
-Floors are the layers in pyproject.toml that import-linter holds the program to. Who imports whom is read from the imports themselves.
-No number of lines or files is drawn, so that the picture changes only when the building does.
+Floors are the layers in pyproject.toml that import-linter holds the program to. Who imports whom is read from
+the imports themselves. No number of lines or files is drawn, so that the picture changes only when the
+building does.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ WORDS = {
     "text": ("language, units, secrets", "언어, 단위, 비밀 값"),
     "errors": ("what can go wrong, as a tree", "일어날 수 있는 오류"),
     "message": ("sentences apart from their language", "언어와 떼어 놓은 문장"),
+    "version": ("the version of the program", "프로그램의 버전"),
 }
 WIDTH, MARGIN, HEADER, ROW, CELL = 800, 8, 96, 34, 15
 STYLE = """
@@ -56,10 +59,12 @@ text { font: 13px system-ui, "Noto Sans KR", "Apple SD Gothic Neo", sans-serif; 
 
 def floors() -> list[list[str]]:
     """Return the wings of each floor, the topmost floor first, as the import-linter contract names them."""
-    contract = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["tool"]["importlinter"]["contracts"][
-        0
+    contract = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["tool"][
+        "importlinter"
+    ]["contracts"][0]
+    named = [
+        [wing.strip().removeprefix("nuguna.") for wing in layer.split("|")] for layer in contract["layers"]
     ]
-    named = [[wing.strip().removeprefix("nuguna.") for wing in layer.split("|")] for layer in contract["layers"]]
     return [wings for wings in named if not wings[0].startswith("__")]
 
 
@@ -87,7 +92,9 @@ def imports() -> dict[str, set[str]]:
 
 
 def picture() -> str:
-    """Return the picture as SVG: a row a wing, floor by floor, and a dot in the column of each wing that it imports."""
+    """Return the picture as SVG: a row a wing, floor by floor, and a dot in the column of each wing that it
+    imports.
+    """
     tower, uses = floors(), imports()
     wings = [wing for floor in tower for wing in floor]
     left = WIDTH - MARGIN - CELL * len(wings)
@@ -102,12 +109,16 @@ def picture() -> str:
     ]
     for number, wing in enumerate(wings):
         x = left + CELL * number + CELL / 2 + 4
-        parts.append(f'<text class="column" transform="translate({x} {HEADER - 6}) rotate(-90)">{wing}</text>')
+        parts.append(
+            f'<text class="column" transform="translate({x} {HEADER - 6}) rotate(-90)">{wing}</text>'
+        )
     row = 0
     for floor in tower:
         y = HEADER + ROW * row
         tall = ROW * len(floor) - 4
-        parts.append(f'<rect class="floor" x="{MARGIN}" y="{y}" width="{WIDTH - 2 * MARGIN}" height="{tall}" rx="5"/>')
+        parts.append(
+            f'<rect class="floor" x="{MARGIN}" y="{y}" width="{WIDTH - 2 * MARGIN}" height="{tall}" rx="5"/>'
+        )
         for wing in floor:
             parts += _row(wing, HEADER + ROW * row, left, wings, uses[wing])
             row += 1
@@ -134,7 +145,9 @@ def _row(wing: str, y: int, left: int, wings: list[str], used: set[str]) -> Iter
 def main() -> None:
     """Write the picture, or with --check end with 1 if the one that is there is not the one to be written."""
     parser = argparse.ArgumentParser(description="Draw docs/architecture.svg from the imports.")
-    parser.add_argument("--check", action="store_true", help="write nothing, end with 1 if the picture is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, end with 1 if the picture is stale"
+    )
     if not parser.parse_args().check:
         PICTURE.write_text(picture(), encoding="utf-8")
     elif not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != picture():

@@ -1,7 +1,8 @@
-"""The translation catalogue: `python -m tools.translations` extracts every `say(...)` and compiles what is translated.
+"""The translation catalogue: `python -m tools.translations` extracts every `say(...)` and compiles what is
+translated.
 
-Writes locale/nuguna.pot, brings locale/ko/LC_MESSAGES/nuguna.po up to date and compiles it to nuguna.mo, which the program reads.
-`--check` writes nothing and says what is missing (exit 1).
+Writes locale/nuguna.pot, brings locale/ko/LC_MESSAGES/nuguna.po up to date and compiles it to nuguna.mo,
+which the program reads. `--check` writes nothing and says what is missing (exit 1).
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _NO_DATE = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def extract() -> Catalog:
-    """All templates in the sources, in a fixed order and without line numbers, so that the file changes only with the words."""
+    """Return all templates in the sources, in a fixed order and without line numbers, so that the file
+    changes only with the words.
+    """
     catalog = Catalog(project="nuguna", charset="utf-8")
     found = extract_from_dir(SOURCE, [("**.py", "python")], keywords={"say": None})
     for filename, _, message, _, _ in sorted(found, key=lambda item: (item[0], item[1])):
@@ -35,7 +38,7 @@ def extract() -> Catalog:
 
 
 def read() -> Catalog:
-    """The Korean catalogue as it is on disk."""
+    """Return the Korean catalogue as it is on disk."""
     if not PO.exists():
         return Catalog(locale="ko")
     with open(PO, "rb") as file:
@@ -43,7 +46,7 @@ def read() -> Catalog:
 
 
 def places(template: str) -> set[str]:
-    """Names in braces."""
+    """Return names in braces."""
     return {name for _, name, _, _ in string.Formatter().parse(template) if name and name.isidentifier()}
 
 
@@ -56,7 +59,11 @@ def problems(template: Catalog, korean: Catalog) -> list[str]:
         text = korean.get(message.id)
         if text is None or not text.string or text.fuzzy:
             found.append(f"not translated: {message.id}")
-        elif "{" in str(message.id) and _formatted(str(message.id)) and places(str(message.id)) != places(str(text.string)):
+        elif (
+            "{" in str(message.id)
+            and _formatted(str(message.id))
+            and places(str(message.id)) != places(str(text.string))
+        ):
             found.append(f"other places: {message.id} → {text.string}")
     return found
 
@@ -69,7 +76,7 @@ def _formatted(template: str) -> bool:
 
 
 def compiled(korean: Catalog) -> bytes:
-    """The bytes of nuguna.mo."""
+    """Return the bytes of nuguna.mo."""
     buffer = io.BytesIO()
     write_mo(buffer, korean)
     return buffer.getvalue()

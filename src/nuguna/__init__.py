@@ -8,7 +8,7 @@ The public Python API, loaded when first used, so that importing the package cos
     decide(request, hardware, dataset)       -> (Plan, BaseModel): every value with its reason
     fine_tune(request, …) -> Report          the whole job: plan, train, measure, prove, write
     open_session(folder) -> Session          use a finished run: session.ask("…")
-    screen(lang) -> Screen                   shows a run in the terminal: fine_tune(request, tell=screen("en"), …)
+    screen(lang) -> Screen                   shows a run in a terminal: fine_tune(request, tell=screen("en"))
     NugunaError                              base of all errors: what happened, what was seen, what to do next
 """
 
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from .stages.decide import decide
     from .ui.screen import screen
 
-__all__ = ["NugunaError", "Request", "decide", "detect", "fine_tune", "load_dataset", "open_session", "screen"]
+__all__ = [
+    "NugunaError",
+    "Request",
+    "decide",
+    "detect",
+    "fine_tune",
+    "load_dataset",
+    "open_session",
+    "screen",
+]
 
 if not TYPE_CHECKING:  # a type checker that saw this would let any name of the package pass
     import importlib

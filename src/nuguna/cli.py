@@ -16,8 +16,11 @@ from .message import say
 from .version import __version__
 
 ROOMS = (training, answering, measuring)  # importing them makes their commands known
-ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "compare", "score")  # as `--help` lists them
-app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__ if command.callback else ""))
+# as `--help` lists them
+ORDER = ("check", "plan", "train", "data", "ask", "chat", "evaluate", "compare", "score")
+app.registered_commands.sort(
+    key=lambda command: ORDER.index(command.callback.__name__ if command.callback else "")
+)
 
 
 def _version(wanted: bool) -> None:

@@ -22,7 +22,9 @@ from .message import Message
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error of a library says; the name of its kind where it says nothing."""
+    """Return the first line of what an error of a library says; the name of its kind where it says
+    nothing.
+    """
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

@@ -1,7 +1,8 @@
 """Sentences for people, kept apart from their language.
 
-A stage never knows the user's language. It returns a `Message`: an English template and its values. `ui` translates the
-template and fills the values in; `str(message)` is the English sentence, which is also what `--json` carries.
+A stage never knows the user's language. It returns a `Message`: an English template and its values. `ui`
+translates the template and fills the values in; `str(message)` is the English sentence, which is also what
+`--json` carries.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Message:
 
     @classmethod
     def from_json(cls, document: list[Any]) -> Message:
-        """The message that `to_json` made this of."""
+        """Return the message that `to_json` made this of."""
         template, values = document
         return cls(template, {k: cls.from_json(v) if len(v) == 2 else v[0] for k, v in values.items()})
 
@@ -34,5 +35,7 @@ class Message:
 
 
 def say(template: str, /, **values: object) -> Message:
-    """Make a `Message`. The template must be a literal: the translation catalogue is extracted from these calls."""
+    """Make a `Message`. The template must be a literal: the translation catalogue is extracted from these
+    calls.
+    """
     return Message(template, values)

@@ -1,9 +1,12 @@
-"""THE PATH: from a wish to a proven adapter, every stage in order. Who reads `run` below knows the program."""
+"""THE PATH: from a wish to a proven adapter, every stage in order. Who reads `run` below knows the
+program.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from .report.write import write_report
 from .stages.conclude import conclude
 from .stages.decide import decide_or_go_on
 from .stages.divide import divide
-from .stages.events import Finished, Note, Planned, Proved, Reading, Scored, Stage, Tell, quiet
+from .stages.events import Finished, Note, Planned, Proved, RowsRead, Scored, Stage, Tell, quiet
 from .stages.folder import prepared_folder
 from .stages.load import attach, bring, save
 from .stages.measure import measure_all, scores
@@ -45,22 +48,23 @@ def run(
 ) -> Report:
     """Do the whole job and leave a complete run folder.
 
-    `tell` receives what happens (`events`), `translate` gives texts of the report in the language `lang`. `edited` are
-    values of a plan file that have no setting of their own. Errors of the user's input are raised before anything is written.
+    `tell` receives what happens (`events`), `translate` gives texts of the report in the language `lang`.
+    `edited` are values of a plan file that have no setting of their own. Errors of the user's input are
+    raised before anything is written.
     """
     began = time.perf_counter()
     silence_libraries()
     tell(Stage(say("Looking at the machine")))
     hardware = hardware or detect(Path.cwd())
     tell(Stage(say("Reading the data")))
-    dataset = read_data(request, lambda count: tell(Reading(count)))
+    dataset = read_data(request, lambda count: tell(RowsRead(count)))
     for note in dataset.notes:
         tell(Note(note))
     plan, base = decide_or_go_on(request, hardware, dataset, edited)
     tell(Planned(plan, hardware))
     if (error := misfit(plan)) is not None:
         raise error
-    with prepared_folder(plan, dataset, tell) as (folder, mark):
+    with prepared_folder(plan, dataset, tell) as (folder, plan_hash):
         write_plan(plan, folder / PLAN, translate)
         tell = with_tensorboard(tell, folder, plan.max_steps.value)
 
@@ -75,20 +79,19 @@ def run(
         tell(Stage(say("Training")))
         tuned = attach(loaded, base, plan)
         preflight(tuned, parts, plan, untrained.logits, tell)
-        trained, steps = train_adapter(
-            tuned, parts, plan, folder, mark, tell, lambda less: write_plan(less, folder / PLAN, translate)
-        )
+        rewrite = partial(write_plan, path=folder / PLAN, translate=translate)  # with what memory allowed
+        trained, steps = train_adapter(tuned, parts, plan, folder, plan_hash, tell, rewrite)
 
         tell(Stage(say("Measuring the trained model on the same questions")))
         save(tuned, plan, folder)
         after = measure_all(tuned, parts, plan, tell)
         tell(Scored(*scores(before, after), loss_curve(steps)))
 
-        tell(Stage(say("Proving that the result works")))
+        tell(Stage(say("Checking that the result works")))
         checks = prove(untrained, After(tuned, after, trained), parts, plan, place, folder)
         tell(Proved(checks))
         report = conclude(plan, parts, before, after, trained, checks)
-        write_report(report, plan, folder, translate, lang=lang, licence=base.licence, languages=base.languages, steps=steps)
+        write_report(report, plan, base, steps, folder, translate=translate, lang=lang)
         drop_checkpoints(folder)
         tell(Finished(report.status == "succeeded", folder, time.perf_counter() - began))
         return report

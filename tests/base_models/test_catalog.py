@@ -15,7 +15,7 @@ import tomlkit
 from nuguna.base_models import catalog
 from nuguna.base_models.catalog import BaseModel, describe_folder, load_catalog
 from nuguna.base_models.gate import check_config
-from nuguna.base_models.shape import Shape, block_matrices, estimate_parameters, read_context, read_shape
+from nuguna.base_models.shape import ModelShape, block_matrices, estimate_parameters, read_context, read_shape
 from nuguna.errors import ModelError
 
 LLAMA = {
@@ -50,7 +50,7 @@ def write_safetensors(path: Path, tensors: Tensors) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model folder that passes."""
+    """Return a model folder that passes."""
     place = tmp_path / "tiny model"
     place.mkdir()
     (place / "config.json").write_text(json.dumps(LLAMA))
@@ -84,7 +84,7 @@ def test_every_entry_is_complete_and_has_no_unknown_key() -> None:
     optional = {"revision", "max_steps", "batch_size", "learning_rate", "stored_bytes"}
     for raw in document["model"]:
         assert known - optional <= set(raw) <= known, raw["id"]
-        assert set(raw["shape"]) == {field.name for field in fields(Shape)}, raw["id"]
+        assert set(raw["shape"]) == {field.name for field in fields(ModelShape)}, raw["id"]
     with pytest.raises(TypeError, match="colour"):
         catalog._entry({**document["model"][0], "colour": "blue"})
 
@@ -111,7 +111,8 @@ def test_shape_adds_up_to_the_known_number_of_parameters(model: BaseModel) -> No
 
 @pytest.mark.parametrize("model", load_catalog(), ids=lambda model: model.id)
 def test_transformers_does_not_refuse_the_heads(model: BaseModel) -> None:
-    # transformers 5 wants this of Llama and Granite, though head_dim makes it needless (pull request 46211 there).
+    # transformers 5 wants this of Llama and Granite, though head_dim makes it needless (pull request 46211
+    # there).
     if model.shape.head_dim * model.shape.num_heads != model.shape.hidden_size and "Qwen3" not in model.id:
         assert model.shape.hidden_size % model.shape.num_heads == 0
 
@@ -137,7 +138,7 @@ def test_describes_a_folder(folder: Path) -> None:
     assert model.id == str(folder) and model.folder == folder
     assert model.num_parameters == 2 * 32 * 8
     assert model.context_tokens == 64 and model.has_chat_template and not model.gated and model.download_bytes == 0
-    assert model.shape == Shape(
+    assert model.shape == ModelShape(
         hidden_size=8,
         num_layers=2,
         num_heads=2,
@@ -304,7 +305,7 @@ def test_models_that_do_not_write_text(folder: Path, keys: dict[str, Any]) -> No
 @pytest.mark.parametrize("value", [None, 0, -8, "8", True, 2**40, 8.0])
 def test_sizes_that_make_no_sense(folder: Path, value: object) -> None:
     change(folder, hidden_size=value)
-    assert "sizes of this model" in refused(folder)
+    assert "size of this model" in refused(folder)
 
 
 def test_pickled_weights_alone(folder: Path) -> None:

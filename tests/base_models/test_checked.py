@@ -53,7 +53,7 @@ COUNTED = ("check_config", "check_tokenizer_files", "check_adapter_files", "chec
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each part of the gate was passed."""
+    """Return how often each part of the gate was passed."""
     counts: Counter[str] = Counter()
 
     def counting(name: str) -> Callable[..., Any]:
@@ -72,7 +72,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, model_folder: Callable[..., Path]) -> Path:
-    """A model of one's own that may be spoiled."""
+    """Return a model of one's own that may be spoiled."""
     shutil.copytree(model_folder("llama"), tmp_path / "model")
     return tmp_path / "model"
 
@@ -96,7 +96,9 @@ def test_only_these_files_load_anything() -> None:
 
 
 def test_a_run_passes_the_gate_once_for_each_folder(tmp_path: Path, passed: Counter[str]) -> None:
-    """The demo model is loaded twice, for the training and for the proof; the saved adapter and its tokenizer once."""
+    """The demo model is loaded twice, for the training and for the proof; the saved adapter and its tokenizer
+    once.
+    """
     data = write_pairs(tmp_path / "pairs.jsonl", 12)
     fine_tune(Request(model="demo", data=str(data), output_dir=str(tmp_path / "results"), max_steps=2, batch_size=2))
     assert passed == {"check_config": 1, "check_tokenizer_files": 2, "check_adapter_files": 1, "check_folder": 3}
@@ -148,7 +150,7 @@ def test_a_tokenizer_and_an_adapter_that_were_changed_after_the_check_are_refuse
     with pytest.raises(ModelError, match="program code"):
         reload_adapter(no_model, adapter)
     (run / "chat_template.jinja").write_text("{{ ''.__class__ }}")
-    with pytest.raises(ModelError, match="inside of the program"):
+    with pytest.raises(ModelError, match="inside the program"):
         load_tokenizer(tokenizer)
 
 
@@ -157,5 +159,5 @@ def test_a_kind_of_adapter_that_is_no_name(kind: object, finished_run: Path, tmp
     shutil.copytree(finished_run, tmp_path / "run")
     path = tmp_path / "run" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "peft_type": kind}))
-    with pytest.raises(ModelError, match="not a kind of adapter"):
+    with pytest.raises(ModelError, match="not open this kind of adapter"):
         check_adapter_files(tmp_path / "run")

@@ -11,7 +11,7 @@ from tests.data.corpus.all_cases import all_cases, write_files
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every file of the corpus. Tests only read it."""
+    """Return a folder with every file of the corpus. Tests only read it."""
     folder = tmp_path_factory.mktemp("corpus")
     write_files(all_cases(), folder)
     return folder

@@ -1,6 +1,8 @@
-"""The corpus: hundreds of small files as people have them, each with the verdict that its author wrote beside it.
+"""The corpus: hundreds of small files as people have them, each with the verdict that its author wrote beside
+it.
 
-`tests/data/corpus` makes the files and what must be said of them; nothing of that comes from the code that is tested here.
+`tests/data/corpus` makes the files and what must be said of them; nothing of that comes from the code that is
+tested here.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _JARGON = re.compile(r"NoneType|(?:Error|Exception)\b|Traceback|<class|object at
 
 
 def verdict(path: str, columns: list[str]) -> tuple[Dataset | None, UserError | None]:
-    """What is read, as far as it can be, and why it is refused, if it is."""
+    """Return what is read, as far as it can be, and why it is refused, if it is."""
     dataset, refusal = None, None
     try:
         dataset = read_all(path, columns)

@@ -1,4 +1,6 @@
-"""`nuguna data`: what is said about a dataset is true, private data is never shown, and a mended copy reads back the same."""
+"""`nuguna data`: what is said about a dataset is true, private data is never shown, and a mended copy reads
+back the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pytest
 
 from nuguna.data.dataset import load_dataset, read_all
 from nuguna.errors import DataError, SettingError
-from nuguna.jobs.inspect import Diagnosis, inspect_data, mend_data
+from nuguna.jobs.inspect import Diagnosis, fix_data, inspect_data
 from nuguna.plan.settings import Request
 
 GOOD = [{"question": f"{i}번 약은 하루에 몇 번 먹나요?", "answer": f"{i}번 약은 하루에 두 번 먹습니다."} for i in range(20)]
@@ -94,7 +96,7 @@ def test_lengths_are_counted_and_cut_where_the_window_ends(tmp_path: Path) -> No
 
 def test_of_a_large_set_a_part_is_encoded_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found(tmp_path, GOOD).lengths
-    monkeypatch.setattr("nuguna.tokens.lengths.MOST_ENCODED", 10)
+    monkeypatch.setattr("nuguna.tokens.lengths.MAX_ENCODED", 10)
     part = found(tmp_path, GOOD).lengths
     assert part.is_sample and not whole.is_sample and part.num_usable == 20
     assert abs(part.num_trained - whole.num_trained) <= 2
@@ -123,25 +125,25 @@ def test_a_mended_copy_is_clean_reads_back_the_same_and_every_change_is_listed(t
     ]
     diagnosis = found(tmp_path, rows)
     out = tmp_path / "clean.jsonl"
-    mended = mend_data(diagnosis, out)
+    mended = fix_data(diagnosis, out)
     changes = (tmp_path / "clean_changes.log").read_text(encoding="utf-8").splitlines()
     assert mended.num_rows == 3 and mended.num_changes == len(changes) == 4
-    for line, words in ((5, "not a list of turns"), (2, "already"), (1, "left out"), (4, "wrong encoding")):
+    for line, words in ((5, "not a list of turns"), (2, "occurs earlier"), (1, "left out"), (4, "wrong encoding")):
         assert any(f"line {line}" in change and words in change for change in changes), (line, changes)
     again = load_dataset(str(out))
     before = [conversation.turns for conversation in diagnosis.dataset.train]
     assert [conversation.turns for conversation in again.train][:2] == [before[0], before[2]]
     assert again.train[2].answer == "안녕하세요" and again.train[0].terms == ("b",) and again.num_changed == 0
     assert again.train[1].tools == diagnosis.dataset.train[2].tools
-    with pytest.raises(SettingError, match="exists already"):
-        mend_data(diagnosis, out)
+    with pytest.raises(SettingError, match="already exists"):
+        fix_data(diagnosis, out)
 
 
 def test_nothing_is_written_where_nothing_is_left(tmp_path: Path) -> None:
     diagnosis = found(tmp_path, [{"question": "a"}, {"question": "b"}, {"answer": "c", "question": ""}])
     assert diagnosis.reason is not None
     with pytest.raises(DataError):
-        mend_data(diagnosis, tmp_path / "clean.jsonl")
+        fix_data(diagnosis, tmp_path / "clean.jsonl")
     assert not (tmp_path / "clean.jsonl").exists()
 
 
@@ -149,7 +151,7 @@ def test_plain_text_reads_back_the_same(tmp_path: Path) -> None:
     path = tmp_path / "book.txt"
     path.write_text("첫 문단입니다.\n둘째 줄.\n\n" * 80, encoding="utf-8")
     diagnosis, _ = inspect_data(Request(data=str(path)))
-    mend_data(diagnosis, tmp_path / "book.jsonl")
+    fix_data(diagnosis, tmp_path / "book.jsonl")
     texts = [conversation.turns for conversation in read_all(str(tmp_path / "book.jsonl")).train]
     assert texts == list(dict.fromkeys(conversation.turns for conversation in diagnosis.dataset.train))
 
@@ -170,18 +172,18 @@ def test_a_mended_folder_keeps_its_kinds_and_its_part_for_measuring_apart(tmp_pa
     diagnosis, _ = inspect_data(Request(data=str(folder)))
     out = tmp_path / "clean"
     out.mkdir()
-    mended = mend_data(diagnosis, out / "all.jsonl")
+    mended = fix_data(diagnosis, out / "all.jsonl")
     assert [path.name for path in mended.paths] == ["all.jsonl", "all_texts.jsonl", "all_test.jsonl"] and mended.num_rows == 10
     again = read_all(str(out))
     assert (len(again.train), len(again.heldout), again.num_bad) == (7, 3, 0)
     assert "1 answers labelled as bad" in (out / "all_changes.log").read_text(encoding="utf-8")
     with pytest.raises(SettingError, match="JSONL"):
-        mend_data(diagnosis, out / "all.csv")
+        fix_data(diagnosis, out / "all.csv")
 
 
 def test_an_answer_that_is_only_read_stays_so_in_the_mended_copy(tmp_path: Path) -> None:
     turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     row = {"messages": [{"role": r, "content": c, **({"weight": 0} if c == "b" else {})} for r, c in turns]}
-    mend_data(found(tmp_path, [row]), tmp_path / "clean.jsonl")
+    fix_data(found(tmp_path, [row]), tmp_path / "clean.jsonl")
     (again,) = read_all(str(tmp_path / "clean.jsonl")).train
     assert [turn.is_trained for turn in again.turns] == [True, False, True, True]

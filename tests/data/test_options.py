@@ -1,4 +1,6 @@
-"""Multiple choice: which columns hold options, which option an answer names, and that possible answers survive all ways."""
+"""Multiple choice: which columns hold options, which option an answer names, and that possible answers
+survive all ways.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ import pytest
 
 from nuguna.data.conversation_store import read_line, written_line
 from nuguna.data.conversations.conversation import Conversation
-from nuguna.data.conversations.shape import Shape, find_shape
+from nuguna.data.conversations.shape import RowShape, find_shape
 from nuguna.data.conversations.turns import to_conversation
 from nuguna.data.dataset import read_all
-from nuguna.data.doctor.mend import write_mended
+from nuguna.data.doctor.mend import write_fixed
 from nuguna.data.files.rows import BadRow, Row, Table
 from nuguna.data.parallel import Chunk, Known, read_chunk
 from nuguna.data.similar import content_key
@@ -29,14 +31,14 @@ def table(*rows: Values) -> Table:
     return Table("f.jsonl", "jsonl", "utf-8", "", 0, lambda: iter(items))
 
 
-def read(*rows: Values) -> tuple[Shape, list[Conversation | BadRow]]:
+def read(*rows: Values) -> tuple[RowShape, list[Conversation | BadRow]]:
     given = table(*rows)
     shape = find_shape(given)
     return shape, [to_conversation(item, shape) for item in given.items() if isinstance(item, Row)]
 
 
 def answers(*rows: Values) -> list[str]:
-    """The letter of each answer, and what is wrong with a row of which nothing can be made."""
+    """Return the letter of each answer, and what is wrong with a row of which nothing can be made."""
     return [made.answer[0] if isinstance(made, Conversation) else str(made.problem) for made in read(*rows)[1]]
 
 
@@ -128,9 +130,9 @@ def test_it_is_said_from_where_options_are_counted() -> None:
 
     assert "answer counts the options from 0." in said(listed(0), listed(1))
     assert "answer counts the options from 1." in said(listed(4), listed(1))
-    assert "taken to count the options from 0, which the first rows do not tell" in said(listed(2))
+    assert "assumed to count the options from 0; the first rows do not show it" in said(listed(2))
     printed = {"문제": "무엇?", "보기": FOUR, "정답": 2}
-    assert "taken to count the options from 1, which the first rows do not tell" in said(printed)
+    assert "assumed to count the options from 1; the first rows do not show it" in said(printed)
     assert "count" not in said(listed("B"))
 
 
@@ -147,7 +149,7 @@ def test_a_table_that_does_not_tell_counts_as_the_others_of_its_dataset(tmp_path
 def test_an_answer_that_names_no_option_is_a_broken_row(wrong: object) -> None:
     *_, made = read(listed(0), listed(3), listed("B"), listed(wrong))[1]
     assert isinstance(made, BadRow) and made.line == 4 and made.column == "answer"
-    assert "names none of the 4 options" in str(made.problem) and "letter" in str(made.fix)
+    assert "does not match any of the 4 options" in str(made.problem) and "letter" in str(made.fix)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +202,10 @@ def test_context_stands_above_and_system_before() -> None:
 def test_choices_survive_the_shelf_and_old_lines_are_still_read() -> None:
     _, (made,) = read(listed("B"))
     assert isinstance(made, Conversation) and read_line(written_line(made)) == made
-    plain = to_conversation(Row({"question": "a", "answer": "b"}, "f", 1), Shape("pairs", "question", "answer"))
+    plain = to_conversation(Row({"question": "a", "answer": "b"}, "f", 1), RowShape("pairs", "question", "answer"))
     assert isinstance(plain, Conversation) and len(json.loads(written_line(plain))) == 7
     assert read_line(written_line(plain)) == plain
-    other = to_conversation(Row({"question": ASKED, "answer": "B. 불"}, "f", 1), Shape("pairs", "question", "answer"))
+    other = to_conversation(Row({"question": ASKED, "answer": "B. 불"}, "f", 1), RowShape("pairs", "question", "answer"))
     assert isinstance(other, Conversation) and content_key(other) != content_key(made)
 
 
@@ -211,7 +213,7 @@ def test_another_process_reads_the_same() -> None:
     rows = [listed(place) for place in (0, 3, 9)]
     shape, made = read(*rows)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    known = Known(Shape.from_json(json.loads(json.dumps(shape.to_json()))), frozenset(rows[0]))
+    known = Known(RowShape.from_json(json.loads(json.dumps(shape.to_json()))), frozenset(rows[0]))
     assert known.shape == shape
     found = read_chunk(Chunk(text, "f.jsonl", 1), known)
     assert found is not None and [read_line(line) for line in found.lines.splitlines()] == made[:2]
@@ -223,7 +225,7 @@ def test_a_clean_copy_reads_back_the_same(tmp_path: Path) -> None:
     rows = [*map(listed, ["A", "D"]), {**listed("C"), "question": "또 무엇?", "choices": [*FOUR, "쇠"]}]
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     dataset = read_all(str(file))
-    write_mended(dataset, copy, str)
+    write_fixed(dataset, copy, str)
     again = read_all(str(copy))
     assert again.shape == "messages" and not again.num_bad
     assert [(c.turns, c.choices) for c in again.train] == [(c.turns, c.choices) for c in dataset.train]
@@ -236,4 +238,4 @@ def test_a_clean_copy_reads_back_the_same(tmp_path: Path) -> None:
     assert (longer.num_bad, len(longer.train[2].choices), longer.train[-1].choices) == (0, 5, ())
     with copy.open("a", encoding="utf-8") as out:
         out.write(json.dumps(broken, ensure_ascii=False) + "\n")
-    assert [str(row.problem) for row in read_all(str(copy)).bad_rows] == ["the answer is none of those in choices"]
+    assert [str(row.problem) for row in read_all(str(copy)).bad_rows] == ["the answer is not one of those in choices"]

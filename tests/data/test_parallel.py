@@ -1,4 +1,6 @@
-"""Large JSONL files are read by several processes, with the same result as by one, whatever stands in them."""
+"""Large JSONL files are read by several processes, with the same result as by one, whatever stands in
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from tests.data.test_reading import facts
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """`shared(n)`: read every JSONL file with n processes, some ten rows at a time."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(reading, "LEAST_SHARED", 0)
+    monkeypatch.setattr(reading, "MIN_SHARED", 0)
     monkeypatch.setattr(parallel, "CHUNK_CHARS", 500)
 
     def use(count: int) -> None:
@@ -30,7 +32,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Found | None]:
-    """What the other processes gave for each chunk."""
+    """Yield what the other processes gave for each chunk."""
     seen: list[Found | None] = []
     real = parallel.read_chunks
 

@@ -1,4 +1,6 @@
-"""Files and rows damaged by chance, thousands of them: no traceback, and no row that is lost without being counted."""
+"""Files and rows damaged by chance, thousands of them: no traceback, and no row that is lost without being
+counted.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +32,19 @@ from tests.data.corpus.all_cases import all_cases
 from tests.data.corpus.shaped import all_shapes
 from tests.data.test_corpus import check_conversation
 
-MOST_SEED_BYTES = 6_000  # small files fail for the same reasons, and sooner
-MOST_SECONDS = 5
+MAX_SEED_BYTES = 6_000  # small files fail for the same reasons, and sooner
+MAX_SECONDS = 5
 TEXTS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
 BINARIES = (".xlsx", ".parquet", ".gz", ".zst")
 
 
 def seeds(suffixes: Sequence[str]) -> dict[str, bytes]:
-    """The small files of the corpus whose names end so."""
+    """Return the small files of the corpus whose names end so."""
     return {name: content for name, content in _FILES.items() if name.endswith(tuple(suffixes))}
 
 
 _FILES = {
-    case.path: case.content for case in all_cases() if isinstance(case.content, bytes) and len(case.content) <= MOST_SEED_BYTES
+    case.path: case.content for case in all_cases() if isinstance(case.content, bytes) and len(case.content) <= MAX_SEED_BYTES
 }
 _SEEDS = seeds((*TEXTS, *BINARIES))
 _TEXT_SEED, _BINARY_SEED = (st.sampled_from(sorted(seeds(suffixes))) for suffixes in (TEXTS, BINARIES))
@@ -127,13 +129,13 @@ _STEPS = st.lists(_STEP, min_size=1, max_size=3)
 
 def damaged(content: bytes, steps: Sequence[tuple[Mutation, int, int, bytes]], other: bytes) -> bytes:
     for mutate, part, length, piece in steps:
-        content = mutate(content, len(content) * part // 4096, length, piece, other)[: 8 * MOST_SEED_BYTES]
+        content = mutate(content, len(content) * part // 4096, length, piece, other)[: 8 * MAX_SEED_BYTES]
     return content
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all examples are written, one over the other."""
+    """Return where all examples are written, one over the other."""
     return tmp_path_factory.mktemp("mutations")
 
 
@@ -149,7 +151,7 @@ def check(folder: Path, content: bytes, suffix: str) -> None:
         str(refusal).encode()
     else:
         check_dataset(dataset)
-    assert time.perf_counter() - began < MOST_SECONDS
+    assert time.perf_counter() - began < MAX_SECONDS
 
 
 def check_dataset(dataset: Dataset) -> None:
@@ -248,7 +250,7 @@ _SHAPES = {shape.name: shape for shape in all_shapes()}
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value within a row."""
+    """Yield the way to each value within a row."""
     if at:
         yield at
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -257,7 +259,7 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(row: dict[str, Any], number: int, value: Any) -> dict[str, Any]:
-    """A row with one of its values replaced, or taken away."""
+    """Return a row with one of its values replaced, or taken away."""
     made = copy.deepcopy(row)
     places = list(_places(made))
     *way, last = places[number % len(places)]
@@ -280,7 +282,9 @@ def changed(row: dict[str, Any], number: int, value: Any) -> dict[str, Any]:
     is_seen=st.booleans(),
 )
 def test_rows_with_a_value_of_another_kind(shape: str, row: int, number: int, value: str, is_seen: bool) -> None:
-    """The shape is found from the rows as they are, or from the sound ones; every row becomes a conversation or is named."""
+    """The shape is found from the rows as they are, or from the sound ones; every row becomes a conversation
+    or is named.
+    """
     sound = _SHAPES[shape].rows
     rows = [dict(values) for values in sound]
     rows[row % len(rows)] = changed(rows[row % len(rows)], number, _VALUES[value])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nuguna.data.dataset import BadRowsError, describe, load_dataset, read_all
+from nuguna.data.files import sheets, text
 from nuguna.data.files import tables as table_rows
-from nuguna.data.files import text
 from nuguna.data.files.read import open_dataset, open_table
 from nuguna.data.files.rows import BadRow, Row
 from nuguna.errors import DataError
@@ -91,15 +91,15 @@ def test_entries_of_a_json_file_know_their_line(content: str, lines: list[int], 
 
 
 def test_names_of_columns_are_trimmed_and_a_field_without_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_rows, "MOST_FIELD_CHARS", 50)
+    monkeypatch.setattr(table_rows, "MAX_FIELD_CHARS", 50)
     rows, bad = rows_of(written(tmp_path, "a.csv", f' question ,"answer "\na,"{"b" * 60}"\nc,d\n'))
     assert [(dict(row.values), row.line) for row in rows] == [({"question": "c", "answer": "d"}, 3)]
     assert [(row.line, "field" in str(row.problem)) for row in bad] == [(2, True)]
 
 
 def test_a_line_without_end_costs_no_more_than_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MOST_LINE_BYTES", 100)
-    monkeypatch.setattr("nuguna.data.files.json_rows.MOST_LINE_BYTES", 100)
+    monkeypatch.setattr(text, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("nuguna.data.files.json_rows.MAX_LINE_BYTES", 100)
     good = '{"question": "a", "answer": "b"}'
     rows, bad = rows_of(written(tmp_path, "a.jsonl", "\n".join([good, '{"question": "' + "x" * 1000 + '"}', good])))
     assert [row.line for row in rows] == [1, 3]
@@ -112,7 +112,7 @@ def test_a_line_without_end_costs_no_more_than_itself(tmp_path: Path, monkeypatc
         ("empty.jsonl", "", "nothing to train on"),
         ("empty.json", " ", "nothing to train on"),
         ("header.csv", "question,answer\n", "nothing to train on"),
-        ("scalar.json", '"text"', "a text where"),
+        ("scalar.json", '"text"', ": text where"),
         ("broken.json", "[{", "line 1"),
         ("table.xlsx", "PK\x03\x04", "damaged"),
         ("table.parquet", "PAR1", "damaged"),
@@ -167,7 +167,7 @@ def test_a_folder_is_read_as_one_and_parts_for_measuring_are_known_by_name(tmp_p
     assert dataset.shape == "question+answer, Q+A" or dataset.shape == "Q+A, question+answer"
     assert {"3 files" in str(note) for note in dataset.notes} == {True, False}
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no dataset"):
+    with pytest.raises(DataError, match="contains no dataset"):
         load_dataset(str(tmp_path / "empty"))
 
 
@@ -192,7 +192,7 @@ def test_real_files(name: str, count: int, korean: bool) -> None:
 
 
 def test_a_json_file_in_one_long_line_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MOST_LINE_BYTES", 200)
+    monkeypatch.setattr(text, "MAX_LINE_BYTES", 200)
     rows = ", ".join(f'{{"question": "{i}?", "answer": "{i}"}}' for i in range(50))
     assert len(load_dataset(str(written(tmp_path, "a.json", f"[{rows}]"))).train) == 50
 
@@ -201,13 +201,13 @@ def test_columns_that_begin_further_down_are_told(tmp_path: Path) -> None:
     late = '{"question": "x", "answer": "y", "colour": "z"}'
     rows = [f'{{"question": "{i}?", "answer": "{i}"}}' for i in range(150)] + [late] * 2
     notes = [str(note) for note in load_dataset(str(written(tmp_path, "a.jsonl", "\n".join(rows)))).notes]
-    assert notes == ["From line 151 of a.jsonl on there are other columns, which are not used: colour"]
+    assert notes == ["From line 151 of a.jsonl onwards there are other columns, which are not used: colour"]
 
 
 def test_the_broken_rows_of_a_part_for_measuring_are_told(tmp_path: Path) -> None:
     written(tmp_path, "train.jsonl", '{"question": "a", "answer": "b"}')
     written(tmp_path, "test.jsonl", '{"question": "c", "answer": "d"}\n{broken')
-    assert any("1 broken rows of the part for measuring" in str(note) for note in load_dataset(str(tmp_path)).notes)
+    assert any("1 broken rows of the part used for measuring" in str(note) for note in load_dataset(str(tmp_path)).notes)
 
 
 def test_what_a_folder_holds_beside_its_data_is_named(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_first_line_that_is_an_example_is_not_lost(first: str, is_row: bool, t
     path = written(tmp_path, "a.csv", f"{first}\n" + ",".join(["네 그렇습니다."] * width) + "\n")
     rows, _ = rows_of(path)
     assert len(rows) == (2 if is_row else 1) and ("column 1" in rows[0].values) == is_row
-    assert any("reads like an example" in str(note) for note in open_table(path).notes) == is_row
+    assert any("looks like an example" in str(note) for note in open_table(path).notes) == is_row
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_name_says_that_a_file_is_kept_for_measuring_or_only_seems_to(name: st
 def test_a_title_above_a_sheet_is_no_header() -> None:
     cells = [["2024년 고객 문의 목록", "", ""], ["", "", ""], ["번호", "질문", "답변"], ["1", "뭐예요?", "약이에요."]]
     rows, title = table_rows.without_title(cells)
-    (row,) = table_rows.parse_cells(rows, "f.xlsx")
+    (row,) = sheets.parse_cells(rows, "f.xlsx")
     assert title == "2024년 고객 문의 목록" and isinstance(row, Row) and row.values["답변"] == "약이에요." and row.line == 4
 
 
@@ -285,7 +285,7 @@ def test_a_title_above_a_table_of_text_is_no_header(title: str, read: int, tmp_p
     path.write_text(f"{title}질문,답변\n천식이 뭐예요?,병이에요.\n위험한가요?,그래요.\n", encoding="utf-8")
     table = open_table(path, "rows.csv")
     assert len(list(table.items())) == read
-    assert any("is a title" in str(note) for note in table.notes) == (read == 2)
+    assert any("is taken as a title" in str(note) for note in table.notes) == (read == 2)
 
 
 def test_a_column_of_turns_may_have_any_name(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Large tables are remembered by their content, so that a second start need not read them; damage costs time and nothing else."""
+"""Large tables are remembered by their content, so that a second start need not read them; damage costs time
+and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from nuguna.data.dataset import Dataset, load_dataset, read_all
 
 @pytest.fixture(autouse=True)
 def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every table counts as large; the folder where they are remembered."""
+    """Return every table counts as large; the folder where they are remembered."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(reading, "LEAST_REMEMBERED", 0)
+    monkeypatch.setattr(reading, "MIN_REMEMBERED", 0)
     return tmp_path / "cache" / "nuguna" / "rows"
 
 
@@ -30,7 +32,7 @@ def written(folder: Path, *more: str) -> str:
 def facts(dataset: Dataset) -> list[object]:
     rest = [dataset.shape, dataset.num_rows, dataset.num_bad, dataset.num_unwanted, dataset.num_chars, dataset.max_chars]
     keys = [list(dataset.question_keys), list(dataset.content_keys), dataset.quantile_chars]
-    words = [str(note) for note in dataset.notes], [(row.line, str(row.problem), str(row.fix)) for row in dataset.bad_rows]
+    words = ([str(note) for note in dataset.notes], [(row.line, str(row.problem), str(row.fix)) for row in dataset.bad_rows])
     return [
         list(dataset.train),
         *rest,
@@ -96,7 +98,7 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path, remembered: Path, 
     import os
 
     os.utime(old, (1, 1))
-    monkeypatch.setattr(reading, "MOST_BYTES", old.stat().st_size + 100)
+    monkeypatch.setattr(reading, "MAX_BYTES", old.stat().st_size + 100)
     load_dataset(written(tmp_path, '{"instruction": "a", "response": "b"}'))
     assert not old.exists() and len(list(remembered.iterdir())) == 2
 
@@ -158,6 +160,6 @@ def test_what_the_system_always_says_is_known_and_thoughts_in_some_rows_are_said
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     found = load_dataset(str(path))
-    assert found.system == "Short." and any("2 of 9 conversations hold thoughts" in str(note) for note in found.notes)
+    assert found.system == "Short." and any("2 of 9 conversations contain thoughts" in str(note) for note in found.notes)
     path.write_text("\n".join(map(json.dumps, [*rows, {"instruction": "x", "output": "y"}])))
     assert load_dataset(str(path)).system == ""

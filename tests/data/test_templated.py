@@ -1,4 +1,6 @@
-"""Texts that contain a chat template: taken apart, they give the turns they were made of; whatever is in doubt is refused."""
+"""Texts that contain a chat template: taken apart, they give the turns they were made of; whatever is in
+doubt is refused.
+"""
 
 from __future__ import annotations
 
@@ -185,7 +187,8 @@ def turns_of(text: str, template: str) -> list[tuple[str, str]]:
     "text",
     [
         "### Instruction:\nTranslate.\n\n### Input:\n간\n\n### Response:\nliver",
-        "Below is an instruction that describes a task, paired with an input that provides further context. Write a response "
+        "Below is an instruction that describes a task, paired with an input that provides further context. "
+        "Write a response "
         "that appropriately completes the request.\n\n### Instruction:\nTranslate.\n\n### Input:\n간\n\n### Response: liver</s>",
         "아래는 작업을 설명하는 명령어와 추가적 맥락을 제공하는 입력이 짝을 이루는 예제입니다. "
         "요청을 적절히 완료하는 응답을 작성하세요.\n\n"
@@ -267,22 +270,22 @@ def test_an_empty_turn_is_refused(way: str, place: int) -> None:
     ("template", "text", "said"),
     [
         ("llama-2", "Note: [INST] a [/INST] b", "the text does not begin with [INST]"),
-        ("llama-2", "[INST] a [/INST] b</s> c [INST] d [/INST] e", "there is text outside of the turns: c"),
-        ("llama-2", "[INST] a </s> b [/INST] c", "there is text outside of the turns: b"),
-        ("llama-2", "[INST] a [INST] b [/INST] c", "[INST] stands in the wrong place"),
-        ("llama-2", "[INST] a [/INST] b [/INST] c", "[/INST] stands in the wrong place"),
+        ("llama-2", "[INST] a [/INST] b</s> c [INST] d [/INST] e", "there is text outside the turns: c"),
+        ("llama-2", "[INST] a </s> b [/INST] c", "there is text outside the turns: b"),
+        ("llama-2", "[INST] a [INST] b [/INST] c", "[INST] is in the wrong place"),
+        ("llama-2", "[INST] a [/INST] b [/INST] c", "[/INST] is in the wrong place"),
         ("llama-2", "[INST] a [/INST] b [INST] c [/INST]", "the text has no answer after [/INST]"),
-        ("llama-2", "[/INST] a", "[/INST] stands in the wrong place"),
+        ("llama-2", "[/INST] a", "[/INST] is in the wrong place"),
         ("llama-2", "[INST] <<SYS>>\na\n\nb [/INST] c", "the turn after <<SYS>> is not closed"),
-        ("llama-2", "[INST] a <<SYS>>b<</SYS>> [/INST] c", "<<SYS>> stands in the wrong place"),
-        ("llama-2", "[INST] a [/INST] b [INST] <<SYS>>c<</SYS>> d [/INST] e", "<<SYS>> stands in the wrong place"),
+        ("llama-2", "[INST] a <<SYS>>b<</SYS>> [/INST] c", "<<SYS>> is in the wrong place"),
+        ("llama-2", "[INST] a [/INST] b [INST] <<SYS>>c<</SYS>> d [/INST] e", "<<SYS>> is in the wrong place"),
         ("llama-2", "[INST] <<SYS>>\na\n<</SYS>>\n\n [/INST] b", "the text has nothing after [INST]"),
         ("chatml", "Note: <|im_start|>user\na<|im_end|>", "the text does not begin with <|im_start|>user"),
-        ("chatml", "<|im_start|>robot\na<|im_end|>", "a turn has the role 'robot'"),
+        ("chatml", "<|im_start|>robot\na<|im_end|>", "a turn has an unknown role: 'robot'"),
         (
             "chatml",
             "<|im_start|>user\na<|im_end|>b<|im_start|>assistant\nc<|im_end|>",
-            "there is text outside of the turns: b<|im_st",
+            "there is text outside the turns: b<|im_st",
         ),
         ("chatml", "<|im_start|>user\na\n<|im_start|>assistant\nc<|im_end|>", "the turn after <|im_start|>user is not closed"),
         (
@@ -290,22 +293,18 @@ def test_an_empty_turn_is_refused(way: str, place: int) -> None:
             "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n",
             "the text has no answer after <|im_start|>assistant",
         ),
-        (
-            "chatml",
-            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|endoftext|>c",
-            "there is text outside of the turns: c",
-        ),
-        ("chatml", "<|im_start|>assistant\na<|im_end|>b", "there is text outside of the turns: b"),
+        ("chatml", "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|endoftext|>c", "there is text outside the turns: c"),
+        ("chatml", "<|im_start|>assistant\na<|im_end|>b", "there is text outside the turns: b"),
         (
             "chatml",
             "<|im_start|>user\r\na\r\n<|im_start|>assistant\r\nc<|im_end|>",
             "the turn after <|im_start|>user is not closed",
         ),
-        ("llama-3", "<|start_header_id|>model<|end_header_id|>\n\na<|eot_id|>", "a turn has the role 'model'"),
-        ("gemma", "<start_of_turn>bot\na<end_of_turn>", "a turn has the role 'bot'"),
+        ("llama-3", "<|start_header_id|>model<|end_header_id|>\n\na<|eot_id|>", "a turn has an unknown role: 'model'"),
+        ("gemma", "<start_of_turn>bot\na<end_of_turn>", "a turn has an unknown role: 'bot'"),
         ("phi-3", "<|user|>\na<|assistant|>\nb<|end|>", "the turn after <|user|> is not closed"),
-        ("phi-3", "<|human|>\na<|end|>", "a turn has the role 'human'"),
-        ("zephyr", "<|user|>\na</s>\nb\n<|assistant|>\nc</s>", "there is text outside of the turns: b <|assistant|>"),
+        ("phi-3", "<|human|>\na<|end|>", "a turn has an unknown role: 'human'"),
+        ("zephyr", "<|user|>\na</s>\nb\n<|assistant|>\nc</s>", "there is text outside the turns: b <|assistant|>"),
         ("alpaca", "You are kind.\n\n### Instruction:\na\n\n### Response:\nb", "the text does not begin with ### Instruction:"),
         (
             "alpaca",
@@ -313,19 +312,19 @@ def test_an_empty_turn_is_refused(way: str, place: int) -> None:
             "the text does not begin with ### Instruction:",
         ),
         ("alpaca", "Below is an instruction that describes a task.", "the text does not begin with ### Instruction:"),
-        ("alpaca", "### Response:\na", "### Response: stands in the wrong place"),
-        ("alpaca", "### Instruction:\na\n\n### Response:\nb\n\n### Input:\nc", "### Input: stands in the wrong place"),
+        ("alpaca", "### Response:\na", "### Response: is in the wrong place"),
+        ("alpaca", "### Instruction:\na\n\n### Response:\nb\n\n### Input:\nc", "### Input: is in the wrong place"),
         ("alpaca", "### Instruction:\na\n\n#### Response:\nb", "the text has no answer after ### Instruction:"),
         ("vicuna", "You are kind. USER: a ASSISTANT: b", "the text does not begin with USER:"),
         ("vicuna", "A chat between us.\n\nIt is long. USER: a ASSISTANT: b", "the text does not begin with USER:"),
-        ("vicuna", "ASSISTANT: b USER: a", "ASSISTANT: stands in the wrong place"),
-        ("vicuna", "USER: a ASSISTANT: b</s> c USER: d ASSISTANT: e", "there is text outside of the turns: c"),
+        ("vicuna", "ASSISTANT: b USER: a", "ASSISTANT: is in the wrong place"),
+        ("vicuna", "USER: a ASSISTANT: b</s> c USER: d ASSISTANT: e", "there is text outside the turns: c"),
         ("vicuna", "USER: a SUPERUSER: b", "the text has no answer after USER:"),
         ("human-assistant", "Note: ### Human: a### Assistant: b", "the text does not begin with ### Human:"),
-        ("human-assistant", "A chat between us.\n### System: a\n### Human: b", "### System: stands in the wrong place"),
-        ("human-assistant", "### Human: a### System: b### Assistant: c", "### System: stands in the wrong place"),
+        ("human-assistant", "A chat between us.\n### System: a\n### Human: b", "### System: is in the wrong place"),
+        ("human-assistant", "### Human: a### System: b### Assistant: c", "### System: is in the wrong place"),
         ("human-assistant", "### Human: a\n#### Assistant: b", "the text has no answer after ### Human:"),
-        ("human-assistant", "Human: a\n\nHuman: b\n\nAssistant: c", "Human: stands in the wrong place"),
+        ("human-assistant", "Human: a\n\nHuman: b\n\nAssistant: c", "Human: is in the wrong place"),
     ],
 )
 def test_what_is_no_whole_conversation_is_refused(template: str, text: str, said: str) -> None:

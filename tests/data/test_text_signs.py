@@ -1,10 +1,12 @@
-"""Private data, mojibake, cut answers and languages: what must be found, and the ordinary text that must not."""
+"""Private data, mojibake, cut answers and languages: what must be found, and the ordinary text that must
+not.
+"""
 
 import time
 
 import pytest
 
-from nuguna.data.doctor.mojibake import has_replacement, mend_mojibake
+from nuguna.data.doctor.mojibake import fix_mojibake, has_replacement
 from nuguna.data.doctor.text_signs import ends_abruptly, language
 from nuguna.text.private import Span, find_private, mask
 
@@ -36,7 +38,8 @@ RESIDENT_NUMBERS = [
 ]  # fmt: skip
 NOT_PRIVATE = [
     "2024-01-02", "2024-01-02 10:20:30", "2019–2024", "1588-1648", "1544-1612", "ISSN 1588-2861", "ISBN 978-0-306-40615-7",
-    "ISBN 89-7291-123-4", "9788972911234", "1234567890", "12345678901234", "1,234,567,890원", "$1,234.56", "3.11.7",
+    "ISBN "
+    "89-7291-123-4", "9788972911234", "1234567890", "12345678901234", "1,234,567,890원", "$1,234.56", "3.11.7",
     "2.10.0.123", "192.168.100.123", "10.0.0.1:8080", "127.0.0.1", "550e8400-e29b-41d4-a716-446655440000", "123-45-67890",
     "110-123-456789", "1588-1234-5678", "0.01012345678", "01010101010", "900101-1******", "901301-1234567", "900230-1234567",
     "900101-9234567", "9001011234567", "1700000000000", "CAS 7732-18-5", "555-1234", "5551234567", "555 123 4567",
@@ -99,7 +102,9 @@ def test_mask_takes_any_spans() -> None:
 
 
 def misread(text: str, written: str, read: str) -> str:
-    """Bytes of one encoding read as another; cp1252 as browsers and Windows read it, where no byte is undefined."""
+    """Return bytes of one encoding read as another; cp1252 as browsers and Windows read it, where no byte is
+    undefined.
+    """
     data = text.encode(written)
     if read != "cp1252":
         return data.decode(read)
@@ -123,22 +128,22 @@ BROKEN_CP949 = [
 @pytest.mark.parametrize("read", ["cp1252", "latin-1"])
 def test_utf8_read_as_latin_is_mended(text: str, read: str) -> None:
     broken = misread(text, "utf-8", read)
-    assert mend_mojibake(broken) == text
-    assert mend_mojibake(text) is None
-    assert mend_mojibake(misread(broken, "utf-8", read)) == text  # twice
+    assert fix_mojibake(broken) == text
+    assert fix_mojibake(text) is None
+    assert fix_mojibake(misread(broken, "utf-8", read)) == text  # twice
 
 
 @pytest.mark.parametrize("text", BROKEN_CP949)
 @pytest.mark.parametrize("read", ["cp1252", "latin-1"])
 def test_cp949_read_as_latin_is_mended(text: str, read: str) -> None:
     broken = misread(text, "cp949", read)
-    assert mend_mojibake(broken) == text
-    assert mend_mojibake(text) is None
-    assert mend_mojibake(misread(broken, "utf-8", "cp1252")) == text  # saved as UTF-8 and misread again
+    assert fix_mojibake(broken) == text
+    assert fix_mojibake(text) is None
+    assert fix_mojibake(misread(broken, "utf-8", "cp1252")) == text  # saved as UTF-8 and misread again
 
 
 def test_a_syllable_beyond_ks_x_1001_is_mended_with_the_text() -> None:
-    assert mend_mojibake(misread("저는 학교에 갑니다. 뷁", "cp949", "cp1252")) == "저는 학교에 갑니다. 뷁"
+    assert fix_mojibake(misread("저는 학교에 갑니다. 뷁", "cp949", "cp1252")) == "저는 학교에 갑니다. 뷁"
 
 
 LOSSLESS = ["갈까 말까?", "감기 같애", "감정기복", "감정컨트롤을 못하겠어", "같이 밥을 먹어주죠.", "결국 찾아갔네.!",
@@ -148,12 +153,12 @@ LOSSLESS = ["갈까 말까?", "감기 같애", "감정기복", "감정컨트롤�
 
 @pytest.mark.parametrize("text", LOSSLESS)
 def test_utf8_read_as_cp949_is_mended_where_no_byte_was_lost(text: str) -> None:
-    assert mend_mojibake(text.encode().decode("cp949")) == text
+    assert fix_mojibake(text.encode().decode("cp949")) == text
 
 
 @pytest.mark.parametrize("text", ["안녕하세요", "한글", "가", "오늘 날씨가 좋네요"])
 def test_utf8_read_as_cp949_stays_where_bytes_were_lost(text: str) -> None:
-    assert mend_mojibake(text.encode().decode("cp949", "replace").replace("\ufffd", "?")) is None
+    assert fix_mojibake(text.encode().decode("cp949", "replace").replace("\ufffd", "?")) is None
 
 
 @pytest.mark.parametrize(
@@ -167,23 +172,32 @@ def test_utf8_read_as_cp949_stays_where_bytes_were_lost(text: str) -> None:
     ],
 )
 def test_runs_between_sound_text_are_mended(broken: str, mended: str) -> None:
-    assert mend_mojibake(broken) == mended
+    assert fix_mojibake(broken) == mended
 
 
 ORDINARY = [
     # French, German, Spanish, Portuguese
     "Un café naïf à Noël : « ça va ? » — « Où ? »", "Il est né… « Très bien… »", "«Il est né…» dit-il",
     "VOILÀ «À BAS LE MAÎTRE»", "Prix : 5 €, 20 °C, nº 3", "Die Größe der Straße übertrifft „Ä“ und „Ö“…", "Ärger über Öl – 5 €",
-    "Äh… Ä…hm, naja", "ÄÄÄÄ ÖÖÖÖ ÜÜÜÜ", "¿Él? ¿África? ¡Qué día…!", "“Estuve ahí…”", "¿¡Qué dices!?", "España, ÑOÑO…",
+    "Äh… "
+    "Ä…hm, "
+    "naja", "ÄÄÄÄ ÖÖÖÖ ÜÜÜÜ", "¿Él? ¿África? ¡Qué día…!", "“Estuve ahí…”", "¿¡Qué dices!?", "España, ÑOÑO…",
     "REVOLUÇÃO É AÇÃO", "“MANHÔ e “IRMÔ…", "São Paulo, à noite – “não”",
     # Vietnamese, Nordic, Polish, Turkish
-    "Tiếng Việt: “Ân” và «Ô»", "Chữ Â, Ê, Ô…", "Å være eller ikke være…", "the Å’s and Ä’s of Åland", "Zażółć gęślą jaźń…",
+    "Tiếng "
+    "Việt: "
+    "“Ân” và "
+    "«Ô»", "Chữ Â, Ê, Ô…", "Å være eller ikke være…", "the Å’s and Ä’s of Åland", "Zażółć gęślą jaźń…",
     "Şişli’de İstanbul",
     # Korean, Japanese, Chinese, Russian
     "안녕하세요. “반갑습니다”…", "三國志를 읽었다", "大韓民國 만세", "20째 줄이 쨌든 그렇다", "온도는 ±5°C · 습도 60%",
     "東京の夜", "北京大学", "Привет, «мир»…",
     # signs, mathematics, code pages spelled out
-    "½ + ¼ = ¾, x² ± 3µ", "¼½¾", "£5–£10 €5–€10 ¥100", "····", "A·B = ½", "café¹² Noë¹²", "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞß",
+    "½ + "
+    "¼ = "
+    "¾, "
+    "x² "
+    "± 3µ", "¼½¾", "£5–£10 €5–€10 ¥100", "····", "A·B = ½", "café¹² Noë¹²", "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞß",
     "àáâãäåæçèéêëìíîïðñòóôõö", "ÁÉÍÓÚ áéíóú", "Ã", "“Å”", "IKEA Å…", "ÈÉÊËÌÍ", "caf챕", "?덈뀞?섏꽭??", "plain ASCII", "",
     "🙂🇰🇷 ℹ️",
 ]  # fmt: skip
@@ -191,7 +205,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text: str) -> None:
-    assert mend_mojibake(text) is None
+    assert fix_mojibake(text) is None
 
 
 @pytest.mark.parametrize("text", [*ORDINARY, *BROKEN_UTF8, *BROKEN_CP949])
@@ -201,8 +215,8 @@ def test_mending_is_idempotent(text: str) -> None:
             broken = misread(text, written, read)
         except UnicodeEncodeError:
             continue
-        mended = mend_mojibake(broken)
-        assert mended is None or mend_mojibake(mended) is None
+        mended = fix_mojibake(broken)
+        assert mended is None or fix_mojibake(mended) is None
 
 
 @pytest.mark.parametrize("text", ORDINARY)
@@ -214,13 +228,11 @@ def test_replacement_characters(text: str) -> None:
 # --- cut answers
 
 ENGLISH = "Leukemia is a disease in which the bone marrow makes too many white blood cells. It may get worse quickly. "
-KOREAN = (
-    "백혈병은 골수에서 백혈구가 지나치게 많이 만들어지는 병입니다. 빨리 나빠질 수 있으므로 증상이 있으면 병원에 가야 합니다. "
-    "치료 방법은 여러 가지가 있습니다. "
-)
+KOREAN = "백혈병은 골수에서 백혈구가 지나치게 많이 만들어지는 병입니다. 빨리 나빠질 수 있으므로 증상이 있으면 병원에 가야 합니다. 치료 방법은 여러 가지가 있습니다. "
 CUT = [
     *[ENGLISH + end for end in [
-        "It affects the", "It affects red cells and", "It is made of", "Fever, tiredness,", "There are many types (",
+        "It "
+        "affects the", "It affects red cells and", "It is made of", "Fever, tiredness,", "There are many types (",
         "He said “", "It is treated with", "The risk comes from", "This is because", "Doctors use a scan or",
         "It is the cause of a", "Patients and their", "Signs include [", "See:\n```python\nprint(1)",
         "\n```\na\n```\nthen\n```", "It spreads to the  \n",
@@ -245,7 +257,8 @@ WHOLE = [
         "안녕~~~\n~~~ 좋아요", "좋아요,,", "의의", "갑을", "먹긴 하지만",
     ]],
     "Short, and", "이것은", "", "the", "짧은 글은",
-    "La maladie du sang est une maladie grave qui touche des personnes âgées et jeunes, une médaille en or", "Lorem\n" * 30,
+    "La maladie du sang est une maladie grave qui touche des personnes âgées et jeunes, une "
+    "médaille en or", "Lorem\n" * 30,
 ]  # fmt: skip
 
 
@@ -299,7 +312,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
 def test_a_million_hostile_characters_take_no_more_than_seconds(text: str) -> None:
     """About one each; work that grows with the square of the length would take hours."""
-    for function in (find_private, mend_mojibake, has_replacement, ends_abruptly, language):
+    for function in (find_private, fix_mojibake, has_replacement, ends_abruptly, language):
         start = time.process_time()  # not the wall clock: other work may run beside the tests
         function(text)
         assert time.process_time() - start < 10

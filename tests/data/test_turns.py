@@ -13,7 +13,7 @@ from nuguna.data.conversations.conversation import Conversation, Turn, as_messag
 from nuguna.data.conversations.shape import UnclearColumnsError, find_shape
 from nuguna.data.conversations.turns import to_conversation
 from nuguna.data.files.columns import split_columns
-from nuguna.data.files.rows import BadRow, Row, Table, shown
+from nuguna.data.files.rows import BadRow, Row, Table, shown_cell
 from nuguna.errors import DataError
 
 
@@ -60,7 +60,7 @@ def test_the_shape_is_found_from_the_names_of_the_columns(columns: list[str], sh
 
 
 def test_unclear_columns_are_shown_and_can_be_named() -> None:
-    rows = {"제목": "고혈압", "내용": "혈압이 높다", "나이": "3"}, {"제목": "당뇨", "내용": "혈당이 높다", "나이": "4"}
+    rows = ({"제목": "고혈압", "내용": "혈압이 높다", "나이": "3"}, {"제목": "당뇨", "내용": "혈당이 높다", "나이": "4"})
     with pytest.raises(UnclearColumnsError) as caught:
         made(*rows)
     assert "f.csv" in str(caught.value.what) and "나이, 내용, 제목" in str(caught.value.seen)
@@ -145,14 +145,14 @@ def test_turns_are_put_in_order_and_that_is_said() -> None:
     [
         ("text", "not a list of turns"),
         ([], "not a list of turns"),
-        ([{"role": "robot", "content": "a"}], "has the role 'robot'"),
+        ([{"role": "robot", "content": "a"}], "has an unknown role: 'robot'"),
         ([{"role": "user", "content": "a"}], "no question with an answer"),
         ([{"role": "user", "content": {}}], "is an object where text"),
         ([{"role": "user", "content": " "}, {"role": "assistant", "content": "b"}], "of the user is empty"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "other than text"),
         (
             [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "b"}],
-            "system turn stands after",
+            "system turn is not at",
         ),
         ([7], "not a list of turns"),
     ],
@@ -222,7 +222,7 @@ def test_columns_that_are_not_used_are_named() -> None:
 
 
 def test_of_two_answers_the_one_to_be_learned_stays_whole() -> None:
-    good, bad = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad", "weight": "0"}
+    good, bad = ({"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad", "weight": "0"})
     for turns in ([good, bad], [bad, good]):
         (found,) = made({"messages": [{"role": "user", "content": "a"}, *turns]})
         assert said(found) == ["user a", "assistant good"]
@@ -230,7 +230,7 @@ def test_of_two_answers_the_one_to_be_learned_stays_whole() -> None:
 
 def test_a_call_as_a_turn_is_a_call_whatever_names_its_role() -> None:
     call = {"role": "tool_call", "content": '{"name": "clock", "arguments": {}}'}
-    result, answer = {"role": "tool_response", "content": "noon"}, {"role": "assistant", "content": "It is noon."}
+    result, answer = ({"role": "tool_response", "content": "noon"}, {"role": "assistant", "content": "It is noon."})
     (found,) = made({"messages": [{"role": "user", "content": "Time?"}, call, result, answer]})
     assert isinstance(found, Conversation) and json.loads(found.turns[1].tool_calls)[0]["function"]["name"] == "clock"
 
@@ -258,7 +258,7 @@ def test_private_data_is_masked_before_it_is_cut() -> None:
     row = {"question": "환자 이름과 연락처를 알려 주세요. 지금 바로 전화하려고 합니다 010-1234-5678 로 할게요", "answer": None}
     (found,) = made({"question": "a", "answer": "b"}, row)[1:]
     assert isinstance(found, BadRow)
-    assert "1234-56" not in shown(row["question"]) and "minsu" not in shown("x" * 40 + " minsu.kim@naver.com")
+    assert "1234-56" not in shown_cell(row["question"]) and "minsu" not in shown_cell("x" * 40 + " minsu.kim@naver.com")
     with pytest.raises(UnclearColumnsError) as caught:
         made({"010-1234-5670": "x", "minsu0@naver.com": "y"})
     assert "1234-5670" not in str(caught.value) and "minsu0" not in str(caught.value)

@@ -1,4 +1,6 @@
-"""The ways through attention that a CUDA GPU takes, with the kernel's documented behaviour in the place of the kernel."""
+"""The ways through attention that a CUDA GPU takes, with the kernel's documented behaviour in the place of
+the kernel.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nuguna.engine import attention
-from nuguna.engine.blockwise import Rules, attend_in_blocks
+from nuguna.engine.blockwise import AttentionRules, attend_in_blocks
 
 LENGTHS = (10, 11, 11, 1, 17, 33)
 
@@ -20,8 +22,8 @@ def rows() -> list[Tensor]:
 @pytest.mark.parametrize("window", [None, 100, 5])
 def test_documents_of_like_length_go_through_fused_attention_together(window: int | None) -> None:
     q, k, v = rows()
-    found = attention._attend_on_cuda(q, k, v, LENGTHS, Rules(0.3, window))
-    torch.testing.assert_close(found, attend_in_blocks(q, k, v, LENGTHS, 0, Rules(0.3, window)))
+    found = attention._attend_on_cuda(q, k, v, LENGTHS, AttentionRules(0.3, window))
+    torch.testing.assert_close(found, attend_in_blocks(q, k, v, LENGTHS, 0, AttentionRules(0.3, window)))
 
 
 @pytest.mark.parametrize("window", [None, 5])
@@ -43,7 +45,9 @@ def test_the_kernel_for_documents_of_any_length_is_told_what_it_needs(
         window_size: tuple[int, int],
         enable_gqa: bool,
     ) -> Tensor:
-        """torch.nn.attention.varlen.varlen_attn as its documentation has it: (W, 0) sees W tokens before and the token itself."""
+        """torch.nn.attention.varlen.varlen_attn as its documentation has it: (W, 0) sees W tokens before and
+        the token itself.
+        """
         assert enable_gqa and max_q == max_k == max(LENGTHS) and cu_seq_q.dtype == torch.int32
         parts = []
         for start, end in zip(cu_seq_q[:-1], cu_seq_q[1:], strict=True):
@@ -57,5 +61,5 @@ def test_the_kernel_for_documents_of_any_length_is_told_what_it_needs(
     monkeypatch.setattr(varlen, "varlen_attn", documented)
     monkeypatch.setattr(attention, "_has_varlen_kernel", lambda device, dtype: True)
     q, k, v = rows()
-    found = attention._attend_on_cuda(q, k, v, LENGTHS, Rules(0.3, window))
-    torch.testing.assert_close(found, attend_in_blocks(q, k, v, LENGTHS, 0, Rules(0.3, window)))
+    found = attention._attend_on_cuda(q, k, v, LENGTHS, AttentionRules(0.3, window))
+    torch.testing.assert_close(found, attend_in_blocks(q, k, v, LENGTHS, 0, AttentionRules(0.3, window)))

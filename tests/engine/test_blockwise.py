@@ -1,4 +1,6 @@
-"""Attention in blocks of queries against the textbook formula: forward and gradients, for every rule a model may have."""
+"""Attention in blocks of queries against the textbook formula: forward and gradients, for every rule a model
+may have.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nuguna.engine.blockwise import Rules, attend_in_blocks, make_groups
+from nuguna.engine.blockwise import AttentionRules, attend_in_blocks, make_groups
 from nuguna.machine.device_profile import DEVICE_PROFILES
 
 CPU = torch.device("cpu")
 LENGTHS = (10, 11, 11, 1, 17, 33)  # the first three go together, and one of them is padded
 
 
-def textbook(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], prefix: int, rules: Rules) -> Tensor:
-    """The whole matrix of scores of all tokens with all, what must not be seen taken out, in float64."""
+def textbook(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], prefix: int, rules: AttentionRules) -> Tensor:
+    """Return the whole matrix of scores of all tokens with all, what must not be seen taken out, in
+    float64.
+    """
     group = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(group, 1) for x in (k, v))
     document = torch.repeat_interleave(torch.arange(len(lengths) + 1), torch.tensor((prefix, *lengths)))
@@ -31,9 +35,13 @@ def textbook(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], prefix: 
 
 
 def both(
-    lengths: tuple[int, ...], prefix: int, rules: Rules, dtype: torch.dtype = torch.float32, heads: tuple[int, int] = (6, 2)
+    lengths: tuple[int, ...],
+    prefix: int,
+    rules: AttentionRules,
+    dtype: torch.dtype = torch.float32,
+    heads: tuple[int, int] = (6, 2),
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """(found, expected): the output and the gradients of q, k and v, each."""
+    """Return (found, expected): the output and the gradients of q, k and v, each."""
     generator = torch.Generator().manual_seed(1)
     tokens = prefix + sum(lengths)
     q, k, v, d_out = (2 * torch.randn(tokens, n, 8, generator=generator) for n in (heads[0], heads[1], heads[1], heads[0]))
@@ -49,10 +57,16 @@ def both(
 @pytest.mark.parametrize("kept_length", [0, 12, 256])
 @pytest.mark.parametrize("prefix", [0, 7])
 @pytest.mark.parametrize(
-    "rules", [Rules(0.125), Rules(0.3), Rules(0.3, sliding_window=5), Rules(0.3, sliding_window=5, softcap=2.0)]
+    "rules",
+    [
+        AttentionRules(0.125),
+        AttentionRules(0.3),
+        AttentionRules(0.3, sliding_window=5),
+        AttentionRules(0.3, sliding_window=5, softcap=2.0),
+    ],
 )
 def test_it_is_the_textbook_formula(
-    rules: Rules, prefix: int, kept_length: int, rows: int, monkeypatch: pytest.MonkeyPatch
+    rules: AttentionRules, prefix: int, kept_length: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = replace(DEVICE_PROFILES["cpu"], block_rows=rows, kept_softmax_tokens=kept_length)
     monkeypatch.setitem(DEVICE_PROFILES, "cpu", profile)
@@ -62,13 +76,13 @@ def test_it_is_the_textbook_formula(
 
 @pytest.mark.parametrize("heads", [(4, 4), (4, 1)])
 def test_with_one_key_for_each_head_or_for_all(heads: tuple[int, int]) -> None:
-    for found, expected in zip(*both(LENGTHS, 0, Rules(0.3), heads=heads), strict=True):
+    for found, expected in zip(*both(LENGTHS, 0, AttentionRules(0.3), heads=heads), strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("scaling", [0.25, 1.0, 0.9])  # 1.0: scores up to 80, where bfloat16 would round them by a quarter
 def test_scores_of_bfloat16_are_kept_in_float32(scaling: float) -> None:
-    for found, expected in zip(*both(LENGTHS, 0, Rules(scaling), torch.bfloat16), strict=True):
+    for found, expected in zip(*both(LENGTHS, 0, AttentionRules(scaling), torch.bfloat16), strict=True):
         assert float((found.double() - expected).norm() / expected.norm()) < 0.01
     assert torch.backends.mkldnn.matmul.fp32_precision != "bf16"  # type: ignore[attr-defined]  # the flag is set for our products alone
 
@@ -81,16 +95,16 @@ def test_like_lengths_go_together_and_unlike_ones_do_not() -> None:
 
 def test_a_document_sees_no_other() -> None:
     q, k, v = (torch.randn(40, 2, 8) for _ in range(3))
-    before = attend_in_blocks(q, k, v, (10, 11, 19), 0, Rules(0.3))
+    before = attend_in_blocks(q, k, v, (10, 11, 19), 0, AttentionRules(0.3))
     k[10:21], v[10:21] = 100.0, -100.0  # the second document
-    after = attend_in_blocks(q, k, v, (10, 11, 19), 0, Rules(0.3))
+    after = attend_in_blocks(q, k, v, (10, 11, 19), 0, AttentionRules(0.3))
     assert torch.equal(before[:10], after[:10]) and torch.equal(before[21:], after[21:])
     assert not torch.equal(before[10:21], after[10:21])
 
 
 def test_what_is_no_number_stays_in_its_document() -> None:
     q, k, v = (torch.randn(15, 2, 8) for _ in range(3))
-    alone = attend_in_blocks(q[:7], k[:7], v[:7], (7,), 0, Rules(0.3))
+    alone = attend_in_blocks(q[:7], k[:7], v[:7], (7,), 0, AttentionRules(0.3))
     q[-1], k[-1], v[-1] = float("nan"), float("nan"), float("nan")
-    together = attend_in_blocks(q, k, v, (7, 8), 0, Rules(0.3))
+    together = attend_in_blocks(q, k, v, (7, 8), 0, AttentionRules(0.3))
     torch.testing.assert_close(together[:7], alone)

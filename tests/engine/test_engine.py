@@ -1,4 +1,6 @@
-"""Adapter and loss on every architecture we name: where LoRA sits, that a fresh one changes nothing, that the loss is exact."""
+"""Adapter and loss on every architecture we name: where LoRA sits, that a fresh one changes nothing, that the
+loss is exact.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,7 @@ def gradients(
     dtype: str = "float32",
     examples: tuple[Encoded, ...] = EXAMPLES,
 ) -> torch.Tensor:
-    """Of the mean loss over all examples, for an adapter that is not zero."""
+    """Return of the mean loss over all examples, for an adapter that is not zero."""
     base = load_base(check_model(folder), dtype=dtype, device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=checkpointing).train()
     for p in adapter_parameters(model).values():
@@ -149,7 +151,9 @@ def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_the_way(
 def test_gradients_by_hand_are_those_of_plain_peft(
     is_packed: bool, dtype: str, tolerance: float, architecture: str, model_folder: Callable[..., Path]
 ) -> None:
-    """Largest difference as a share of the largest gradient; bfloat16 keeps 8 bits, and peft computes its own half in float32."""
+    """Largest difference as a share of the largest gradient; bfloat16 keeps 8 bits, and peft computes its own
+    half in float32.
+    """
     folder = model_folder(architecture)
     by_hand = gradients(folder, Shortcuts(architecture not in ("gemma2", "granite"), is_packed, fused=True), 100, dtype=dtype)
     expected = gradients(folder, PLAIN, 100, dtype=dtype)
@@ -167,7 +171,7 @@ SHARED = tuple(
 def test_a_prompt_that_examples_share_is_computed_once_and_changes_nothing(
     checkpointing: bool, architecture: str, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, short = model_folder(architecture), Shortcuts(architecture not in ("gemma2", "granite"), packed=True, fused=True)
+    folder, short = (model_folder(architecture), Shortcuts(architecture not in ("gemma2", "granite"), packed=True, fused=True))
     expected = gradients(folder, PLAIN, 1, examples=SHARED)
     batches: list[int] = []
     real = loss_sum
@@ -202,7 +206,7 @@ def test_every_part_that_can_be_computed_by_hand_is(architecture: str, model_fol
 
 
 def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: str, model_folder: Callable[..., Path]) -> None:
-    model, shortcuts = attached(model_folder(architecture)).train(), Shortcuts(split_head=True, packed=True, fused=True)
+    model, shortcuts = (attached(model_folder(architecture)).train(), Shortcuts(split_head=True, packed=True, fused=True))
     (batch,) = micro_batches(EXAMPLES, 10**6, "cpu", packed=True)
     rows = []
     with training_form(model, shortcuts):
@@ -216,7 +220,7 @@ def test_attention_of_the_last_block_ends_only_where_it_is_read(architecture: st
 
 
 def names(model: CausalLM, modules: Sequence[torch.nn.Module]) -> list[str]:
-    """The last part of the name of each module."""
+    """Return the last part of the name of each module."""
     by_id = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
     return [by_id[id(module)] for module in modules]
 

@@ -17,7 +17,7 @@ from nuguna.machine.device_profile import DEVICE_PROFILES
 @pytest.mark.parametrize("rows", [1, 3, 64])
 @pytest.mark.parametrize("has_bias", [False, True])
 def test_in_chunks_of_any_size_it_is_the_cross_entropy(rows: int, has_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss, "CHUNK_BYTES", rows * 4 * 50)
+    monkeypatch.setattr(loss, "LOGITS_BYTES", rows * 4 * 50)
     monkeypatch.setitem(DEVICE_PROFILES, "cpu", replace(DEVICE_PROFILES["cpu"], softmax_bytes=2 * 4 * 50))
     hidden, weight = torch.randn(10, 8), 3 * torch.randn(50, 8)
     bias, labels = torch.randn(50) if has_bias else None, torch.randint(0, 50, (10,))

@@ -26,7 +26,7 @@ from nuguna.engine.forward import find_shortcuts, target_logits
 from nuguna.engine.loss import document_losses, loss_sum
 from nuguna.engine.memory_watch import ShortageError, attempt, in_smaller_pieces, is_shortage
 from nuguna.engine.step import Objective
-from nuguna.engine.step_limits import LEAST_CHUNK_BYTES, Limits
+from nuguna.engine.step_limits import MIN_CHUNK_BYTES, Limits
 from nuguna.errors import OutOfMemoryError
 from nuguna.measure import evaluate
 from nuguna.model import generate, losses
@@ -94,13 +94,13 @@ def test_limits_become_less_in_order_until_nothing_is_left() -> None:
     seen = []
     while less := limits.less(300, can_checkpoint=True):
         limits = less
-        seen.append((limits.most_tokens, limits.checkpointing, limits.chunk_bytes == LEAST_CHUNK_BYTES))
+        seen.append((limits.most_tokens, limits.checkpointing, limits.chunk_bytes == MIN_CHUNK_BYTES))
     assert seen == [(500, 0, False), (300, 0, False), (300, 1, False), (300, 1, True)]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small_heap() -> Iterator[None]:
-    """What other tests left behind is not looked at again whenever memory is to be freed."""
+    """Yield what other tests left behind is not looked at again whenever memory is to be freed."""
     gc.collect()
     gc.freeze()
     yield
@@ -134,7 +134,7 @@ def trained(
     objective: Objective = SFT,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[dict[str, Tensor], list[Step]]:
-    """The weights of a fresh adapter after training, and the steps that were reported."""
+    """Return the weights of a fresh adapter after training, and the steps that were reported."""
     base = load_base(check_model(place), dtype="float32", device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=False)
     steps: list[Step] = []
@@ -149,7 +149,9 @@ def trained(
 
 
 class Failing:
-    """In the place of the loss: memory runs out at the given calls, before it or in the middle of its backward pass."""
+    """In the place of the loss: memory runs out at the given calls, before it or in the middle of its
+    backward pass.
+    """
 
     def __init__(self, places: dict[int, str]) -> None:
         self.places, self.calls, self.loss = places, 0, loss_sum
@@ -260,8 +262,8 @@ def demo() -> Loaded:
 
 def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     demo, some = replace(demo, shortcuts=find_shortcuts(demo.model)), examples()
-    with_ends = [Encoded((*e.ids, min(demo.end_ids)), (*e.loss_mask, True)) for e in some]
-    expected = losses.heldout_losses(demo, some, 8), evaluate.stop_chance(demo, with_ends, 8)
+    with_ends = [Encoded((*e.ids, min(demo.eos_ids)), (*e.loss_mask, True)) for e in some]
+    expected = losses.heldout_losses(demo, some, 8), evaluate.stop_probability(demo, with_ends, 8)
     told: list[int] = []
 
     def only_small(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -269,10 +271,7 @@ def test_measuring_goes_on_in_smaller_pieces_with_the_same_numbers(demo: Loaded,
 
     monkeypatch.setattr(losses, "document_losses", only_small(document_losses))
     monkeypatch.setattr(evaluate, "target_logits", only_small(target_logits))
-    found = (
-        losses.heldout_losses(demo, some, 8, told.append),
-        evaluate.stop_chance(demo, with_ends, 8, told.append),
-    )
+    found = (losses.heldout_losses(demo, some, 8, told.append), evaluate.stop_probability(demo, with_ends, 8, told.append))
     assert np.allclose(found[0], expected[0], rtol=1e-5) and found[1] == pytest.approx(expected[1], rel=1e-6) and len(told) == 4
 
 
@@ -281,7 +280,7 @@ def test_answers_are_made_fewer_at_once_and_are_the_same(demo: Loaded, monkeypat
     asked = [(Turn("user", f"{name}의 증상은 무엇인가요?"),) for name in ("고혈압", "천식", "통풍", "빈혈", "당뇨병")]
 
     def answers(told: list[int]) -> list[str]:
-        given: dict[str, Any] = {"end_ids": demo.end_ids, "max_new_tokens": 8, "on_less": told.append}
+        given: dict[str, Any] = {"eos_ids": demo.eos_ids, "max_new_tokens": 8, "on_less": told.append}
         return [made.text for made in generate.answer(demo.model, tokenizer, asked, **given)]
 
     expected, make = answers([]), generate._answer_batch
@@ -337,7 +336,7 @@ def survived(limit: str, place: Path, loss_without_limit: float, **values: Any) 
 
 @pytest.fixture(scope="module")
 def loss_without_limit(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """The loss of the same step where memory is plenty."""
+    """Return the loss of the same step where memory is plenty."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "examples", lambda: LONG)
         _, (step,) = trained(DEMO_MODEL, tmp_path_factory.mktemp("free"), recipe=LARGE)
@@ -352,7 +351,9 @@ def test_a_real_limit_is_survived(tmp_path: Path, loss_without_limit: float) -> 
 
 @pytest.fixture
 def container() -> Iterator[Path]:
-    """A control group of our own (version 1), as a container has one; the kernel kills what exceeds it."""
+    """Yield a control group of our own (version 1), as a container has one; the kernel kills what exceeds
+    it.
+    """
     group = Path("/sys/fs/cgroup/memory") / f"nuguna-test-{os.getpid()}"
     try:
         group.mkdir()

@@ -1,4 +1,6 @@
-"""Weights of 4 and 8 bits: the same training step by hand as through the library, from weights made whole for one product."""
+"""Weights of 4 and 8 bits: the same training step by hand as through the library, from weights made whole for
+one product.
+"""
 
 from __future__ import annotations
 
@@ -109,12 +111,12 @@ def test_the_whole_weight_is_near_the_original(kind: str, most: float) -> None:
 
 
 def test_a_quantized_model_learns_as_well(tmp_path: Path) -> None:
-    """On the medical set; the loss of what it was not trained on, against that of whole weights. In float32: a processor without
-    arithmetic for bfloat16 takes minutes for it.
+    """On the medical set; the loss of what it was not trained on, against that of whole weights. In float32:
+    a processor without arithmetic for bfloat16 takes minutes for it.
     """
     rows = load_dataset("demo")
     loaded = load_base(check_model(DEMO_MODEL), dtype="float32", device="cpu")
-    encoded = [encode(loaded.tokenizer, row, 512, loaded.end_ids) for row in [*rows.train[:120], *rows.heldout[:24]]]
+    encoded = [encode(loaded.tokenizer, row, 512, loaded.eos_ids) for row in [*rows.train[:120], *rows.heldout[:24]]]
     recipe = Recipe(
         max_steps=15,
         batch_size=8,
@@ -143,7 +145,7 @@ def test_whether_it_works_is_found_by_trying(monkeypatch: pytest.MonkeyPatch) ->
     assert problem("4bit", "cpu") is None and problem("8bit", "cpu") is None
     require_quantization("4bit", "cpu")
     monkeypatch.setattr(quantized.Quantized, "values", lambda self, dtype: torch.zeros(64, 128))
-    assert "wrong numbers" in str(problem("4bit", "cpu"))
+    assert "wrong results" in str(problem("4bit", "cpu"))
     with pytest.raises(EnvironmentFault, match="QUANTIZATION=none"):
         require_quantization("4bit", "cpu")
 

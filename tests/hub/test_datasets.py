@@ -1,4 +1,6 @@
-"""Datasets of the hub: the server is the fake of test_hub.py, huggingface_hub and its cache are the real ones."""
+"""Datasets of the hub: the server is the fake of test_hub.py, huggingface_hub and its cache are the real
+ones.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ class DatasetHub(FakeHub):
             return refusal
         if parts[:2] == ["api", "datasets"]:
             return self._repository("/".join(parts[2:4]), parts[5] if parts[4:5] == ["revision"] else "main")
-        name, revision, file = "/".join(parts[1:3]), parts[4], "/".join(parts[5:])  # datasets/owner/name/resolve/revision/file
+        name, revision, file = ("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))  # datasets/owner/name/resolve/revision/file
         if name in self.gated:
             return Answer(401, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": f"token {TOKEN} has no access"})
         branch = next(branch for branch, commit in COMMITS.items() if revision in (branch, commit))
@@ -79,7 +81,7 @@ class DatasetHub(FakeHub):
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[DatasetHub]:
-    """A running hub with nothing on it, and an empty cache."""
+    """Yield a running hub with nothing on it, and an empty cache."""
     fake = DatasetHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(fake))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -149,7 +151,7 @@ def test_what_lies_on_this_machine_comes_first(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("source", ["", "talks", "a/b/c", "a/b:c:d:e", "../a", "a--b/c", "a/" + "b" * 97, "a/b.git"])
 def test_names_that_are_none_are_refused_without_asking(fake: DatasetHub, source: str) -> None:
-    assert "DATASET=owner/name" in expect(DataError, "not how a dataset on the hub is named", source)
+    assert "DATASET=owner/name" in expect(DataError, "not a valid name for a dataset on the hub", source)
     assert fake.asked == []
 
 
@@ -174,8 +176,8 @@ def test_takes_the_parquet_copy_in_order_and_keeps_a_split_to_measure(
     assert names(dataset.heldout) == ["default/validation/0000.parquet"]
     assert dataset.train[2].read_bytes() == b"PAR1 default/train/0002.parquet"
     assert notes(dataset) == (
-        "Split train of maker/talks is trained on; others: more, test\n"
-        "Split validation of maker/talks measures the result and is not trained on."
+        "Training on split train of maker/talks; others: more, test\n"
+        "Split validation of maker/talks is used to measure the result and is not trained on."
     )
     assert set(fake.downloads()) == {"0000.parquet", "0001.parquet", "0002.parquet"}
     assert capfd.readouterr() == ("", "")
@@ -200,7 +202,7 @@ def test_the_default_configuration_then_the_first(fake: DatasetHub) -> None:
     fake.copy(*(f"{config}/train/0000.parquet" for config in ("zeta", "alpha", "default")))
     dataset = fetch_dataset(NAME)
     assert dataset.config == "default"
-    assert notes(dataset) == "Configuration default of maker/talks was taken; others: alpha, zeta"
+    assert notes(dataset) == "Using configuration default of maker/talks; others: alpha, zeta"
     fake.copy(*(f"{config}/train/0000.parquet" for config in ("zeta", "alpha")))
     assert fetch_dataset(NAME).config == "alpha"
     fake.copy("zeta/train/0000.parquet")
@@ -235,8 +237,8 @@ def test_parts_that_are_named(fake: DatasetHub, part: str, config: str, split: s
     assert (dataset.config, dataset.split) == (config, split)
     assert names(dataset.train) == [f"{config}/{split}/0000.parquet"]
     assert names(dataset.heldout) == heldout
-    assert ("Configuration" in notes(dataset)) == (config not in part.split(":"))
-    assert ("is trained on" in notes(dataset)) == (part == "ko")  # it has more than train and test
+    assert ("Using configuration" in notes(dataset)) == (config not in part.split(":"))
+    assert ("Training on split" in notes(dataset)) == (part == "ko")  # it has more than train and test
 
 
 def test_parts_that_do_not_exist(fake: DatasetHub) -> None:
@@ -255,7 +257,7 @@ def test_the_only_split_is_taken_and_of_several_one_must_be_named(fake: DatasetH
     dataset = fetch_dataset(NAME)
     assert (dataset.split, names(dataset.train), dataset.heldout) == ("test", ["default/test/0000.parquet"], ())
     fake.copy("default/train_sft/0000.parquet", "default/test_sft/0000.parquet")
-    text = expect(DataError, "has no split train")
+    text = expect(DataError, "has no train split")
     assert "test_sft, train_sft" in text and f"DATASET={NAME}:default:test_sft" in text
     assert fetch_dataset(f"{NAME}:train_sft").split == "train_sft"
 
@@ -264,7 +266,7 @@ def test_a_beginning_is_taken_with_a_note_unless_the_whole_is_there(fake: Datase
     fake.copy("default/partial-train/0000.parquet", "default/partial-train/0001.parquet", "default/test/0000.parquet")
     dataset = fetch_dataset(NAME)
     assert dataset.split == "train" and len(dataset.train) == 2
-    assert "keeps only its beginning" in notes(dataset)
+    assert "offers only its beginning" in notes(dataset)
     fake.copy("default/partial-train/0000.parquet", "default/train/0000.parquet")
     dataset = fetch_dataset(NAME)
     assert names(dataset.train) == ["default/train/0000.parquet"] and "beginning" not in notes(dataset)
@@ -323,7 +325,7 @@ def test_own_files_of_a_split_that_is_named(fake: DatasetHub) -> None:
     for part in ("dev", "default:test"):
         assert "test, train, validation" in expect(DataError, f"has no part {part}", f"{NAME}:{part}")
     fake.own("dev.jsonl", "test.jsonl")
-    assert "test, validation" in expect(DataError, "has no split train")
+    assert "test, validation" in expect(DataError, "has no train split")
 
 
 def test_one_kind_of_file_is_taken_and_the_rest_is_named(fake: DatasetHub) -> None:
@@ -356,7 +358,7 @@ def test_code_pickles_and_archives_alone_are_refused(fake: DatasetHub) -> None:
 def test_no_data_files(fake: DatasetHub) -> None:
     fake.own("README.md", "a\x1b[31m.png", ".gitattributes")
     text = expect(DataError, "no data files that can be read")
-    assert "There is: README.md, a?[31m.png " in text and ".parquet .jsonl" in text
+    assert "Available: README.md, a?[31m.png " in text and ".parquet .jsonl" in text
     fake.own()
     expect(DataError, "The repository is empty")
 
@@ -377,10 +379,10 @@ def test_no_data_files(fake: DatasetHub) -> None:
 )
 def test_paths_that_leave_the_cache_are_refused(fake: DatasetHub, path: str) -> None:
     fake.own("good.jsonl", path)
-    assert repr(path)[1:-1] in expect(DataError, "not safe")
+    assert repr(path)[1:-1] in expect(DataError, "unsafe name")
     fake.own("good.jsonl")
     fake.copies[NAME] = {"default/train/0000.parquet": b"x", path: b"x"}
-    expect(DataError, "not safe")
+    expect(DataError, "unsafe name")
     assert fake.downloads() == []
 
 
@@ -399,7 +401,7 @@ def test_unknown_or_private_dataset(fake: DatasetHub) -> None:
 def test_gated_dataset(fake: DatasetHub) -> None:
     fake.copy("default/train/0000.parquet")
     fake.gated.add(NAME)
-    text = expect(DataError, "accept their terms")
+    text = expect(DataError, "accept its terms")
     assert f"{fake.url}/datasets/{NAME}" in text and "hf auth login" in text
 
 
@@ -449,7 +451,7 @@ def test_offline_takes_what_the_cache_has(fake: DatasetHub, monkeypatch: pytest.
     offline = fetch_dataset(NAME)
     assert (offline.config, offline.split) == ("default", "train")
     assert (offline.train, offline.heldout) == (online.train, online.heldout)
-    assert "taken from the local cache: maker/talks:default:train" in notes(offline)
+    assert "using the local cache: maker/talks:default:train" in notes(offline)
     text = expect(DataError, "en of maker/talks is not in the local cache", f"{NAME}:en")
     assert "default:test, default:train" in text
     assert fake.asked == []
@@ -483,10 +485,10 @@ def test_no_network(fake: DatasetHub, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 DOWN = [
-    (Answer(503, b""), "gives nothing just now.*HTTP 503.*Wait some minutes"),
-    (Answer(429, b""), "gives nothing just now.*HTTP 429.*Wait some minutes"),
+    (Answer(503, b""), "is refusing requests just now.*HTTP 503.*Wait a few minutes"),
+    (Answer(429, b""), "is refusing requests just now.*HTTP 429.*Wait a few minutes"),
     (Answer(407, b""), "cannot be reached.*HTTP 407.*HTTPS_PROXY"),
-    (Answer(200, b"<html>log in to this network</html>"), "cannot be reached.*something else than the hub.*in a browser"),
+    (Answer(200, b"<html>log in to this network</html>"), "cannot be reached.*something other than the hub.*in a browser"),
 ]
 
 
@@ -503,7 +505,7 @@ def test_other_data_is_not_taken_because_the_copy_does_not_answer(fake: DatasetH
     fake.copy("default/train/0000.parquet")
     fake.own("data.jsonl")
     fake.refusals[f"/api/datasets/{NAME}/revision/"] = Answer(503, b"")
-    expect(DataError, "gives nothing just now")
+    expect(DataError, "is refusing requests just now")
 
 
 def test_a_download_that_was_cut_off_is_not_taken_for_a_whole(fake: DatasetHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,7 +538,7 @@ def test_offline_a_test_split_alone_is_not_trained_on_unasked(fake: DatasetHub, 
     fake.copy("default/train/0000.parquet", "default/test/0000.parquet")
     fetch_dataset(f"{NAME}:test")
     go_offline(monkeypatch, fake)
-    assert f"DATASET={NAME}:default:test" in expect(DataError, "one has to be named")
+    assert f"DATASET={NAME}:default:test" in expect(DataError, "you have to choose one")
     assert fetch_dataset(f"{NAME}:test").split == "test"
 
 

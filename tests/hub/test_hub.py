@@ -1,4 +1,6 @@
-"""The hub, played by a small HTTP server on this machine: only the network is fake, huggingface_hub is the real one."""
+"""The hub, played by a small HTTP server on this machine: only the network is fake, huggingface_hub is the
+real one.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ class FakeHub:
         return [path.rsplit("/", 1)[1] for method, path in self.asked if method == "GET" and "/resolve/" in path]
 
     def answer(self, parts: list[str]) -> Answer:
-        """What the hub says to GET of this path."""
+        """Return what the hub says to GET of this path."""
         if parts == [""]:
             return Answer(200, b"welcome")
         if parts[:2] == ["api", "models"]:
@@ -128,7 +130,7 @@ def handler_for(fake: FakeHub) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    """A running hub with one good model, and an empty cache."""
+    """Yield a running hub with one good model, and an empty cache."""
     fake = FakeHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(fake))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -296,13 +298,13 @@ def test_unknown_model(fake: FakeHub) -> None:
 
 def test_gated_model(fake: FakeHub) -> None:
     fake.gated.add(NAME)
-    error = expect_error("accept their terms")
+    error = expect_error("accept its terms")
     assert "hf auth login" in str(error.fix) and f"{fake.url}/{NAME}" in str(error.fix)
 
 
 @pytest.mark.parametrize("name", ["a b", "a//b", "a/b/c", "../a", "", "-a/b", "x" * 97])
 def test_names_that_are_none(fake: FakeHub, name: str) -> None:
-    with pytest.raises(ModelError, match="how a model is named"):
+    with pytest.raises(ModelError, match="a valid model name"):
         lookup(name)
     assert fake.asked == []
 

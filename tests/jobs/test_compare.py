@@ -1,4 +1,6 @@
-"""`nuguna compare`: runs beside each other, in the terminal and on a page, and no winner where it could be chance."""
+"""`nuguna compare`: runs beside each other, in the terminal and on a page, and no winner where it could be
+chance.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ Points = Callable[[int, float], float]  # number of a question and its ROUGE-L, 
 
 
 def variant(run: Path, folder: Path, plan: Mapping[str, str] | None = None, **scores: Any) -> Path:
-    """A copy of a finished run with other lines in its plan and other scores after training, which its questions do not show."""
+    """Return a copy of a finished run with other lines in its plan and other scores after training, which its
+    questions do not show.
+    """
 
     def change(report: dict[str, Any]) -> None:
         report["scores"]["tokenization"] = scores.pop("tokenization", report["scores"]["tokenization"])
@@ -37,7 +41,7 @@ def variant(run: Path, folder: Path, plan: Mapping[str, str] | None = None, **sc
 
 
 def changed(run: Path, folder: Path, change: Callable[[dict[str, Any]], None], plan: Mapping[str, str] | None = None) -> Path:
-    """A copy of a finished run with another report and other lines in its plan."""
+    """Return a copy of a finished run with another report and other lines in its plan."""
     folder.mkdir()
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     change(report)
@@ -50,7 +54,7 @@ def changed(run: Path, folder: Path, change: Callable[[dict[str, Any]], None], p
 
 
 def answering(run: Path, folder: Path, points: Points, loss: float = 1.0, **plan: str) -> Path:
-    """A copy whose answers got other points, and whose losses are multiplied."""
+    """Return a copy whose answers got other points, and whose losses are multiplied."""
 
     def change(report: dict[str, Any]) -> None:
         sums = report["each_question"]["sums"]
@@ -61,7 +65,9 @@ def answering(run: Path, folder: Path, points: Points, loss: float = 1.0, **plan
 
 
 def asking(run: Path, folder: Path, num_other: int) -> Path:
-    """A copy that was measured on other questions in the place of the last `num_other`, and better by far."""
+    """Return a copy that was measured on other questions in the place of the last `num_other`, and better by
+    far.
+    """
 
     def change(report: dict[str, Any]) -> None:
         each = report["each_question"]
@@ -82,7 +88,8 @@ def test_what_differs_is_shown_and_what_changes_nothing_is_not(finished_run: Pat
     assert document["runs"][0]["after"] == document["runs"][1]["after"] and document["runs"][0]["train"]["steps"] == 40
 
 
-# --- which is best -------------------------------------------------------------------------------------------------------------
+# --- which is best
+# -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "rows", "best"),
     [
@@ -129,10 +136,7 @@ def test_runs_are_ranked_question_by_question(
 def test_the_best_of_three_must_beat_both(finished_run: Path, tmp_path: Path) -> None:
     good, near = (
         answering(finished_run, tmp_path / name, points)
-        for name, points in (
-            ("good", lambda i, value: value + 0.2),
-            ("near", lambda i, value: value + (0.30 if i % 2 else 0.08)),
-        )
+        for name, points in (("good", lambda i, value: value + 0.2), ("near", lambda i, value: value + (0.30 if i % 2 else 0.08)))
     )
     assert rank(compare_runs([finished_run, good])).kind == rank(compare_runs([finished_run, near])).kind == "best"
     ranking = rank(compare_runs([finished_run, good, near]))
@@ -155,7 +159,7 @@ def test_other_questions_cannot_be_ranked_and_shared_ones_can(finished_run: Path
     assert num > 6
     apart = compare_runs([finished_run, asking(finished_run, tmp_path / "apart", num - 4)])
     assert rank(apart).kind == "apart" and not any(apart.best(name) is not None for name in apart.scores())
-    assert str(rank(apart).reasons[0]) == "Of their questions only 4 are the same."
+    assert str(rank(apart).reasons[0]) == "Only 4 of their questions are the same."
     shown = render_comparison(apart, str, lang="en")
     assert "they cannot be ranked" in shown and "nuguna evaluate" in shown and 'class="star"' not in shown
     partly = compare_runs([finished_run, asking(finished_run, tmp_path / "partly", num - 6)])
@@ -170,7 +174,7 @@ def test_other_questions_cannot_be_ranked_and_shared_ones_can(finished_run: Path
 def test_numbers_that_cannot_be_compared_are_told(finished_run: Path, tmp_path: Path) -> None:
     words = variant(finished_run, tmp_path / "words", tokenization="words")
     found = compare_runs([finished_run, words])
-    assert any("take texts apart" in str(warning) for warning in found.warnings)
+    assert any("split texts" in str(warning) for warning in found.warnings)
     assert not found.is_comparable("rouge_l") and found.is_comparable("loss") and rank(found).kind == "alike"
     better = answering(words, tmp_path / "better", lambda i, value: value, 0.5)
     assert rank(compare_runs([finished_run, better])).kind == "loss_only"
@@ -189,9 +193,10 @@ def test_a_folder_without_a_finished_run_is_named(finished_run: Path, tmp_path: 
         compare_runs([finished_run, tmp_path])
 
 
-# --- the page ------------------------------------------------------------------------------------------------------------------
+# --- the page
+# ------------------------------------------------------------------------------------------------------------------
 def three(finished_run: Path, folder: Path) -> Comparison:
-    """A run, one that is better, and one that failed, has no log and hostile words in it."""
+    """Return a run, one that is better, and one that failed, has no log and hostile words in it."""
     evil = "<script>alert(1)</script>"
     better = answering(finished_run, folder / "better", lambda i, value: value + 0.1, max_steps="80", learning_rate="0.001")
 
@@ -255,7 +260,7 @@ def test_an_earlier_page_is_replaced_and_a_file_of_somebody_else_is_not(
     assert '<html lang="ko">' in Path("comparison.html").read_text("utf-8")
     for name in ("mine.html", "binary.html"):
         Path(name).write_bytes(b"<html>years of work</html>" if name == "mine.html" else bytes(range(256)))
-        with pytest.raises(SettingError, match="not written over") as caught:
+        with pytest.raises(SettingError, match="not overwritten") as caught:
             write_comparison(found, Path(name), str, lang="en")
         assert "--page" in str(caught.value.fix)
     assert Path("mine.html").read_text() == "<html>years of work</html>"

@@ -15,7 +15,7 @@ import torch
 from nuguna.data.dataset import load_dataset
 from nuguna.data.pairs import read_pairs
 from nuguna.errors import DataError, ModelError
-from nuguna.jobs.evaluate import Wish, examine
+from nuguna.jobs.evaluate import Wish, evaluate
 from nuguna.measure.bootstrap import Score
 from nuguna.measure.compared import Compared
 from nuguna.model.losses import heldout_losses
@@ -33,12 +33,12 @@ def notes_of(wish: Wish) -> tuple[Any, list[str]]:
         if isinstance(event, Note):
             notes.append(str(event.message))
 
-    return examine(wish, tell), notes
+    return evaluate(wish, tell), notes
 
 
 @pytest.fixture(scope="module")
 def examined(finished_run: Path) -> Any:
-    return examine(Wish(str(finished_run)), lambda event: None)
+    return evaluate(Wish(str(finished_run)), lambda event: None)
 
 
 def test_a_run_is_measured_as_it_measured_itself(examined: Any, finished_run: Path) -> None:
@@ -64,9 +64,9 @@ def test_what_is_measured_was_never_trained(examined: Any, finished_run: Path) -
 def test_other_questions_and_the_same_ones_every_time(finished_run: Path, tmp_path: Path) -> None:
     data = str(write_pairs(tmp_path / "others.jsonl", 30))
     wish = Wish(str(finished_run), data=data, limit=5, seed=3, with_base=False)
-    first, again = examine(wish, lambda event: None), examine(wish, lambda event: None)
+    first, again = evaluate(wish, lambda event: None), evaluate(wish, lambda event: None)
     assert first.to_json() == again.to_json() and len(first.questions) == 5
-    assert examine(replace(wish, seed=4), lambda event: None).questions != first.questions
+    assert evaluate(replace(wish, seed=4), lambda event: None).questions != first.questions
 
 
 def test_data_that_changed_since_the_training_is_told(finished_run: Path, tmp_path: Path) -> None:
@@ -87,12 +87,12 @@ def test_a_bare_adapter_and_a_bare_model(finished_run: Path, tmp_path: Path, mod
     adapter.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(finished_run / name, adapter / name)
-    found = examine(Wish(str(adapter), data=data), lambda event: None)
+    found = evaluate(Wish(str(adapter), data=data), lambda event: None)
     assert set(found.sides) == {"base", "tuned"}
-    model = examine(Wish(str(model_folder()), data=data, limit=4), lambda event: None)
+    model = evaluate(Wish(str(model_folder()), data=data, limit=4), lambda event: None)
     assert set(model.sides) == {"base"} and len(model.questions) == 4 and model.change is None
     with pytest.raises((ModelError, DataError)):
-        examine(Wish(str(tmp_path / "nothing")), lambda event: None)
+        evaluate(Wish(str(tmp_path / "nothing")), lambda event: None)
 
 
 def test_losses_of_single_examples_add_up(model_folder: Callable[..., Path]) -> None:
@@ -116,7 +116,8 @@ def test_losses_of_single_examples_add_up(model_folder: Callable[..., Path]) -> 
     assert found == [pytest.approx(pair, rel=1e-4) for pair in heldout_losses(loaded, examples, 1)]
 
 
-# --- pairs ---------------------------------------------------------------------------------------------------------------------
+# --- pairs
+# ---------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -147,8 +148,8 @@ def test_columns_may_be_named_and_two_text_files_go_line_by_line(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        ("x,y\n1,2\n", (), "not clear what is predicted"),
-        ("x,y\n1,2\n", ("x", "w"), "not clear what is predicted"),
+        ("x,y\n1,2\n", (), "not clear which column is the prediction"),
+        ("x,y\n1,2\n", ("x", "w"), "not clear which column is the prediction"),
         ("prediction,reference\n", (), "no pair was found|not clear"),
         ("prediction,reference\na,b,c\nd,e\n", (), "line 2"),
     ],
@@ -163,7 +164,7 @@ def test_what_cannot_be_scored_is_said(content: str, columns: tuple[str, ...], m
 def test_a_null_or_a_missing_line_is_named(tmp_path: Path) -> None:
     path, other = tmp_path / "t.jsonl", tmp_path / "u.txt"
     path.write_text('{"prediction": "a", "reference": null}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="line 1: nothing .null. where a text was expected"):
+    with pytest.raises(DataError, match="line 1: nothing .null. where text was expected"):
         read_pairs(path)
     other.write_text("a\nb\n", encoding="utf-8")
     (tmp_path / "v.txt").write_text("a\n", encoding="utf-8")
@@ -175,7 +176,8 @@ def test_a_null_or_a_missing_line_is_named(tmp_path: Path) -> None:
         read_pairs(tmp_path / "w.csv")
 
 
-# --- in the terminal -----------------------------------------------------------------------------------------------------------
+# --- in the terminal
+# -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [

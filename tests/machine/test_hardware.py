@@ -41,7 +41,9 @@ def pc(
     speedup: float | None = None,
     **changes: object,
 ) -> Machine:
-    """A Linux PC with 8 cores, 16 GiB and CPU torch. `speedup`: of bfloat16; left out, measuring it fails the test."""
+    """Return a Linux PC with 8 cores, 16 GiB and CPU torch. `speedup`: of bfloat16; left out, measuring it
+    fails the test.
+    """
 
     def products() -> ProductTimes:
         assert speedup is not None, "the CPU was timed although another device computes"

@@ -15,7 +15,7 @@ import nuguna.measure.evaluate as evaluate
 from nuguna.base_models.checked import check_model
 from nuguna.engine import forward
 from nuguna.engine.forward import Shortcuts
-from nuguna.measure.evaluate import stop_chance
+from nuguna.measure.evaluate import stop_probability
 from nuguna.model.load import Loaded, load_base
 from nuguna.tokens.encode import Encoded
 
@@ -49,16 +49,16 @@ def test_the_chance_of_having_ended_is_counted_answer_by_answer(
 ) -> None:
     model = loaded(model_folder())
     fixed_ends(0.2, monkeypatch)
-    found = stop_chance(Loaded(model.model, model.tokenizer, frozenset({0, END}), PACKED), [TWO, CUT], 2)
+    found = stop_probability(Loaded(model.model, model.tokenizer, frozenset({0, END}), PACKED), [TWO, CUT], 2)
     expected = ((1 - 0.8**3) + (1 - 0.8**2)) / 2  # three places where the first could end, two for the second
     assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_model_that_never_ends_has_no_chance(model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     fixed_ends(1e-9, monkeypatch)
-    found = stop_chance(replace(loaded(model_folder()), shortcuts=PACKED), [TWO], 1)
+    found = stop_probability(replace(loaded(model_folder()), shortcuts=PACKED), [TWO], 1)
     assert found is not None and found < 1e-6
 
 
 def test_where_every_answer_is_cut_nothing_is_known(model_folder: Callable[..., Path]) -> None:
-    assert stop_chance(replace(loaded(model_folder()), shortcuts=PACKED), [CUT], 1) is None
+    assert stop_probability(replace(loaded(model_folder()), shortcuts=PACKED), [CUT], 1) is None

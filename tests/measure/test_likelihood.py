@@ -1,4 +1,6 @@
-"""Which option a model finds the most likely, on numbers that can be worked out by hand and against the model's own logits."""
+"""Which option a model finds the most likely, on numbers that can be worked out by hand and against the
+model's own logits.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def asked(*texts: str, right: int = 0, question: str = "무엇?", earlier: tuple
 
 
 def encoded(model: Loaded, conversations: list[Conversation], length: int = 512) -> list[Encoded]:
-    return [encode(model.tokenizer, conversation, length, model.end_ids) for conversation in conversations]
+    return [encode(model.tokenizer, conversation, length, model.eos_ids) for conversation in conversations]
 
 
 def scores(model: Loaded, conversations: list[Conversation], shortcuts: Shortcuts = PACKED, size: int = 4) -> dict[str, float]:
@@ -57,7 +59,9 @@ def sums(model: Loaded, questions: list[list[Encoded]], shortcuts: Shortcuts, si
 
 
 def fix_chances(monkeypatch: pytest.MonkeyPatch, chances: dict[int, float]) -> None:
-    """Let the model expect these tokens everywhere with these probabilities, and all others equally with what is left."""
+    """Let the model expect these tokens everywhere with these probabilities, and all others equally with what
+    is left.
+    """
     real = forward.target_logits
 
     def target_logits(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,7 +91,9 @@ def test_the_sum_is_that_of_the_answers_tokens_and_its_end(model: Loaded, monkey
 
 
 def test_accuracy_is_counted_by_the_sum_and_by_the_sum_a_character(model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all tokens are as likely as any other, the sum prefers few tokens, and the sum a character long ones."""
+    """Where all tokens are as likely as any other, the sum prefers few tokens, and the sum a character long
+    ones.
+    """
     fix_chances(monkeypatch, {})
     short, long = "쀏", "The doctor and the patient"
     counts = [(len(tokens(model, text)) + 1, len(text)) for text in (f"A. {short}", f"B. {long}")]

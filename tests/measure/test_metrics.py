@@ -39,7 +39,8 @@ def values(answers: list[str], references: list[str]) -> dict[str, float]:
     return {name: rows.value for name, rows in compare(answers, references).items()}
 
 
-# --- English as everybody computes it -----------------------------------------------------------------------------------------
+# --- English as everybody computes it
+# -----------------------------------------------------------------------------------------
 def test_english_scores_are_those_of_the_libraries() -> None:
     answers, references = ENGLISH
     found = values(answers, references)
@@ -66,7 +67,8 @@ def test_bleu_by_hand() -> None:
     assert values(["a b c d"], ["a b c d e"])["bleu"] == pytest.approx(100 * math.exp(1 - 5 / 4))
 
 
-# --- Korean --------------------------------------------------------------------------------------------------------------------
+# --- Korean
+# --------------------------------------------------------------------------------------------------------------------
 def test_korean_words_and_particles_by_hand() -> None:
     way = find_tokenization(KOREAN[1])
     assert way.name == "words+particles"
@@ -128,7 +130,8 @@ def test_the_morphemes_of_an_analyser_are_used_where_there_is_one(monkeypatch: p
     assert "kiwipiepy-9.9" in signatures(way)["rouge"]
 
 
-# --- edges ---------------------------------------------------------------------------------------------------------------------
+# --- edges
+# ---------------------------------------------------------------------------------------------------------------------
 SAME = {
     "Korean": KOREAN[0],
     "English": ENGLISH[0],
@@ -171,7 +174,8 @@ def test_the_result_says_how_it_was_computed() -> None:
     assert find_tokenization([]).name == find_tokenization(["123 !"]).name == "words"
 
 
-# --- answers alone -------------------------------------------------------------------------------------------------------------
+# --- answers alone
+# -------------------------------------------------------------------------------------------------------------
 def test_repetition_length_and_language_by_hand() -> None:
     assert repeated("a b c d e".split()) == (0, 2)
     assert repeated("a b c d a b c d".split()) == (1, 5)
@@ -188,7 +192,8 @@ def test_key_terms_are_found_letter_for_letter() -> None:
     assert key_terms(["a"], [[]]) is None
 
 
-# --- intervals -----------------------------------------------------------------------------------------------------------------
+# --- intervals
+# -----------------------------------------------------------------------------------------------------------------
 def test_the_interval_of_a_mean_is_the_one_that_theory_gives() -> None:
     numbers = np.random.default_rng(0).normal(50, 10, 400)
     found = scored(mean_of(list(numbers)))
@@ -229,7 +234,7 @@ def test_intervals_are_the_same_every_time_and_in_small_portions(monkeypatch: py
     rows = compare(KOREAN[0] * 20, KOREAN[1] * 20)["bleu"]
     first = scored(rows)
     assert first == scored(rows) and first.low is not None and first.low < first.value < first.high  # type: ignore[operator]
-    monkeypatch.setattr(sys.modules[Rows.__module__], "MOST_DRAWN", 40 * 7)
+    monkeypatch.setattr(sys.modules[Rows.__module__], "MAX_DRAWN", 40 * 7)
     assert scored(rows) == first
 
 

@@ -1,4 +1,6 @@
-"""Standard tasks: the harness's numbers against our own arithmetic, and what is said when a task cannot be run."""
+"""Standard tasks: the harness's numbers against our own arithmetic, and what is said when a task cannot be
+run.
+"""
 
 from __future__ import annotations
 
@@ -130,9 +132,9 @@ def test_an_unknown_name_brings_those_close_to_it(typed: str, offered: str | Non
 @pytest.mark.parametrize(
     ("name", "kind", "what", "fix"),
     [
-        ("hellaswag", DataError, "cannot be downloaded", "copied to a computer without one"),
-        ("kobest_copa", DataError, "cannot be downloaded", "copied to a computer without one"),
-        ("kobest_boolq", DataError, "not open to everybody", "hf auth login"),
+        ("hellaswag", DataError, "cannot be downloaded", "copied to a computer that is offline"),
+        ("kobest_copa", DataError, "cannot be downloaded", "copied to a computer that is offline"),
+        ("kobest_boolq", DataError, "not open to everyone", "hf auth login"),
         ("humaneval", SettingError, "runs programs", "another task"),
         ("mine", SettingError, "cannot be used", "description"),
     ],
@@ -176,7 +178,9 @@ def write_task(folder: Path, name: str = "local_choice", question: str = "ask", 
 
 
 def by_hand(loaded: Loaded, row: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether the right option is the likeliest, as it is and for its length in characters, by plain forward passes."""
+    """Return whether the right option is the likeliest, as it is and for its length in characters, by plain
+    forward passes.
+    """
     chances = []
     for option in row["options"]:
         asked = loaded.tokenizer(row["ask"], add_special_tokens=False)["input_ids"]

@@ -1,4 +1,6 @@
-"""Answers of many questions at once are those of each question alone, as transformers' own `generate` gives them."""
+"""Answers of many questions at once are those of each question alone, as transformers' own `generate` gives
+them.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,11 @@ def questions(seed: int = 0) -> list[tuple[Turn, ...]]:
 
 
 def alone(
-    loaded: Loaded, conversations: Sequence[Sequence[Turn]], end_ids: frozenset[int], max_new_tokens: int = NEW_TOKENS
+    loaded: Loaded, conversations: Sequence[Sequence[Turn]], eos_ids: frozenset[int], max_new_tokens: int = NEW_TOKENS
 ) -> list[list[int]]:
-    """The tokens of each answer as transformers' `generate` gives them for one question, without the end."""
+    """Return the tokens of each answer as transformers' `generate` gives them for one question, without the
+    end.
+    """
     found = []
     for turns in conversations:
         ids = torch.tensor([encode_prompt(loaded.tokenizer, turns)])
@@ -55,16 +59,16 @@ def alone(
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            eos_token_id=sorted(end_ids),
+            eos_token_id=sorted(eos_ids),
             pad_token_id=pad,
         )
         new = made[0, ids.shape[1] :].tolist()
-        found.append(next((new[:i] for i, token in enumerate(new) if token in end_ids), new))
+        found.append(next((new[:i] for i, token in enumerate(new) if token in eos_ids), new))
     return found
 
 
 def some_ends(loaded: Loaded, conversations: Sequence[Sequence[Turn]]) -> frozenset[int]:
-    """Tokens that a random model says early, in the middle and late, as ends."""
+    """Return tokens that a random model says early, in the middle and late, as ends."""
     said = alone(loaded, conversations, frozenset({0}))
     at_once = {row[0] for row in said}
     late = [next((token for token in row[k:] if token not in at_once), 0) for row, k in zip(said, (3, 12, 20), strict=False)]
@@ -75,7 +79,7 @@ def check(loaded: Loaded, conversations: Sequence[Sequence[Turn]], **given: Any)
     """That all answers at once are those of one at a time; and these."""
     ends = some_ends(loaded, conversations)
     expected = alone(loaded, conversations, ends)
-    made = answer(loaded.model, loaded.tokenizer, conversations, end_ids=ends, max_new_tokens=NEW_TOKENS, **given)
+    made = answer(loaded.model, loaded.tokenizer, conversations, eos_ids=ends, max_new_tokens=NEW_TOKENS, **given)
     texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in expected]
     assert [a.text for a in made] == texts
     assert [a.stopped for a in made] == [len(ids) < NEW_TOKENS for ids in expected]
@@ -84,7 +88,7 @@ def check(loaded: Loaded, conversations: Sequence[Sequence[Turn]], **given: Any)
 
 
 def rows_of_calls(model: Any) -> list[int]:
-    """How many questions go through a model at each of its calls from now on."""
+    """Return how many questions go through a model at each of its calls from now on."""
     rows: list[int] = []
     own: Any = causal(model)
     own.register_forward_pre_hook(lambda m, args, given: rows.append(len(given["input_ids"])), with_kwargs=True)
@@ -98,7 +102,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time(architecture: str, mode
     for p in (p for p in model.parameters() if p.requires_grad):
         torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(p.numel()))
     rows = rows_of_calls(model)
-    expected = check(Loaded(model, loaded.tokenizer, loaded.end_ids), questions())
+    expected = check(Loaded(model, loaded.tokenizer, loaded.eos_ids), questions())
     assert max(rows) == len(LENGTHS) and len(set(rows)) > 2  # all together, and those that have ended leave
     assert len({len(ids) for ids in expected}) > 2
 
@@ -110,7 +114,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 @pytest.fixture
 def plain(tiny: Loaded) -> Iterator[Loaded]:
-    """The tiny model, whose settings a test may change."""
+    """Yield the tiny model, whose settings a test may change."""
     model: Any = tiny.model
     before = copy.deepcopy(model.generation_config)
     yield tiny
@@ -121,7 +125,7 @@ def plain(tiny: Loaded) -> Iterator[Loaded]:
 def test_answers_that_have_ended_are_computed_no_further(plain: Loaded) -> None:
     ends = some_ends(plain, questions())
     rows = rows_of_calls(plain.model)
-    made = answer(plain.model, plain.tokenizer, questions(), end_ids=ends, max_new_tokens=NEW_TOKENS)
+    made = answer(plain.model, plain.tokenizer, questions(), eos_ids=ends, max_new_tokens=NEW_TOKENS)
     assert max(rows) == len(LENGTHS) and len(set(rows)) > 3
     most = sum(min(NEW_TOKENS, a.num_tokens + generate.ROUND_TOKENS) for a in made)
     assert sum(rows[4:]) <= most < len(LENGTHS) * NEW_TOKENS  # the first three calls try the padding
@@ -185,11 +189,13 @@ def test_rotary_angles_that_the_longest_question_chooses_for_all_are_not_shared(
 
 
 def test_each_answer_has_the_room_that_it_would_have_alone(plain: Loaded) -> None:
-    """In a window of 256 tokens a long question must not shorten the answer to a short one, whatever is wished for."""
+    """In a window of 256 tokens a long question must not shorten the answer to a short one, whatever is
+    wished for.
+    """
     asked = [questions()[i] for i in (0, 3)]
     lengths = [len(encode_prompt(plain.tokenizer, turns)) for turns in asked]
     expected = alone(plain, asked, frozenset({0}), 256 - lengths[0])
-    made = answer(plain.model, plain.tokenizer, asked, end_ids=frozenset({0}), max_new_tokens=400)
+    made = answer(plain.model, plain.tokenizer, asked, eos_ids=frozenset({0}), max_new_tokens=400)
     assert [a.num_tokens for a in made] == [256 - length for length in lengths]
     texts = [plain.tokenizer.decode(ids[: a.num_tokens]).strip() for ids, a in zip(expected, made, strict=True)]
     assert [a.text for a in made] == texts
@@ -210,7 +216,7 @@ def test_stop_ends_all_answers_after_the_token_at_hand(plain: Loaded, count: int
         asked.append(1)
         return len(asked) >= count
 
-    given: dict[str, Any] = {"end_ids": frozenset({0}), "max_new_tokens": NEW_TOKENS}
+    given: dict[str, Any] = {"eos_ids": frozenset({0}), "max_new_tokens": NEW_TOKENS}
     made = answer(plain.model, plain.tokenizer, questions(), stop=stop, **given)
     assert [(a.num_tokens, a.stopped) for a in made] == [(count, False)] * len(LENGTHS)
     assert len(asked) == count
@@ -218,7 +224,7 @@ def test_stop_ends_all_answers_after_the_token_at_hand(plain: Loaded, count: int
 
 def test_text_is_handed_on_as_it_grows(plain: Loaded) -> None:
     pieces: list[str] = []
-    given: dict[str, Any] = {"end_ids": frozenset({0}), "max_new_tokens": NEW_TOKENS}
+    given: dict[str, Any] = {"eos_ids": frozenset({0}), "max_new_tokens": NEW_TOKENS}
     made = answer(plain.model, plain.tokenizer, questions()[1:2], on_text=pieces.append, **given)
     assert "".join(pieces).strip() == made[0].text and len(pieces) > 3
 
@@ -226,7 +232,7 @@ def test_text_is_handed_on_as_it_grows(plain: Loaded) -> None:
 def test_little_memory_is_seen_before_the_system_ends_the_program(plain: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = some_ends(plain, questions())
     told: list[int] = []
-    given: dict[str, Any] = {"end_ids": ends, "max_new_tokens": NEW_TOKENS}
+    given: dict[str, Any] = {"eos_ids": ends, "max_new_tokens": NEW_TOKENS}
     expected = answer(plain.model, plain.tokenizer, questions(), **given)
     left = iter([10**12] * 5 + [10**6] + [10**12] * 10**5)
     monkeypatch.setattr(shortage, "memory_left", lambda: next(left))
@@ -238,8 +244,8 @@ def test_little_memory_is_seen_before_the_system_ends_the_program(plain: Loaded,
 def test_half_precision_may_turn_only_near_ties(demo_in_half: Loaded) -> None:
     """Where an answer differs, the two tokens' logits differed by less than rounding."""
     asked = [c.prompt for c in load_dataset("demo").heldout[:16]]
-    expected = alone(demo_in_half, asked, demo_in_half.end_ids)
-    made = answer(demo_in_half.model, demo_in_half.tokenizer, asked, end_ids=demo_in_half.end_ids, max_new_tokens=NEW_TOKENS)
+    expected = alone(demo_in_half, asked, demo_in_half.eos_ids)
+    made = answer(demo_in_half.model, demo_in_half.tokenizer, asked, eos_ids=demo_in_half.eos_ids, max_new_tokens=NEW_TOKENS)
     texts = [demo_in_half.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in expected]
     gaps = []
     for turns, ids, text, found in zip(asked, expected, texts, made, strict=True):

@@ -1,4 +1,6 @@
-"""Other people's machines: each plan is one that somebody who knows the machine would make, and the guide says the same."""
+"""Other people's machines: each plan is one that somebody who knows the machine would make, and the guide
+says the same.
+"""
 
 from __future__ import annotations
 
@@ -82,10 +84,7 @@ def test_a_small_gpu_takes_four_bits_and_a_large_one_does_not() -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [
-        ("macbook-air-m1-8gb", "macbook-m2-16gb", "macbook-m4-max-128gb"),
-        ("pc-rtx-3060-12gb", "pc-rtx-4090-24gb", "server-h200"),
-    ],
+    [("macbook-air-m1-8gb", "macbook-m2-16gb", "macbook-m4-max-128gb"), ("pc-rtx-3060-12gb", "pc-rtx-4090-24gb", "server-h200")],
 )
 def test_more_memory_never_gets_a_worse_model(names: tuple[str, ...]) -> None:
     quality = [MODELS[plan_of(MACHINES / f"{name}.json")[1].model.value].quality for name in names]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nuguna.base_models.catalog import DEMO_FOLDER, BaseModel, demo_model, describe_folder, load_catalog
-from nuguna.base_models.shape import Shape
+from nuguna.base_models.shape import ModelShape
 from nuguna.machine.device_profile import DEVICE_PROFILES
 from nuguna.plan import memory
 from nuguna.plan.memory import MemoryEstimate, estimate, lora_parameters, step_flops
@@ -81,13 +81,15 @@ def test_weights_adapter_and_optimizer_are_exact() -> None:
 
 
 def test_below_the_peak_that_peft_measured() -> None:
-    # peft's own benchmark on an L40S: Llama-3.2-3B, bfloat16, batches of 4 of at most 768 tokens, r=32 on q and v: 22.3 GB at
-    # most (method_comparison/MetaMathQA, 2026-07). Ours trains all layers on full rows, and keeps a chunk of the logits alone.
+    # peft's own benchmark on an L40S: Llama-3.2-3B, bfloat16, batches of 4 of at most 768 tokens, r=32 on q
+    # and v: 22.3 GB at most (method_comparison/MetaMathQA, 2026-07). Ours trains all layers on full rows, and
+    # keeps a chunk of the logits alone.
     assert 10e9 < usual(max_seq_length=768).total_bytes < 22.3e9
 
 
 def test_quantized_8b_fits_small_gpus_as_published() -> None:
-    # QLoRA of an 8B model is known to run in 8 GB with little to spare and easily in 12 (Unsloth's table of 2025-10).
+    # QLoRA of an 8B model is known to run in 8 GB with little to spare and easily in 12 (Unsloth's table of
+    # 2025-10).
     peak = estimate(llama3_8b(), **{**USUAL, "micro_batch_size": 1, "quantization": "4bit", "gradient_checkpointing": True})
     assert 6 * 2**30 < peak.total_bytes < 12 * 2**30
 
@@ -121,8 +123,8 @@ def test_every_model_of_the_catalogue_can_be_estimated(base: BaseModel) -> None:
         assert estimate(base, **{**USUAL, "device": device}).total_bytes > 2 * base.num_parameters
 
 
-def counted_by_hand(**changes: Any) -> memory._Step:
-    shape = Shape(
+def counted_by_hand(**changes: Any) -> memory._StepSize:
+    shape = ModelShape(
         hidden_size=8,
         num_layers=2,
         num_heads=2,
@@ -137,13 +139,14 @@ def counted_by_hand(**changes: Any) -> memory._Step:
         query_key_norms=False,
         scaled_logits=False,
     )
-    step = memory._Step(shape=shape, documents=3, length=10, lora_r=5, element_bytes=2, device="cpu")
+    step = memory._StepSize(shape=shape, documents=3, length=10, lora_r=5, element_bytes=2, device="cpu")
     changed = {name: changes.pop(name) for name in list(changes) if name in ("length", "device", "element_bytes")}
     return replace(step, shape=replace(shape, **changes), **changed)
 
 
 def test_what_a_block_keeps_counted_by_hand() -> None:
-    # 30 tokens; the inputs of two norms, q, k, v and what attention made of them, gate and up, what seven A's made
+    # 30 tokens; the inputs of two norms, q, k, v and what attention made of them, gate and up, what seven A's
+    # made
     numbers = 30 * (2 * 8 + (8 + 4 + 4 + 8) + 2 * 16 + 7 * 5)
     softmax = 3 * 2 * 10 * 10  # examples, heads, tokens that see each other, in one block
     assert memory._kept_by_block(counted_by_hand()) == 2 * (numbers + softmax) + 4 * 30 * 2
@@ -178,8 +181,9 @@ def test_what_the_engine_really_keeps(model_folder: Callable[..., Path], archite
     folder = model_folder(architecture)
     shape = describe_folder(folder).shape
     kept = kept_bytes(folder, length)
-    step = memory._Step(shape=shape, documents=2, length=length, lora_r=4, element_bytes=4, device="cpu")
-    # beside the blocks' own: the last norm's input, the gradient of what it gives to the head, the angles of the positions
+    step = memory._StepSize(shape=shape, documents=2, length=length, lora_r=4, element_bytes=4, device="cpu")
+    # beside the blocks' own: the last norm's input, the gradient of what it gives to the head, the angles of
+    # the positions
     expected = shape.num_layers * memory._kept_by_block(step) + step.tokens * 4 * (2 * shape.hidden_size + 2 * shape.head_dim)
     if shape.scaled_logits:
         expected += 2 * step.tokens * shape.vocab_size * 4  # what their loss keeps of them, and at most what bends them
@@ -190,7 +194,9 @@ def test_what_the_engine_really_keeps(model_folder: Callable[..., Path], archite
 
 
 def kept_bytes(folder: Path, length: int) -> int:
-    """Memory of what autograd, and the MLP beside it, hold after a forward pass over two examples, model and adapter apart."""
+    """Memory of what autograd, and the MLP beside it, hold after a forward pass over two examples, model and
+    adapter apart.
+    """
     import torch
 
     from nuguna.base_models.checked import check_model
@@ -222,7 +228,9 @@ def kept_bytes(folder: Path, length: int) -> int:
 
 
 def test_what_is_computed_twice_is_not_kept(model_folder: Callable[..., Path]) -> None:
-    """Products of the MLP as wide as its inside, alive between the two passes; the last block is not computed twice."""
+    """Products of the MLP as wide as its inside, alive between the two passes; the last block is not computed
+    twice.
+    """
     import gc
 
     import torch
@@ -247,7 +255,8 @@ def test_what_is_computed_twice_is_not_kept(model_folder: Callable[..., Path]) -
             gc.collect()
             alive[twice] = sum(type(x) is torch.Tensor and x.shape == (70, 48) for x in gc.get_objects())
             loss.backward()
-    # gate and up and the buffers they lie in; of the last block, which has fewer rows, only its buffers are as large
+    # gate and up and the buffers they lie in; of the last block, which has fewer rows, only its buffers are
+    # as large
     assert alive == {False: 6, True: 2}
 
 
@@ -267,7 +276,8 @@ def test_a_real_training_takes_what_was_predicted(tmp_path: Path) -> None:
 
 
 def test_flops_agree_with_nvidias_lora_table() -> None:
-    # Llama-3-8B on one H100, length 4096, r=16: 402 TFLOP/s at 12,472.87 tokens/s (NeMo AutoModel), 32.2 GFLOP a token.
+    # Llama-3-8B on one H100, length 4096, r=16: 402 TFLOP/s at 12,472.87 tokens/s (NeMo AutoModel), 32.2
+    # GFLOP a token.
     measured = 402e12 / 12_472.87
     assert step_flops(llama3_8b(), 1, 16, max_seq_length=4096) == pytest.approx(measured, rel=0.05)
 
@@ -276,7 +286,8 @@ def test_flops_grow_with_tokens_and_checkpointing() -> None:
     base = model("Qwen3-0.6B")
     once = step_flops(base, 1000, 32)
     assert step_flops(base, 2000, 32) == 2 * once
-    # The blocks are computed a second time, half of what forward and backward through them cost; the output matrix is not.
+    # The blocks are computed a second time, half of what forward and backward through them cost; the output
+    # matrix is not.
     assert 1.2 * once < step_flops(base, 1000, 32, gradient_checkpointing=True) < 1.5 * once
     assert step_flops(base, 1000, 64) > once
 

@@ -56,13 +56,7 @@ FACTS = DataFacts(
     has_korean=True,
 )
 DEMO_FACTS = replace(
-    FACTS,
-    source="demo",
-    num_examples=4088,
-    num_heldout=2044,
-    mean_chars=110.0,
-    max_chars=283,
-    quantile_chars=(60, 110, 160, 240),
+    FACTS, source="demo", num_examples=4088, num_heldout=2044, mean_chars=110.0, max_chars=283, quantile_chars=(60, 110, 160, 240)
 )
 LONG_FACTS = replace(
     FACTS, source="long.csv", mean_chars=1300.0, max_chars=30_000, quantile_chars=(200, 800, 2000, 4000), has_korean=False

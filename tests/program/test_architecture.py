@@ -1,4 +1,6 @@
-"""The page on the architecture and its picture are held against the imports: wings, their order, who may know plan and torch."""
+"""The page on the architecture and its picture are held against the imports: wings, their order, who may know
+plan and torch.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ WITH_TENSORS = {"tokens", "engine", "model", "train", "measure", "prove"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Each module of the program with the wing it belongs to."""
+    """Yield each module of the program with the wing it belongs to."""
     for path in sorted(tower.SOURCE.rglob("*.py")):
         yield path.relative_to(tower.SOURCE).parts[0].removesuffix(".py"), path
 

@@ -1,4 +1,6 @@
-"""The commands as a user types them: exit codes, languages, nothing written on a mistake, JSON alone on standard output."""
+"""The commands as a user types them: exit codes, languages, nothing written on a mistake, JSON alone on
+standard output.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ NUGUNA = [sys.executable, "-m", "nuguna"]
 
 
 def nuguna(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The program in this process: starting one of its own and loading torch would take most of the time of these tests."""
+    """Return the program in this process: starting one of its own and loading torch would take most of the
+    time of these tests.
+    """
     out, err = io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     here = Path.cwd()
@@ -49,7 +53,7 @@ def nuguna(folder: Path, *words: str, **environ: str) -> subprocess.CompletedPro
 
 
 def as_typed(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own."""
+    """Return the program in a process of its own."""
     settings = {**os.environ, "NUGUNA_LANG": "en", "PYTHONIOENCODING": "utf-8", **environ}
     return subprocess.run(
         [*NUGUNA, *words], cwd=folder, env=settings, capture_output=True, text=True, encoding="utf-8", check=False
@@ -77,7 +81,8 @@ def test_help_is_instant_and_loads_nothing_heavy(tmp_path: Path) -> None:
 )
 def test_idle_threads_leave_their_core_to_others_unless_the_user_says_otherwise(chosen: dict[str, str], used: str) -> None:
     without = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-    code = "import nuguna, os, sys; nuguna.detect; print(os.environ.get('GOMP_SPINCOUNT'))"  # the API, when first used
+    # the API, when first used
+    code = "import nuguna, os, sys; nuguna.detect; print(os.environ.get('GOMP_SPINCOUNT'))"
     shown = subprocess.run([sys.executable, "-c", code], env={**without, **chosen}, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == used
 
@@ -154,7 +159,7 @@ def test_a_wish_that_does_not_fit_is_refused_with_the_change_that_is_enough_befo
 def test_a_plan_for_another_machine_shows_its_memory_as_a_picture(tmp_path: Path) -> None:
     shown = nuguna(tmp_path, "plan", "--hardware", str(MACHINES / "server-h200.json"), "--model", "demo")
     assert shown.returncode == 0 and "█" in shown.stdout and "left" in shown.stdout and "138.5 GiB" in shown.stdout
-    assert "Larger, would fit too: " in shown.stdout and "Time: " in shown.stdout
+    assert "Larger, and would fit too: " in shown.stdout and "Time: " in shown.stdout
 
 
 def test_a_plan_that_somebody_edited_is_kept(tmp_path: Path) -> None:
@@ -177,7 +182,7 @@ def test_the_main_job_in_korean_shows_no_english_sentence(tmp_path: Path) -> Non
                 english.append(line)
     assert shown.stdout and not english
     log = next(tmp_path.glob("training_log_*.log")).read_text("utf-8")
-    assert "학습 1/2단계 - 손실:" in log
+    assert "학습 1/2스텝 - 손실:" in log
 
 
 def test_json_of_the_main_job_stands_alone_and_the_log_has_its_lines(tmp_path: Path) -> None:
@@ -226,7 +231,7 @@ def test_refused_data_is_named_row_by_row_mended_and_then_ready(tmp_path: Path) 
     assert fixed.returncode == 0 and "DATASET=clean.jsonl ./run.sh" in fixed.stdout
     assert json.loads(nuguna(tmp_path, "data", "clean.jsonl", "--json").stdout)["num_usable"] == 30
     again = nuguna(tmp_path, "data", "pairs.jsonl", "--fix", "clean.jsonl")
-    assert again.returncode == 2 and "exists already" in again.stdout
+    assert again.returncode == 2 and "already exists" in again.stdout
     missing = nuguna(tmp_path, "data", "pears.jsonl", "--json")
     assert missing.returncode == 2 and json.loads(missing.stdout)["verdict"] == "refused" and "pairs.jsonl" in missing.stderr
 
@@ -250,7 +255,7 @@ def test_one_broken_row_in_a_hundred_is_left_out_and_every_row_accounted_for(tmp
     shown = nuguna(tmp_path, "train", "--plan", "few.toml", **settings)
     assert shown.returncode in (0, 1), shown.stdout + shown.stderr
     said = " ".join(shown.stdout.split())
-    assert "100 rows: 4 examples to train, 4 only measured." in said
+    assert "100 rows: 4 examples to train on, 4 only for measuring." in said
     assert "1 rows are broken and left out" in said and "91 rows are not needed" in said
     assert len((tmp_path / "results" / "bad_rows.jsonl").read_text("utf-8").splitlines()) == 1
 
@@ -283,4 +288,9 @@ def test_unclear_columns_are_asked_for_in_a_terminal_and_named_anywhere_else(tmp
         assert run.wait(60) == 0
     os.close(here)
     text = shown.decode()
-    assert "1. title: Pill 0" in text and "A number from 0 to 3" in text and "DATA_COLUMNS=title,body" in text and "Ready" in text
+    assert (
+        "1. title: Pill 0" in text
+        and "Please type a number from 0 to 3" in text
+        and "DATA_COLUMNS=title,body" in text
+        and "Ready" in text
+    )

@@ -1,4 +1,6 @@
-"""Where CONTRIBUTING.md sends people there is something: each path exists, and each name is defined where it is said to be."""
+"""Where CONTRIBUTING.md sends people there is something: each path exists, and each name is defined where it
+is said to be.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ def blocks(page: str) -> list[str]:
 
 
 def words(block: str) -> list[str]:
-    """What stands in backticks, the words of commands one by one."""
+    """Return what stands in backticks, the words of commands one by one."""
     return [word.removeprefix("./") for code in re.findall(r"`([^`\n]+)`", block) for word in code.split()]
 
 
@@ -34,14 +36,18 @@ def paths(block: str) -> list[str]:
 
 
 def names(block: str) -> list[str]:
-    """Names of constants, classes, functions and modules of Python; a word in small letters is a value or a command."""
+    """Return names of constants, classes, functions and modules of Python; a word in small letters is a value
+    or a command.
+    """
     found = [word for word in words(block) if re.fullmatch(r"_?[A-Za-z]\w*|_\w+", word) and word not in PARTS_OF_NAMES]
     modules = [word for word in words(block) if re.fullmatch(r"(tools|tests)(\.\w+)+", word)]
     return [word for word in found if not (word.isalpha() and word.islower())] + modules
 
 
 def defined_in(path: Path) -> Iterator[str]:
-    """What a file, or each file below a folder, gives a name to: at its top level, or in a class there."""
+    """Yield what a file, or each file below a folder, gives a name to: at its top level, or in a class
+    there.
+    """
     for file in path.rglob("*.py") if path.is_dir() else [path] * (path.suffix == ".py"):
         nodes: list[ast.AST] = list(ast.parse(file.read_text(encoding="utf-8")).body)
         for node in nodes:

@@ -1,4 +1,6 @@
-"""What the documentation says is held against the program: settings, models, commands, files, links, numbers, code."""
+"""What the documentation says is held against the program: settings, models, commands, files, links, numbers,
+code.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ in_every_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(p
 
 
 def page(name: str, lang: str) -> Path:
-    """A guide in one of the languages; every guide for beginners is there in both."""
+    """Return a guide in one of the languages; every guide for beginners is there in both."""
     return ROOT / "docs" / (f"{name}.md" if lang == "en" else f"{name}.{lang}.md")
 
 
@@ -52,14 +54,14 @@ def text(path: Path) -> str:
 
 
 def between(path: Path, name: str) -> str:
-    """What stands between <!-- name:begin --> and <!-- name:end -->."""
+    """Return what stands between <!-- name:begin --> and <!-- name:end -->."""
     found = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text(path), re.DOTALL)
     assert found, f"{path.name} has no part {name}"
     return found[1]
 
 
 def blocks(path: Path, *languages: str) -> list[str]:
-    """The fenced blocks of code in these languages."""
+    """Return the fenced blocks of code in these languages."""
     return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```", text(path), re.MULTILINE | re.DOTALL) if name in languages]
 
 
@@ -68,7 +70,7 @@ def inline(path: Path) -> list[str]:
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of a Markdown table, heading and rule left out."""
+    """Return the cells of a Markdown table, heading and rule left out."""
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines() if line.startswith("|")][2:]
 
 
@@ -76,14 +78,18 @@ def rows(table: str) -> list[list[str]]:
 
 
 def settings_table(lang: str) -> list[list[str]]:
-    """One row a setting: name, variable, flag, default. What it means stands in each language's own words."""
+    """Return one row a setting: name, variable, flag, default. What it means stands in each language's own
+    words.
+    """
     derived = {"en": "decided for you", "ko": "알아서 정해요"}[lang]
     defaults = [f"`{s.default}`" if s.default is not None else derived for s in SETTINGS]
     return [[f"`{s.name}`", f"`{s.env}`", f"`{s.flag}`", default] for s, default in zip(SETTINGS, defaults, strict=True)]
 
 
 def models_table(lang: str) -> list[list[str]]:
-    """One row a model: name, parameters, download, languages, licence, and whether auto takes it or an account is needed."""
+    """Return one row a model: name, parameters, download, languages, licence, and whether auto takes it or an
+    account is needed.
+    """
     account, inside = {"en": ("account", "in the package"), "ko": ("계정", "들어 있음")}[lang]
 
     def row(model: BaseModel) -> list[str]:
@@ -184,7 +190,8 @@ def test_the_other_guides_agree_with_the_program() -> None:
     assert DEFAULT_TEMPLATE in text(ROOT / "docs" / "templates.md")
 
 
-DATA_EXAMPLES = {  # the shape of each example in docs/data.md, in order, and what its first conversation says last
+# the shape of each example in docs/data.md, in order, and what its first conversation says last
+DATA_EXAMPLES = {
     "csv": [
         ("question+answer", "A disease of the airways."),
         ("질문+답변", "기도에 생기는 병이에요."),
@@ -219,7 +226,7 @@ def test_every_example_of_a_dataset_is_read_as_the_guide_says(name: str, tmp_pat
 
 
 def keys_of(document: Any) -> set[str]:
-    """Every key of a JSON document, at any depth."""
+    """Return every key of a JSON document, at any depth."""
     inner = document.values() if isinstance(document, dict) else document if isinstance(document, list) else []
     return (set(document) if isinstance(document, dict) else set()).union(*map(keys_of, inner))
 
@@ -261,7 +268,9 @@ def test_the_cards_say_the_right_numbers() -> None:
 
 
 def typed(path: Path) -> Iterator[list[str]]:
-    """The words of every command of ours that a document shows: `nuguna …`, and `./run.sh …` as `train …`."""
+    """Yield the words of every command of ours that a document shows: `nuguna …`, and `./run.sh …` as `train
+    …`.
+    """
     lines = [*inline(path), *"\n".join(blocks(path, "bash", "powershell")).splitlines()]
     for line in lines:
         if found := re.search(r"(?:^|[\s/\\])(nuguna(?:\.exe)?|run\.sh|run\.ps1)(?:\s+(.*))?$", line):
@@ -299,7 +308,7 @@ def test_every_file_and_link_leads_somewhere(path: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", text(linked), re.MULTILINE)
             assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], target
-    folders, roots = r"(src|docs|tools|tests|examples|benchmarks)/[\w./-]+", r"[\w-]+\.(sh|ps1)|requirements[\w-]*\.txt"
+    folders, roots = (r"(src|docs|tools|tests|examples|benchmarks)/[\w./-]+", r"[\w-]+\.(sh|ps1)|requirements[\w-]*\.txt")
     for code in (word for part in [*inline(path), *blocks(path, "bash", "powershell")] for word in part.split()):
         if re.fullmatch(rf"(\./)?({folders}|{roots})", code):
             assert (ROOT / code).exists(), code
@@ -308,7 +317,9 @@ def test_every_file_and_link_leads_somewhere(path: Path) -> None:
 
 
 def named_modules(path: Path) -> Iterator[str]:
-    """Every Python file that a document names, such as `engine/loss.py` or `loss.py`, in a sentence or a block."""
+    """Yield every Python file that a document names, such as `engine/loss.py` or `loss.py`, in a sentence or
+    a block.
+    """
     code = [*inline(path), *blocks(path, "", "bash", "text")]
     yield from (name for part in code for name in re.findall(r"(?<![\w/.-])(?:\./)?((?:[\w-]+/)*\w+\.py)\b", part))
 

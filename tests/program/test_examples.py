@@ -29,7 +29,7 @@ def load(path: Path) -> ModuleType:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines from the settings on."""
+    """Return the lines from the settings on."""
     return path.read_text(encoding="utf-8").partition("# ── 1")[2].splitlines()
 
 

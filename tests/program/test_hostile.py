@@ -1,7 +1,8 @@
 """Models, tokenizers, templates, adapters, datasets and plans that mean harm.
 
-Each payload would leave a marker file if it ran, and each way out of a folder leads to a file that must not be opened. An audit
-hook of Python itself watches for both. Every one is refused in one sentence, with exit code 2.
+Each payload would leave a marker file if it ran, and each way out of a folder leads to a file that must not
+be opened. An audit hook of Python itself watches for both. Every one is refused in one sentence, with exit
+code 2.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from nuguna.errors import NugunaError, UserError
 from nuguna.model.adapter import attach_adapter, save_adapter
 from nuguna.model.load import load_base
 from nuguna.model.open import open_adapter
-from nuguna.tokens.encode import render
+from nuguna.tokens.laid_out import render
 from nuguna.tokens.tokenizer import load_tokenizer
 from tests.conftest import DEMO_MODEL
 
@@ -95,7 +96,7 @@ sys.addaudithook(_hook)
 
 
 def watch(scene: Scene, action: Callable[[], object]) -> NugunaError:
-    """The refusal of `action`, after looking at all that it opened and started."""
+    """Return the refusal of `action`, after looking at all that it opened and started."""
     global _watched
     _watched = []
     try:
@@ -229,22 +230,22 @@ MODELS: dict[str, tuple[Spoil, str]] = {
     "line_break_in_nested_type": (config(text_config={"model_type": "llama\nimport os"}), "what kind of model"),
     "path_as_type": (config(model_type="../evil"), "what kind of model"),
     "unknown_type": (config(model_type="evil_model"), "cannot be loaded"),
-    "unknown_packing": (config(quantization_config={"quant_method": "evil"}), "packed in a way"),
+    "unknown_packing": (config(quantization_config={"quant_method": "evil"}), "stored in a format"),
     "code_in_packing": (config(quantization_config={"quant_method": "gptq", "auto_map": {}}), "program code"),
     "weights_outside": (config(transformers_weights="../outside.json"), "outside its own folder"),
     "weights_elsewhere": (config(transformers_weights="https://evil.example/model.safetensors"), "outside its own folder"),
     "share_of_a_network": (config(backbone_path="\\\\evil.example\\share\\x"), "outside its own folder"),
-    "billion_layers": (config(num_hidden_layers=10**9), "larger model than its weights"),
-    "few_more_layers": (config(num_hidden_layers=400), "larger model than its weights"),
-    "thin_layers": (config(num_hidden_layers=10_000, **THIN), "larger model than its weights"),
-    "trillion_parameters": (config(hidden_size=2**20, intermediate_size=2**22), "larger model than its weights"),
-    "trillion_tokens": (config(vocab_size=2**30), "larger model than its weights"),
+    "billion_layers": (config(num_hidden_layers=10**9), "larger model than its weight files"),
+    "few_more_layers": (config(num_hidden_layers=400), "larger model than its weight files"),
+    "thin_layers": (config(num_hidden_layers=10_000, **THIN), "larger model than its weight files"),
+    "trillion_parameters": (config(hidden_size=2**20, intermediate_size=2**22), "larger model than its weight files"),
+    "trillion_tokens": (config(vocab_size=2**30), "larger model than its weight files"),
     "many_experts": (
         config(model_type="mixtral", architectures=["MixtralForCausalLM"], num_local_experts=10**6),
         "larger model than",
     ),
-    "many_positions": (config(max_position_embeddings=10**12), "sizes of this model"),
-    "huge_number": (config(num_attention_heads=10**400), "sizes of this model"),
+    "many_positions": (config(max_position_embeddings=10**12), "size of this model"),
+    "huge_number": (config(num_attention_heads=10**400), "size of this model"),
     "nested_deep": (raw_config('{"a":' * 10_000 + "1" + "}" * 10_000), "not readable JSON"),
     "nested_somewhat": (raw_config('{"model_type": "llama", "a":' + '{"a":' * 200 + "1" + "}" * 201), "not readable JSON"),
     "not_json": (raw_config("import os"), "not readable JSON"),
@@ -292,7 +293,9 @@ def tokenizer(**keys: Any) -> Spoil:
 
 
 def without_file(**keys: str) -> Spoil:
-    """A tokenizer without tokenizer.json, which transformers then makes of the files that its configuration names."""
+    """Return a tokenizer without tokenizer.json, which transformers then makes of the files that its
+    configuration names.
+    """
 
     def spoil(scene: Scene) -> None:
         (scene.folder / "tokenizer.json").unlink()
@@ -365,28 +368,28 @@ def test_a_tokenizer_that_fills_up_texts_without_end_fills_none(scene: Scene) ->
 
 GROW = "{%% set ns = namespace(x='aaaaaaaa') %%}{%% for i in range(60) %%}{%% set ns.x = %s %%}{%% endfor %%}{{ ns.x }}"
 TEMPLATES = {
-    "class": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "inside of the program"),
-    "filter": ("{{ ''|attr('__class__') }}", "inside of the program"),
-    "globals": ("{{ cycler.__init__.__globals__.os.popen('touch MARKER').read() }}", "inside of the program"),
-    "item": ("{{ messages[0]['__class__'] }}", "inside of the program"),
-    "loops": ("{% for a in range(60000) %}{% for b in range(60000) %}{% endfor %}{% endfor %}", "without end"),
-    "loops_over_messages": ("{% for a in messages %}" * 15 + "{% endfor %}" * 15, "without end"),
-    "long_loop": ("{% for a in range(10**9) %}{% endfor %}", "without end"),
-    "product": ("{{ 'a' * 10000000000 }}", "without end"),
-    "product_of_products": ("{{ 'a' * 1000 * 1000 * 1000 * 1000 }}", "without end"),
-    "hidden_product": ("{% if messages|length > 999 %}{{ 'a' * n * m }}{% endif %}", "without end"),
-    "power": ("{{ 10**10**8 }}", "without end"),
-    "doubled": (GROW % "ns.x ~ ns.x", "without end"),
-    "summed": (GROW % "ns.x + ns.x", "without end"),
-    "replaced": (GROW % "ns.x.replace('a', 'aaaa')", "without end"),
-    "filtered": (GROW % "ns.x|replace('a', 'aaaa')", "without end"),
-    "listed": (GROW % "[ns.x, ns.x]", "without end"),
-    "padded": ("{{ 'a'|center(1000000000) }}", "without end"),
-    "formatted": ("{{ '%1000000000d' % 1 }}", "without end"),
-    "macros": ("{% macro m(x) %}{{ m(x) }}{{ m(x) }}{% endmacro %}{{ m(1) }}", "without end"),
+    "class": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "inside the program"),
+    "filter": ("{{ ''|attr('__class__') }}", "inside the program"),
+    "globals": ("{{ cycler.__init__.__globals__.os.popen('touch MARKER').read() }}", "inside the program"),
+    "item": ("{{ messages[0]['__class__'] }}", "inside the program"),
+    "loops": ("{% for a in range(60000) %}{% for b in range(60000) %}{% endfor %}{% endfor %}", "would never finish"),
+    "loops_over_messages": ("{% for a in messages %}" * 15 + "{% endfor %}" * 15, "would never finish"),
+    "long_loop": ("{% for a in range(10**9) %}{% endfor %}", "would never finish"),
+    "product": ("{{ 'a' * 10000000000 }}", "would never finish"),
+    "product_of_products": ("{{ 'a' * 1000 * 1000 * 1000 * 1000 }}", "would never finish"),
+    "hidden_product": ("{% if messages|length > 999 %}{{ 'a' * n * m }}{% endif %}", "would never finish"),
+    "power": ("{{ 10**10**8 }}", "would never finish"),
+    "doubled": (GROW % "ns.x ~ ns.x", "would never finish"),
+    "summed": (GROW % "ns.x + ns.x", "would never finish"),
+    "replaced": (GROW % "ns.x.replace('a', 'aaaa')", "would never finish"),
+    "filtered": (GROW % "ns.x|replace('a', 'aaaa')", "would never finish"),
+    "listed": (GROW % "[ns.x, ns.x]", "would never finish"),
+    "padded": ("{{ 'a'|center(1000000000) }}", "would never finish"),
+    "formatted": ("{{ '%1000000000d' % 1 }}", "would never finish"),
+    "macros": ("{% macro m(x) %}{{ m(x) }}{{ m(x) }}{% endmacro %}{{ m(1) }}", "would never finish"),
     "tree_of_macros": (
         "{% macro m(x) %}{% if x > 0 %}{{ m(x-1) }}{{ m(x-1) }}{% endif %}{% endmacro %}{{ m(40) }}",
-        "without end",
+        "would never finish",
     ),
     "long": ("a" * 70_000, "longer than 64 KB"),
     "broken": ("{% for %}", "damaged"),
@@ -424,7 +427,7 @@ def test_a_template_is_refused_wherever_it_stands(scene: Scene, place: str) -> N
         (scene.folder / place).parent.mkdir(exist_ok=True)
         scene.write(place, template)
     error = watch(scene, lambda: load_base(check_model(scene.folder), dtype="float32", device="cpu"))
-    assert "inside of the program" in str(error)
+    assert "inside the program" in str(error)
 
 
 def test_data_are_never_a_template(scene: Scene) -> None:
@@ -499,18 +502,18 @@ ADAPTERS: dict[str, tuple[Spoil, str]] = {
         adapter_config(tokenizer_name_or_path="evil/model", tokenizer_kwargs={"use_fast": True}),
         "more than its own",
     ),
-    "other_method": (adapter_config(peft_type="PROMPT_TUNING"), "not a kind of adapter"),
-    "rank": (adapter_config(r=10**9), "sizes of this adapter"),
-    "rank_of_a_layer": (adapter_config(rank_pattern={"q_proj": 10**9}), "sizes of this adapter"),
+    "other_method": (adapter_config(peft_type="PROMPT_TUNING"), "not open this kind of adapter"),
+    "rank": (adapter_config(r=10**9), "sizes given for this adapter"),
+    "rank_of_a_layer": (adapter_config(rank_pattern={"q_proj": 10**9}), "sizes given for this adapter"),
     "copied_layers": (adapter_config(layer_replication=[[0, 10**9]]), "more than its own weights"),
-    "slow_names": (adapter_config(target_modules="(a+)+$"), "are no names"),
+    "slow_names": (adapter_config(target_modules="(a+)+$"), "are not valid names"),
     "linked_weights": (lambda scene: scene.link("adapter_model.safetensors"), "outside its own folder"),
     "linked_config": (lambda scene: scene.link("adapter_config.json"), "outside its own folder"),
     "nested": (lambda scene: scene.write("adapter_config.json", "[" * 10_000), "not readable JSON"),
     "hostile_base": (hostile_base, "program code"),
-    "base_up": (adapter_config(base_model_name_or_path="../../../etc"), "holds no model"),
+    "base_up": (adapter_config(base_model_name_or_path="../../../etc"), "does not contain a model"),
     "base_on_a_share": (adapter_config(base_model_name_or_path="\\\\evil.example\\share"), "which base model"),
-    "template": (lambda scene: scene.write("chat_template.jinja", TEMPLATES["globals"][0]), "inside of the program"),
+    "template": (lambda scene: scene.write("chat_template.jinja", TEMPLATES["globals"][0]), "inside the program"),
     "tokenizer": (tokenizer(auto_map={"AutoTokenizer": ["evil.Evil", None]}), "program code"),
     "config_beside": (lambda scene: scene.write("config.json", '{"auto_map": {"AutoConfig": "evil.Evil"}}'), "program code"),
     "plan_dtype": (plan('dtype = "load"'), "was not written by nuguna"),
@@ -539,8 +542,8 @@ def test_the_documentation_says_what_the_program_says(name: str, lang: str) -> N
     part = text.split("\n## ")[1]
     told = [line.strip("|").rsplit(" | ", 1)[1].strip() for line in part.splitlines() if line.startswith("| ")][1:]
     with (Path(nuguna.__file__).parent / "locale/ko/LC_MESSAGES/nuguna.mo").open("rb") as file:
-        catalogue = GNUTranslations(file)
-    known = [key if lang == "en" else value for key, value in catalogue._catalog.items() if isinstance(key, str) and key]  # type: ignore[attr-defined]
+        catalogue: Any = GNUTranslations(file)
+    known = [key if lang == "en" else value for key, value in catalogue._catalog.items() if isinstance(key, str) and key]
     patterns = [re.sub(r"\\\{\w+\\\}", ".+", re.escape(sentence)) for sentence in known if len(sentence) > 20]
     assert len(told) > 20
     assert [sentence for sentence in told if not any(re.fullmatch(pattern, sentence) for pattern in patterns)] == []

@@ -1,4 +1,6 @@
-"""Datasets and plans that mean harm, commands on hostile folders, and that everything ordinary goes on working."""
+"""Datasets and plans that mean harm, commands on hostile folders, and that everything ordinary goes on
+working.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ import pytest
 
 from nuguna.base_models.catalog import describe_folder
 from nuguna.base_models.checked import check_adapter, check_model, check_tokenizer
+from nuguna.data.files import sheets, text
 from nuguna.data.files import tables as table_rows
-from nuguna.data.files import text
 from nuguna.data.files.read import open_dataset
 from nuguna.data.files.rows import BadRow
 from nuguna.errors import DataError, SettingError
@@ -47,8 +49,8 @@ def test_a_packed_file_of_one_endless_line_takes_little_memory(
 ) -> None:
     """The limit of a line and the file are 32 times smaller here than they would be."""
     most, num_bytes = 2**20, 2**25
-    monkeypatch.setattr(text, "MOST_LINE_BYTES", most)
-    monkeypatch.setattr(table_rows, "MOST_FIELD_CHARS", most)
+    monkeypatch.setattr(text, "MAX_LINE_BYTES", most)
+    monkeypatch.setattr(table_rows, "MAX_FIELD_CHARS", most)
     encoding, mark = PACKERS[kind]
     content = mark + ("a" * num_bytes).encode(encoding)
     packed = gzip.compress(content, 1) if kind.endswith(".gz") else pyarrow.compress(content, "zstd", asbytes=True)
@@ -72,7 +74,7 @@ def test_a_spreadsheet_that_unpacks_without_end_is_refused(
     tmp_path: Path, is_honest: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An archive can claim that its parts are small."""
-    monkeypatch.setattr(table_rows, "MOST_WHOLE_BYTES", 2**24)
+    monkeypatch.setattr(sheets, "MAX_WHOLE_BYTES", 2**24)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", "<workbook/>")
@@ -82,7 +84,7 @@ def test_a_spreadsheet_that_unpacks_without_end_is_refused(
         packed = packed.replace(struct.pack("<I", 2**25), struct.pack("<I", 7))
     (tmp_path / "bomb.xlsx").write_bytes(packed)
     with pytest.raises(DataError, match="too large"):
-        table_rows.first_filled_sheet(tmp_path / "bomb.xlsx")
+        sheets.first_filled_sheet(tmp_path / "bomb.xlsx")
 
 
 # ---- plans
@@ -165,11 +167,11 @@ def test_an_ordinary_model_goes_through(architecture: str, model_folder: Callabl
 
 def test_the_demo_model_and_a_run_go_through(finished_run: Path) -> None:
     describe_folder(DEMO_MODEL)
-    assert open_adapter(check_adapter(finished_run)).end_ids
+    assert open_adapter(check_adapter(finished_run)).eos_ids
 
 
 def as_in_the_cache(source: Path, cache: Path) -> Path:
-    """The files of a model as huggingface_hub keeps them: blobs, and links to them by name."""
+    """Return the files of a model as huggingface_hub keeps them: blobs, and links to them by name."""
     place = cache / "models--maker--tiny" / "snapshots" / "0123456789abcdef"
     blobs = cache / "models--maker--tiny" / "blobs"
     place.mkdir(parents=True)

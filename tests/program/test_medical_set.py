@@ -1,4 +1,6 @@
-"""The promises of the medical set (DATA_CARD.md), checked on the files that are shipped and on the facts behind them."""
+"""The promises of the medical set (DATA_CARD.md), checked on the files that are shipped and on the facts
+behind them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A type checker sees the public API: names, fields and arguments that do not exist are errors before anything runs."""
+"""A type checker sees the public API: names, fields and arguments that do not exist are errors before
+anything runs.
+"""
 
 from __future__ import annotations
 

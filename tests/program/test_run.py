@@ -1,4 +1,6 @@
-"""The whole job on tiny real models: what it leaves, what it proves, what it does with earlier results and interruptions."""
+"""The whole job on tiny real models: what it leaves, what it proves, what it does with earlier results and
+interruptions.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ CHECKS = [row.name for row in AFTER_TRAINING]
 
 
 def request(folder: Path, model: Path, **wishes: Any) -> Request:
-    """A run of a few steps on a small dataset."""
+    """Return a run of a few steps on a small dataset."""
     data = folder / "pairs.jsonl"
     if not data.exists():
         write_pairs(data, 12)
@@ -129,7 +131,7 @@ def test_the_plan_in_the_folder_repeats_the_run_bit_for_bit(finished_run: Path, 
 
 def test_asking_with_and_without_the_adapter(finished_run: Path) -> None:
     question = "What is the color of pill 3?"
-    tuned, base = open_session(finished_run).ask(question), open_session(finished_run, use_base=True).ask(question)
+    tuned, base = (open_session(finished_run).ask(question), open_session(finished_run, use_base=True).ask(question))
     assert tuned.text != base.text
     streamed: list[str] = []
     assert open_session(finished_run).ask(question, on_text=streamed.append).text == "".join(streamed).strip()

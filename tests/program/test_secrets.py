@@ -1,4 +1,6 @@
-"""No password and no key in anything that leaves: screen, JSON, log, files of a run. And what our own code may never contain."""
+"""No password and no key in anything that leaves: screen, JSON, log, files of a run. And what our own code
+may never contain.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def canaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def forms(secret: str) -> set[str]:
-    """How a secret can stand in a file."""
+    """Return how a secret can stand in a file."""
     return {secret, html.escape(secret), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
 
 
@@ -108,7 +110,9 @@ def test_doors_hide_every_form_and_documents_stay_documents(
 def test_a_run_and_its_crash_hold_no_secret(
     canaries: list[str], tmp_path: Path, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name of the data is a secret, so that plan, screen, log, report, page and card would all carry it."""
+    """The name of the data is a secret, so that plan, screen, log, report, page and card would all carry
+    it.
+    """
     secrets = [CANARIES["HF_TOKEN"], KEYS[1]]
     data = write_pairs(tmp_path / f"{secrets[0]}-{secrets[1]}.jsonl", 12)
     place = tmp_path / "work"
@@ -181,7 +185,7 @@ SOURCES = sorted(path for folder in ("src", "tools", "benchmarks", "examples") f
 
 
 def dangers(code: str) -> list[str]:
-    """What a file of Python has of these, by its syntax: a word in a comment is none."""
+    """Return what a file of Python has of these, by its syntax: a word in a comment is none."""
     found = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):

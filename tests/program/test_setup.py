@@ -1,4 +1,6 @@
-"""The set-up scripts, run for real on made-up machines: fake `uname`, `nvidia-smi`, Pythons and pip, on a PATH of their own."""
+"""The set-up scripts, run for real on made-up machines: fake `uname`, `nvidia-smi`, Pythons and pip, on a
+PATH of their own.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ TOOLS = (
 )  # fmt: skip
 COPIED = ("setup_environment.sh", "run.sh", "run_tests.sh", "pyproject.toml", "requirements.txt", "requirements-torch.txt")
 
-# Stands for a Python outside .venv, and, copied there by its own `-m venv`, for the one inside. pip's installs are recorded
-# in $CALLS, one a line; what FAKE_* variables say goes wrong.
+# Stands for a Python outside .venv, and, copied there by its own `-m venv`, for the one inside. pip's
+# installs are recorded in $CALLS, one a line; what FAKE_* variables say goes wrong.
 FAKE_PYTHON = r"""#!/bin/bash
 here=${0%/*}
 version=${FAKE_VERSION:-3.12}
@@ -64,7 +66,9 @@ esac
 
 
 class Machine:
-    """A copy of the scripts in a folder with a space in its name, and a PATH with nothing but what a test puts there."""
+    """A copy of the scripts in a folder with a space in its name, and a PATH with nothing but what a test
+    puts there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.repo = folder / "누구나 repo"
@@ -102,7 +106,8 @@ class Machine:
     def start(self, *command: object, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(part) for part in command], cwd=cwd or self.bin, env=self.environment(**env), start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
+            # ignored in a shell's background
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip
 
@@ -135,7 +140,8 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-# ---------------------------------------------------------------------------------------------------------- the Python
+# ----------------------------------------------------------------------------------------------------------
+# the Python
 
 
 @pytest.mark.parametrize(
@@ -236,7 +242,8 @@ def test_macs_that_torch_is_not_made_for_are_refused(machine: Machine, processor
     assert words in result.stderr
 
 
-# ---------------------------------------------------------------------------------------------------------- the right torch
+# ----------------------------------------------------------------------------------------------------------
+# the right torch
 
 CPU = f"torch=={TORCH}+cpu"
 CPU_INDEX = f"--index-url https://download.pytorch.org/whl/cpu torch=={TORCH}+cpu"
@@ -270,7 +277,8 @@ def test_the_build_of_torch_fits_the_machine(
     result = machine.set_up(**env)
     assert result.returncode == 0, result.stderr
     assert machine.torch_calls() == attempts
-    # On Linux the ordinary build brings gigabytes of CUDA: without an NVIDIA GPU that is never done without a word.
+    # On Linux the ordinary build brings gigabytes of CUDA: without an NVIDIA GPU that is never done without a
+    # word.
     assert ("gigabytes" in result.stdout) == (attempts[-1] == PLAIN and system == "Linux")
 
 
@@ -323,7 +331,8 @@ def test_locked_packages_come_first_and_with_their_hashes(machine: Machine) -> N
     assert {"--no-deps", "--no-build-isolation", "--editable"} <= set(nuguna.split())
 
 
-# ---------------------------------------------------------------------------------------------------------- repeating, mending
+# ----------------------------------------------------------------------------------------------------------
+# repeating, mending
 
 
 def test_repeating_does_nothing_and_is_quick(machine: Machine) -> None:
@@ -435,7 +444,8 @@ def test_a_lock_left_by_a_dead_process_is_taken_over(machine: Machine) -> None:
     assert not lock.exists()
 
 
-# ---------------------------------------------------------------------------------------------------------- what goes wrong
+# ----------------------------------------------------------------------------------------------------------
+# what goes wrong
 
 
 @pytest.mark.parametrize(
@@ -473,7 +483,8 @@ def test_an_unknown_argument_is_refused(machine: Machine) -> None:
     assert "--fast" in result.stderr
 
 
-# ---------------------------------------------------------------------------------------------------------- run.sh, run_tests.sh
+# ----------------------------------------------------------------------------------------------------------
+# run.sh, run_tests.sh
 
 
 @pytest.mark.parametrize("through", ["direct", "bash", "sh", "symlink"])
@@ -540,7 +551,8 @@ def test_run_tests_with_arguments_runs_only_pytest(machine: Machine) -> None:
     assert machine.run(machine.repo / "run_tests.sh", "-x", FAKE_FAILS="pytest").returncode == 1
 
 
-# ---------------------------------------------------------------------------------------------------------- the files themselves
+# ----------------------------------------------------------------------------------------------------------
+# the files themselves
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

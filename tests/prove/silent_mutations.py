@@ -1,4 +1,5 @@
-"""Known silent bugs of fine-tuning, put into the real code one at a time, and the check of the program that must catch each.
+"""Known silent bugs of fine-tuning, put into the real code one at a time, and the check of the program that
+must catch each.
 
 The table in docs/ is made of this list: `python tests/prove/silent_mutations.py` prints it.
 """
@@ -38,6 +39,7 @@ import nuguna.tokens.batch as batch_module
 import nuguna.tokens.cache as cache
 import nuguna.tokens.choose as choose
 import nuguna.tokens.encode as encode
+import nuguna.tokens.laid_out as laid_out
 import nuguna.tokens.step_batches as step_batches
 import nuguna.train.loop as training
 from nuguna.base_models.checked import CheckedTokenizer
@@ -53,7 +55,9 @@ BEFORE, DURING, AFTER = "before training", "in training", "after training"
 
 @dataclass(frozen=True)
 class Mutation:
-    """One bug. `code` changes the program before anything is loaded; `late` when model and data are ready for training."""
+    """One bug. `code` changes the program before anything is loaded; `late` when model and data are ready for
+    training.
+    """
 
     id: str
     breaks: str
@@ -105,7 +109,7 @@ def kept(change: Callable[[encode.Encoded], encode.Encoded]) -> Callable[[Patch]
 
 def begins_twice(patch: Patch) -> None:
     """The template writes the begin token, and the tokenizer adds it again."""
-    load, ids = load_tokenizer, encode._token_ids
+    load, ids = load_tokenizer, laid_out.token_ids
 
     def loaded(files: CheckedTokenizer) -> Any:
         tokenizer = load(files)
@@ -122,7 +126,8 @@ def begins_twice(patch: Patch) -> None:
         ]
 
     patch.setattr(model_module, "load_tokenizer", loaded)
-    patch.setattr(encode, "_token_ids", with_begin)
+    for place in (encode, laid_out):
+        patch.setattr(place, "token_ids", with_begin)
 
 
 def shifted(by: int) -> Callable[[Patch, Any], None]:
@@ -147,7 +152,7 @@ def shifted(by: int) -> Callable[[Patch, Any], None]:
 
 
 def masked_in_batch(patch: Patch, tuned: Any) -> None:
-    ends = torch.tensor(sorted(tuned.end_ids))
+    ends = torch.tensor(sorted(tuned.eos_ids))
     real = batch_module.collate
 
     def collate(*args: Any, **kwargs: Any) -> Any:
@@ -235,7 +240,7 @@ def clip_to_zero(patch: Patch, tuned: Any) -> None:
 
 
 def told_finite(value: float) -> Callable[[Patch, Any], None]:
-    """The optimizer is told that every step is broken (1), or that none is (0)."""
+    """Return the optimizer is told that every step is broken (1), or that none is (0)."""
 
     def inject(patch: Patch, tuned: Any) -> None:
         real = torch.optim.AdamW.step
@@ -250,7 +255,9 @@ def told_finite(value: float) -> Callable[[Patch, Any], None]:
 
 
 def objective_of_step(change: Callable[[Stepper, Sequence[Any], Any, Any], Any]) -> Callable[[Patch, Any], None]:
-    """Let each loss of a step be another one: `change` is given the step's micro-batches, the one in hand and its loss."""
+    """Let each loss of a step be another one: `change` is given the step's micro-batches, the one in hand and
+    its loss.
+    """
 
     def inject(patch: Patch, tuned: Any) -> None:
         real = Stepper.step
@@ -364,23 +371,23 @@ def other_template(patch: Patch, tuned: Any) -> None:
 
 
 def no_generation_prompt(patch: Patch, tuned: Any) -> None:
-    real = encode._lay_out
+    real = laid_out.lay_out
 
     def lay_out(tokenizer: Any, turns: Any, tools: str, *, for_answer: bool) -> Any:
         if for_answer:
-            return [(encode.render(tokenizer, turns, for_answer=False), False)]
+            return [(laid_out.render(tokenizer, turns, for_answer=False), False)]
         return real(tokenizer, turns, tools, for_answer=False)
 
-    patch.setattr(encode, "_lay_out", lay_out)
+    patch.setattr(encode, "lay_out", lay_out)
 
 
 def rendered_otherwise(patch: Patch) -> None:
-    real = encode.render
-    patch.setattr(encode, "render", lambda *args, **kwargs: real(*args, **kwargs).replace("\n", " "))
+    real = laid_out.render
+    patch.setattr(laid_out, "render", lambda *args, **kwargs: real(*args, **kwargs).replace("\n", " "))
 
 
 def other_tokenizer(patch: Patch, tuned: Any) -> Any:
-    """One with the same template, and tokens of its own."""
+    """Return one with the same template, and tokens of its own."""
     return replace(tuned, tokenizer=tuned.tokenizer.train_new_from_iterator(["what is the color of a pill"] * 3, 400))
 
 
@@ -494,7 +501,7 @@ def merged_on_load(patch: Patch, tuned: Any) -> None:
 
 def other_ends(patch: Patch, tuned: Any) -> None:
     real = model_module.load_base
-    patch.setattr(proof, "load_base", lambda *args, **given: replace(real(*args, **given), end_ids=frozenset({0})))
+    patch.setattr(proof, "load_base", lambda *args, **given: replace(real(*args, **given), eos_ids=frozenset({0})))
 
 
 MUTATIONS = [
@@ -523,7 +530,7 @@ MUTATIONS = [
         wrap_mark(lambda e: replace(e, ids=e.ids[: last_token(e) - 2], loss_mask=e.loss_mask[: last_token(e) - 2])),
     ),
     Mutation("stops_unknown", "generation knows other end tokens than training", "rows_end", BEFORE,
-             late=lambda patch, tuned: replace(tuned, end_ids=frozenset({0}))),
+             late=lambda patch, tuned: replace(tuned, eos_ids=frozenset({0}))),
     Mutation("adapter_frozen", "requires_grad is off for the adapter", "adapter_whole", BEFORE, late=freeze(1)),
     Mutation("half_frozen", "half of the adapter's matrices are frozen", "adapter_whole", BEFORE, late=freeze(2)),
     Mutation("few_modules", "the adapter lies on the queries alone", "adapter_whole", BEFORE,
@@ -600,7 +607,7 @@ MUTATIONS = [
 
 
 def table() -> str:
-    """The list as a table in Markdown."""
+    """Return the list as a table in Markdown."""
     lines = ["| mutation | what it breaks | caught by | when |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| `{m.id}` | {m.breaks} | `{m.caught_by}` | {m.when} |" for m in MUTATIONS)]) + "\n"
 

@@ -1,5 +1,5 @@
-"""Failures of training that nobody sees: each known one, put into the code, is caught by the program's own checks; and these say
-nothing where all is well.
+"""Failures of training that nobody sees: each known one, put into the code, is caught by the program's own
+checks; and these say nothing where all is well.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TRIES_ALL = bool(os.environ.get("NUGUNA_TEST_ALL"))
 
 
 def tried(*times: str) -> list[Mutation]:
-    """The mutations that are caught at these times: all, or the first for each check."""
+    """Return the mutations that are caught at these times: all, or the first for each check."""
     firsts = {mutation.caught_by: mutation for mutation in reversed(MUTATIONS)}
     return [m for m in MUTATIONS if m.when in times and (TRIES_ALL or m is firsts[m.caught_by])]
 
@@ -79,7 +79,7 @@ class Ready:
         return preflight(self.tuned, self.parts, self.plan, self.base_logits, tell)
 
     def train(self, folder: Path) -> Trained:
-        """The training and what is measured after it, by the run's own stages."""
+        """Return the training and what is measured after it, by the run's own stages."""
         folder.mkdir()
         totals, _ = train_adapter(self.tuned, self.parts, self.plan, folder, "mark", quiet, lambda plan: None)
         return Trained(self, measure_all(self.tuned, self.parts, self.plan, quiet), totals)
@@ -109,15 +109,9 @@ def machine() -> Hardware:
 
 
 def make_ready(
-    machine: Hardware,
-    model: Path | str,
-    folder: Path,
-    *,
-    measured: bool = False,
-    dtype: str = "float32",
-    **wishes: Any,
+    machine: Hardware, model: Path | str, folder: Path, *, measured: bool = False, dtype: str = "float32", **wishes: Any
 ) -> Ready:
-    """All stages of a run up to the training."""
+    """Return all stages of a run up to the training."""
     data = wishes.pop("data", None) or str(write_pairs(folder / "pairs.jsonl", 12))
     settings = {"max_steps": 6, "batch_size": 4, "learning_rate": 0.02, "output_dir": str(folder / "results"), **wishes}
     request = Request(model=str(model), data=data, **settings)
@@ -157,11 +151,7 @@ def test_it_is_caught_before_the_training(
 
 @pytest.mark.parametrize("mutation", tried(DURING, AFTER), ids=lambda m: m.id)
 def test_it_is_caught_in_the_training_or_after_it(
-    mutation: Mutation,
-    untrained: Callable[..., Ready],
-    trained: Trained,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    mutation: Mutation, untrained: Callable[..., Ready], trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert mutation.late is not None
     ready = untrained() if mutation.trains else copied(trained.ready)
@@ -198,7 +188,7 @@ def trained(untrained: Callable[..., Ready], tmp_path_factory: pytest.TempPathFa
 
 
 def copied(ready: Ready) -> Ready:
-    """The same with a model and a tokenizer of its own."""
+    """Return the same with a model and a tokenizer of its own."""
     model, tokenizer = copy.deepcopy((ready.tuned.model, ready.tuned.tokenizer))
     return replace(ready, tuned=replace(ready.tuned, model=model, tokenizer=tokenizer))
 
@@ -213,7 +203,9 @@ def test_a_sound_run_passes_every_check(untrained: Callable[..., Ready], trained
 
 @pytest.fixture(scope="module")
 def thoughtful(machine: Hardware, model_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A run on thoughts, of a model whose template thinks only when it is told to: the base's tokenizer does not."""
+    """Return a run on thoughts, of a model whose template thinks only when it is told to: the base's
+    tokenizer does not.
+    """
     folder = tmp_path_factory.mktemp("thoughtful")
     place = shutil.copytree(model_folder("qwen3"), folder / "model")
     shutil.copy(Path(__file__).parents[1] / "tokens" / "templates" / "qwen3.jinja", place / "chat_template.jinja")
@@ -290,11 +282,11 @@ def test_no_false_alarm_on_odd_data(rows: str, machine: Hardware, model_folder: 
 
 def test_no_false_alarm_on_the_demo_model(machine: Hardware, tmp_path: Path) -> None:
     told = heard(make_ready(machine, "demo", tmp_path, data="demo"))
-    assert len(told) == 1 and told[0].startswith(f"{len(BEFORE_TRAINING)} checks before the training: all is well")
+    assert len(told) == 1 and told[0].startswith(f"{len(BEFORE_TRAINING)} checks before training: all is well")
 
 
 def heard(ready: Ready) -> list[str]:
-    """What the preflight tells."""
+    """Return what the preflight tells."""
     told: list[str] = []
     ready.preflight(lambda event: told.append(str(event.message)) if isinstance(event, Note) else None)
     return told
@@ -317,7 +309,7 @@ def test_signs_that_the_base_never_learned_are_told(untrained: Callable[..., Rea
     with torch.no_grad():
         ready.tuned.model.get_input_embeddings().weight[tokenizer.eos_token_id] *= 0.01
     told = heard(replace(ready, base_logits=probe_logits(ready.tuned, ready.parts.probes)))
-    assert "never to have learned these signs" in told[0] and str(tokenizer.eos_token) in told[0]
+    assert "never to have learned these special tokens" in told[0] and str(tokenizer.eos_token) in told[0]
 
 
 def test_too_little_memory_for_the_rehearsal_is_told(untrained: Callable[..., Ready], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +319,7 @@ def test_too_little_memory_for_the_rehearsal_is_told(untrained: Callable[..., Re
     monkeypatch.setattr(trial_step, "SFT", with_loss(refuse))
     ready = untrained()
     told = heard(ready)
-    assert told[0].startswith("Memory is too short") and told[1].startswith(f"{len(BEFORE_TRAINING) - 5} checks")
+    assert told[0].startswith("There is too little memory") and told[1].startswith(f"{len(BEFORE_TRAINING) - 5} checks")
     assert not any(parameter.any() for name, parameter in ready.tuned.model.named_parameters() if "lora_B" in name)
 
 

@@ -1,4 +1,6 @@
-"""Our pages in a real browser, where one is installed: nothing sticks out, all is drawn, nothing is loaded, one click sorts."""
+"""Our pages in a real browser, where one is installed: nothing sticks out, all is drawn, nothing is loaded,
+one click sorts.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,12 @@ from tests.report.test_report import MAYBE, a_report, page
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --enable-logging=stderr --allow-file-access-from-files"
+    "--disable-component-update --disable-sync --hide-scrollbars --enable-logging=stderr "
+    "--allow-file-access-from-files"
 ).split()
 HEIGHT = 4000
-# A window of Chromium cannot be as narrow as a phone, so the page is opened in a frame that can. The probe looks into it.
+# A window of Chromium cannot be as narrow as a phone, so the page is opened in a frame that can. The probe
+# looks into it.
 PROBE = """<!doctype html><meta charset="utf-8"><body style="margin:0">
 <iframe id="page" src="PAGE" style="border:0;width:WIDTHpx;height:HEIGHTpx"></iframe>
 <script>
@@ -62,7 +66,9 @@ def browser() -> str:
 
 
 def look(browser: str, folder: Path, width: int, *flags: str, page: str = "report.html") -> dict[str, Any]:
-    """Open a page in a folder at a width; what the probe found, the console's lines, and the picture that was taken."""
+    """Open a page in a folder at a width; what the probe found, the console's lines, and the picture that was
+    taken.
+    """
     probe, picture = folder / f"probe-{width}.html", folder / f"{width}.png"
     probe.write_text(PROBE.replace("PAGE", page).replace("WIDTH", str(width)).replace("HEIGHT", str(HEIGHT)), "utf-8")
     size = [f"--window-size={max(width, 500)},{HEIGHT}", f"--user-data-dir={folder / f'profile-{width}'}"]

@@ -1,4 +1,6 @@
-"""The page and the card from values: what they say of chance, which words are marked, which questions come first."""
+"""The page and the card from values: what they say of chance, which words are marked, which questions come
+first.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from nuguna.text.language import translator
 from nuguna.train.step_log import LoggedStep
 from tests.plan.test_plan import FACTS, LAPTOP
 
-UP, DOWN, MAYBE, NONE, STILL = (5.0, 2.0, 8.0), (-5.0, -8.0, -2.0), (1.0, -1.0, 3.0), (1.0, None, None), (0.0, 0.0, 0.0)
+UP, DOWN, MAYBE, NONE, STILL = ((5.0, 2.0, 8.0), (-5.0, -8.0, -2.0), (1.0, -1.0, 3.0), (1.0, None, None), (0.0, 0.0, 0.0))
 Change = tuple[float, float | None, float | None]
 TEMPLATES = Path(__file__).parents[2] / "src" / "nuguna" / "templates"
 
@@ -37,7 +39,7 @@ TEMPLATES = Path(__file__).parents[2] / "src" / "nuguna" / "templates"
 def a_report(
     rouge_l: Change = UP, loss: Change = DOWN, *, failed: bool = False, more: Mapping[str, Change] | None = None
 ) -> Report:
-    """A report whose metrics differ by as much as said: (value, low, high)."""
+    """Return a report whose metrics differ by as much as said: (value, low, high)."""
     change = {"rouge_l": Score(*rouge_l), "loss": Score(*loss), "chrf": Score(*UP), "stop_rate": Score(0.5, 0.4, 0.6)}
     change |= {name: Score(*values) for name, values in (more or {}).items()}
     change["rouge_1"] = change["rouge_l"]
@@ -63,7 +65,9 @@ def a_report(
 
 
 def some_samples() -> tuple[Sample, ...]:
-    """The first twelve questions, and three later ones that were answered worse than all but the second."""
+    """Return the first twelve questions, and three later ones that were answered worse than all but the
+    second.
+    """
     later = {40: 3.0, 50: 1.0, 60: 2.0}
     points = {number: float(10 * number) for number in range(1, NUM_FIRST + 1)} | later | {2: 0.0}
     return tuple(Sample(f"question {n}", "the right answer", "wrong", "an answer", n, 0.0, points[n]) for n in sorted(points))
@@ -78,7 +82,8 @@ def page(report: Report, lang: str = "en") -> str:
     return render_page(report, plan, translator(lang), lang=lang, steps=some_steps([3.0, 2.5, None, 2.0]))
 
 
-# --- the verdict --------------------------------------------------------------------------------------------------------------
+# --- the verdict
+# --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("rouge_l", "loss", "expected"),
     [
@@ -111,23 +116,29 @@ def test_without_a_measurement_nothing_is_claimed() -> None:
 def test_the_verdict_names_what_was_trained_on_what_and_its_numbers() -> None:
     shown = page(a_report())
     assert "demo was trained on pairs.csv for 40 steps." in shown
-    assert "Asked 64 questions" in shown and "15.0 of 100 points, 10.0 before" in shown and "between +2.0 and +8.0." in shown
+    assert (
+        "On 64 questions" in shown
+        and "15.0 of 100 points" in shown
+        and "10.0 before" in shown
+        and "between +2.0 and +8.0." in shown
+    )
 
 
 def test_where_the_data_has_options_right_choices_decide() -> None:
     report = a_report(DOWN, DOWN, more={"choice_accuracy": UP})
     assert judge_all(report) == "better"
     shown = page(report)
-    assert "it chooses right in 15.0 %; before it was 10.0 %" in shown and "Right choices" in shown.partition("<details>")[0]
+    assert "it gets 15.0 % right; before training it was 10.0 %" in shown and "Right choices" in shown.partition("<details>")[0]
 
 
 def test_a_failed_run_says_so_first_and_what_to_try() -> None:
     shown = page(a_report(failed=True))
-    assert "<h1>The training ended, but the result did not pass.</h1>" in shown and 'class="verdict no"' in shown
+    assert "<h1>The training ended, but the result did not pass its checks.</h1>" in shown and 'class="verdict no"' in shown
     assert "<li>Train longer.</li>" in shown
 
 
-# --- numbers -------------------------------------------------------------------------------------------------------------------
+# --- numbers
+# -------------------------------------------------------------------------------------------------------------------
 def test_numbers_carry_their_range_and_whether_it_could_be_chance() -> None:
     found = {n["name"]: n for n in numbers(a_report(MAYBE, more={"answer_words": UP, "repetition": DOWN}), str)}
     rouge = found["rouge_l"]
@@ -150,7 +161,7 @@ def test_only_a_real_change_is_coloured_and_further_numbers_can_be_folded() -> N
 
 def test_where_the_data_names_key_terms_they_are_among_the_cards() -> None:
     shown = page(a_report(more={"key_terms": MAYBE}))
-    assert "Key terms said" in shown.partition("<details>")[0] and shown.count('<article class="card') == 4
+    assert "Key terms mentioned" in shown.partition("<details>")[0] and shown.count('<article class="card') == 4
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
@@ -158,7 +169,7 @@ def test_the_card_shows_the_intervals(lang: str) -> None:
     report = replace(a_report(MAYBE), data="demo")
     card = render_card(report, translator(lang), name="results", licence="Apache-2.0", languages=["ko"])
     wanted = {
-        "en": "| Like the right answer (ROUGE-L) | 10.0 (8.0 to 12.0) | 11.0 (9.0 to 40.0) | higher | could be chance |",
+        "en": "| Similar to the right answer (ROUGE-L) | 10.0 (8.0 to 12.0) | 11.0 (9.0 to 40.0) | higher | could be chance |",
         "ko": r"| 정답과 닮은 정도 (ROUGE-L) | 10.0 (8.0 \~ 12.0) | 11.0 (9.0 \~ 40.0) | 높은 쪽 | 우연일 수 있음 |",
     }
     assert wanted[lang] in card
@@ -185,7 +196,8 @@ def test_numbers_on_new_subjects_carry_their_range_and_verdict_too() -> None:
     assert "| 10.0 (8.0 to 12.0) | 11.0 (9.0 to 40.0) |\n" in card
 
 
-# --- questions -----------------------------------------------------------------------------------------------------------------
+# --- questions
+# -----------------------------------------------------------------------------------------------------------------
 def test_words_of_the_right_answer_are_marked_each_as_often_as_there() -> None:
     assert marked("Take aspirin, aspirin helps.", "Aspirin helps the heart.") == [
         ("Take ", False),
@@ -218,7 +230,8 @@ def test_what_a_model_wrote_is_only_text() -> None:
         assert "src=" not in shown and "url(" not in shown
 
 
-# --- charts --------------------------------------------------------------------------------------------------------------------
+# --- charts
+# --------------------------------------------------------------------------------------------------------------------
 def test_the_loss_chart_holds_the_held_out_marks() -> None:
     chart = loss_chart(some_steps([3.0, 2.0, 1.5, 1.0] * 5), (9.0, 1.2), str)
     assert (
@@ -244,7 +257,8 @@ def test_speed_memory_and_learning_rate_are_drawn_where_they_were_measured() -> 
     assert small_charts([], str) == []
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------------------
+# --- the whole
+# -----------------------------------------------------------------------------------------------------------------
 def test_the_page_of_a_run_is_one_small_file_with_all_of_it(finished_run: Path) -> None:
     shown = (finished_run / "report.html").read_text("utf-8")
     report = json.loads((finished_run / "report.json").read_text("utf-8"))

@@ -27,7 +27,7 @@ from tests.conftest import write_pairs
 
 @pytest.fixture(scope="module")
 def unfinished(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[..., Path]) -> Request:
-    """The wishes of a run that was stopped after a step."""
+    """Return the wishes of a run that was stopped after a step."""
     folder = tmp_path_factory.mktemp("unfinished")
     write_pairs(folder / "pairs.jsonl", 12)
     wishes = Request(
@@ -127,7 +127,7 @@ def test_a_plan_that_somebody_changed_is_not_gone_on_with(
 
 
 def copy_of(wishes: Request, folder: Path) -> Request:
-    """The same run in a folder of its own."""
+    """Return the same run in a folder of its own."""
     assert wishes.output_dir is not None
     shutil.copytree(wishes.output_dir, folder / "copy")
     return replace(wishes, output_dir=str(folder / "copy"))

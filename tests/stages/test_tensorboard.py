@@ -1,4 +1,6 @@
-"""TensorBoard's files: what is in them, that their absence is silent, and that no failure there is a run's failure."""
+"""TensorBoard's files: what is in them, that their absence is silent, and that no failure there is a run's
+failure.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +156,7 @@ def test_a_folder_of_that_name_where_one_works_is_no_package(tmp_path: Path, mon
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard itself reads from a folder."""
+    """Return what TensorBoard itself reads from a folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(folder))

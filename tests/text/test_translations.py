@@ -1,4 +1,6 @@
-"""Every sentence has its Korean, with the same places, and the compiled catalogue is what the program reads."""
+"""Every sentence has its Korean, with the same places, and the compiled catalogue is what the program
+reads.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def test_every_sentence_can_be_filled_in(lang: str) -> None:
 
 
 def test_messages_within_messages_are_translated_too() -> None:
-    inner = say("a whole number from 1 up")
+    inner = say("a whole number, 1 or more")
     outer = translator("ko")(say("It must be {expected}.", expected=inner))
     assert translator("ko")(inner) in outer and "whole" not in outer
 

@@ -1,4 +1,6 @@
-"""Calls of functions and thoughts: a template that leaves them out is refused, and a call is measured by its own words."""
+"""Calls of functions and thoughts: a template that leaves them out is refused, and a call is measured by its
+own words.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,13 @@ from nuguna.base_models.checked import check_tokenizer
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.data.dataset import read_all
 from nuguna.errors import DataError
-from nuguna.jobs.inspect import examine
+from nuguna.jobs.inspect import diagnose
 from nuguna.measure.evaluate import answer_scores, reference
 from nuguna.measure.words_of import find_tokenization
 from nuguna.model.generate import Answer, as_read
 from nuguna.tokens.choose import Encoding
-from nuguna.tokens.encode import encode, end_token_ids
+from nuguna.tokens.encode import encode
+from nuguna.tokens.laid_out import end_token_ids
 from nuguna.tokens.tokenizer import load_tokenizer
 from tests.conftest import DEMO_MODEL
 
@@ -46,10 +49,7 @@ WRITTEN = {
 LOST = {
     "all": ("", "dose, kg"),
     "the arguments": (EACH.replace("EACH", "{{ c.function.name }}"), "kg"),
-    "the names of the arguments": (
-        EACH.replace("EACH", "{{ c.function.name }}{{ c.function.arguments.values() | list }}"),
-        "kg",
-    ),
+    "the names of the arguments": (EACH.replace("EACH", "{{ c.function.name }}{{ c.function.arguments.values() | list }}"), "kg"),
     "the name": (EACH.replace("EACH", "{{ c.function.arguments | tojson }}"), "dose"),
     "capitals": (EACH.replace("EACH", "{{ (c.function | tojson) | lower }}"), "dose, kg"),
 }
@@ -69,7 +69,7 @@ def called(*calls: tuple[str, Any], content: str = "", reasoning: str = "") -> T
     return Turn("assistant", content, reasoning, json.dumps(made, ensure_ascii=False))
 
 
-ASK, RESULT, REPLY = Turn("user", "How much?"), Turn("tool", '{"ml": "다섯"}\n', name="dose"), Turn("assistant", "5 ml.")
+ASK, RESULT, REPLY = (Turn("user", "How much?"), Turn("tool", '{"ml": "다섯"}\n', name="dose"), Turn("assistant", "5 ml."))
 DOSE = called(("dose", {"kg": 20}))
 TOOLS = json.dumps([{"type": "function", "function": {"name": "dose", "parameters": {"kg": {"type": "number"}}}}])
 
@@ -115,7 +115,11 @@ def test_a_template_that_loses_a_call_or_a_part_of_it_is_refused(lost: str, toke
         (ASK, DOSE, RESULT, REPLY, ASK, REPLY),
     ):
         error = refused(tokenizer, *turns)
-        assert "leaves out calls" in str(error.what) and str(error.seen).endswith(f": {names}") and "MODEL=" in str(error.fix)
+        assert (
+            "leaves out function calls" in str(error.what)
+            and str(error.seen).endswith(f": {names}")
+            and "MODEL=" in str(error.fix)
+        )
     assert learned(tokenizer, ASK, REPLY) == "5 ml.<|im_end|>"
 
 
@@ -146,18 +150,18 @@ def test_every_call_and_every_value_must_be_written(calls: str, given: list[tupl
 def test_calls_that_are_written_in_some_turns_alone_are_refused_in_the_others(loop: str, tokenizer: Any) -> None:
     tokenizer.chat_template = template(f"{{% if {loop} %}}{WRITTEN['json']}{{% endif %}}")
     words = called(("dose", {"kg": 3}), content="Let me look.")
-    assert "leaves out calls" in str(refused(tokenizer, ASK, DOSE, RESULT, REPLY, ASK, words))
+    assert "leaves out function calls" in str(refused(tokenizer, ASK, DOSE, RESULT, REPLY, ASK, words))
 
 
 def test_a_call_behind_the_end_of_the_answer_is_not_learned_and_so_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = template("", behind="{% if m.tool_calls %}" + WRITTEN["json"] + "{% endif %}")
-    assert "leaves out calls" in str(refused(tokenizer, ASK, DOSE))
+    assert "leaves out function calls" in str(refused(tokenizer, ASK, DOSE))
 
 
 @pytest.mark.parametrize("calls", ['[{"type": "function", "function": {}}]', "[{}]", "[null]", '["dose(20)"]'])
 def test_a_call_that_says_nothing_is_never_learned_as_an_empty_answer(calls: str, tokenizer: Any) -> None:
     tokenizer.chat_template = template("")
-    assert "leaves out calls" in str(refused(tokenizer, ASK, Turn("assistant", "", tool_calls=calls)))
+    assert "leaves out function calls" in str(refused(tokenizer, ASK, Turn("assistant", "", tool_calls=calls)))
 
 
 def test_a_call_without_the_usual_frame_is_looked_at_too(tokenizer: Any) -> None:
@@ -174,7 +178,7 @@ def test_a_call_without_the_usual_frame_is_looked_at_too(tokenizer: Any) -> None
 )
 def test_a_thought_of_the_last_answer_that_is_left_out_is_refused(thought: str, tokenizer: Any) -> None:
     tokenizer.chat_template = template(WRITTEN["json"], thought=thought)
-    call, reply = called(("dose", {"kg": 20}), reasoning="I look it up."), Turn("assistant", "5 ml.", "It says five.")
+    call, reply = (called(("dose", {"kg": 20}), reasoning="I look it up."), Turn("assistant", "5 ml.", "It says five."))
     cases = {"last": (ASK, reply), "call": (ASK, call), "both": (ASK, call, RESULT, reply)}
     is_lost = {name: "reasoning" in thought for name in cases}
     for name, turns in cases.items():
@@ -183,11 +187,7 @@ def test_a_thought_of_the_last_answer_that_is_left_out_is_refused(thought: str, 
             is_lost[name] = False
         except DataError as error:
             assert "thinks before it answers" in str(error) and "MODEL=" in str(error.fix)
-    assert is_lost == {
-        "last": False,
-        "call": "tool_calls" in thought,
-        "both": "index" in thought,
-    }
+    assert is_lost == {"last": False, "call": "tool_calls" in thought, "both": "index" in thought}
 
 
 def test_an_answer_that_stands_elsewhere_in_the_text_is_still_missed(tokenizer: Any) -> None:
@@ -201,13 +201,13 @@ def test_nuguna_data_says_why_rows_do_not_fit_the_template(tokenizer: Any, tmp_p
     rows = [{"messages": [{"role": "user", "content": f"How much for {i}?"}, call]} for i in range(4)]
     (tmp_path / "calls.jsonl").write_text("\n".join(map(json.dumps, rows)))
     tokenizer.chat_template = template("")
-    found = examine(read_all(str(tmp_path / "calls.jsonl")), tokenizer, 512, end_token_ids(tokenizer, None)).to_json()
+    found = diagnose(read_all(str(tmp_path / "calls.jsonl")), tokenizer, 512, end_token_ids(tokenizer, None)).to_json()
     assert (found["verdict"], found["num_refused"], found["num_trained_tokens"]) == ("refused", 4, 0)
-    assert found["refusal"]["seen"] == "It does not write: dose, kg"
+    assert found["refusal"]["seen"] == "It leaves out: dose, kg"
 
 
 def scores_of(tokenizer: Any, conversation: Conversation, said: str) -> dict[str, float]:
-    loaded: Any = SimpleNamespace(tokenizer=tokenizer, end_ids=end_token_ids(tokenizer, None))
+    loaded: Any = SimpleNamespace(tokenizer=tokenizer, eos_ids=end_token_ids(tokenizer, None))
     right = [reference(loaded, conversation)]
     scores = answer_scores([conversation], [Answer(said, True, 1, 0.0)], right, find_tokenization(right))
     return {name: scores[name].value for name in ("rouge_l", "bleu", "chrf", "exact_match", "word_f1")}
@@ -237,11 +237,13 @@ def test_an_answer_in_words_is_measured_by_its_words(tokenizer: Any) -> None:
 
 
 def test_a_template_that_forgets_earlier_thoughts_still_opens_the_last_answer_as_its_prompt_does(tokenizer: Any) -> None:
-    """As gpt-oss: what was thought before a call stands in the prompt, and no longer in the finished conversation."""
+    """As gpt-oss: what was thought before a call stands in the prompt, and no longer in the finished
+    conversation.
+    """
     answered = "(messages[-1].role == 'assistant' and not messages[-1].tool_calls)"
     thought = f"m.reasoning_content and (loop.last or not {answered})"
     tokenizer.chat_template = template(WRITTEN["json"], thought=thought).replace("{{ m.content }}", "<final>{{ m.content }}")
-    call, reply = called(("dose", {"kg": 20}), reasoning="I look it up."), Turn("assistant", "5 ml.", "It says five.")
+    call, reply = (called(("dose", {"kg": 20}), reasoning="I look it up."), Turn("assistant", "5 ml.", "It says five."))
     said = learned(tokenizer, ASK, call, RESULT, reply)
     assert said.startswith("<think>I look it up.</think><final>{") and said.count("<|im_end|>") == 2
     assert said.endswith("}<|im_end|><think>It says five.</think><final>5 ml.<|im_end|>")
@@ -249,7 +251,7 @@ def test_a_template_that_forgets_earlier_thoughts_still_opens_the_last_answer_as
 
 def test_a_row_of_which_a_part_is_refused_is_left_out_and_counted(tokenizer: Any) -> None:
     tokenizer.chat_template = template(WRITTEN["json"], thought="m.reasoning_content and not m.tool_calls")
-    call, reply = called(("dose", {"kg": 20}), reasoning="I look it up."), Turn("assistant", "5 ml.", "It says five.")
+    call, reply = (called(("dose", {"kg": 20}), reasoning="I look it up."), Turn("assistant", "5 ml.", "It says five."))
     rows = [Conversation(turns, "f", 1, tools=TOOLS) for turns in ((ASK, reply), (ASK, call, RESULT, reply), (ASK, REPLY))]
     encoding = Encoding(tokenizer, 512, end_token_ids(tokenizer, None))
     assert [conversation for conversation, _ in encoding.usable(rows)] == [rows[0], rows[2]]

@@ -19,13 +19,14 @@ from nuguna.tokens import cache
 from nuguna.tokens import choose as choose_module
 from nuguna.tokens import token_store as tokens
 from nuguna.tokens.cache import Chosen, choose_or_recall
-from nuguna.tokens.choose import Encoding, Rules, encode_pairs, require_apart
-from nuguna.tokens.encode import Encoded, encode, end_token_ids
+from nuguna.tokens.choose import Encoding, SplitRules, encode_pairs, require_apart
+from nuguna.tokens.encode import Encoded, encode
+from nuguna.tokens.laid_out import end_token_ids
 from nuguna.tokens.tokenizer import load_tokenizer
 from tests.conftest import DEMO_MODEL
 
 ENDS = end_token_ids(load_tokenizer(check_tokenizer(DEMO_MODEL)), None)
-RULES = Rules(num_heldout=6, num_train=10_000, max_length=64, seed=1)
+RULES = SplitRules(num_heldout=6, num_train=10_000, max_length=64, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def pairs(count: int = 60) -> list[tuple[str, str]]:
     return [(f"{i}번 약의 색은 무엇인가요?", f"{i}번 약은 {'빨강 파랑 노랑'.split()[i % 3]}입니다.") for i in range(count)]
 
 
-def chosen(tokenizer: Any, folder: Path, rows: list[tuple[str, str]], rules: Rules = RULES) -> Chosen:
+def chosen(tokenizer: Any, folder: Path, rows: list[tuple[str, str]], rules: SplitRules = RULES) -> Chosen:
     return choose_or_recall(
         tokenizer, load_dataset(written(folder, rows)), rules, end_token_ids(tokenizer, None), folder / "tokens"
     )
@@ -55,7 +56,7 @@ def answers(tokenizer: Any, examples: Any) -> list[str]:
 
 def test_every_row_is_trained_or_measured_and_none_is_both(tokenizer: Any, tmp_path: Path) -> None:
     found = chosen(tokenizer, tmp_path, pairs())
-    trained, measured = answers(tokenizer, found.train), answers(tokenizer, [e for _, e in found.drawn.heldout])
+    trained, measured = (answers(tokenizer, found.train), answers(tokenizer, [e for _, e in found.drawn.heldout]))
     assert len(trained) == 54 and len(measured) == 6 and found.drawn.num_left == 0
     assert sorted(trained + measured) == sorted(f"{a}<|im_end|>" for _, a in pairs())
 
@@ -63,7 +64,7 @@ def test_every_row_is_trained_or_measured_and_none_is_both(tokenizer: Any, tmp_p
 def test_the_order_of_the_file_does_not_matter_and_the_seed_does(tokenizer: Any, tmp_path: Path) -> None:
     first = chosen(tokenizer, tmp_path, pairs())
     shuffled = random.Random(0).sample(pairs(), 60)
-    again, other = chosen(tokenizer, tmp_path, shuffled), chosen(tokenizer, tmp_path, pairs(), Rules(6, 10_000, 64, 2))
+    again, other = (chosen(tokenizer, tmp_path, shuffled), chosen(tokenizer, tmp_path, pairs(), SplitRules(6, 10_000, 64, 2)))
     assert list(again.train) == list(first.train)
     assert [c.turns for c, _ in again.drawn.heldout] == [c.turns for c, _ in first.drawn.heldout]
     assert [c.turns for c, _ in other.drawn.heldout] != [c.turns for c, _ in first.drawn.heldout]
@@ -101,7 +102,7 @@ def test_a_slip_of_the_pen_does_not_carry_a_measured_question_into_training(toke
 
 
 def test_only_as_many_as_the_run_will_see_are_encoded(tokenizer: Any, tmp_path: Path) -> None:
-    found = chosen(tokenizer, tmp_path, pairs(), Rules(6, 10, 64, 1))
+    found = chosen(tokenizer, tmp_path, pairs(), SplitRules(6, 10, 64, 1))
     assert len(found.train) == 10 and found.drawn.num_left == 44
     assert list(found.train) == list(chosen(tokenizer, tmp_path, pairs()).train[:10])
 
@@ -115,7 +116,7 @@ def test_what_does_not_fit_is_counted(tokenizer: Any, tmp_path: Path) -> None:
 def test_very_small_sets(tokenizer: Any, tmp_path: Path) -> None:
     one = chosen(tokenizer, tmp_path, pairs(1))
     assert list(one.train) == [e for _, e in one.drawn.heldout] and len(one.train) == 1
-    two = chosen(tokenizer, tmp_path, pairs(2), Rules(1, 100, 64, 1))
+    two = chosen(tokenizer, tmp_path, pairs(2), SplitRules(1, 100, 64, 1))
     assert len(two.train) == len(two.drawn.heldout) == 1
     assert "only 2 rows" in str(two.drawn.notes[0])
     same = chosen(tokenizer, tmp_path, [("Translate.", f"word {i}") for i in range(30)])
@@ -152,9 +153,9 @@ def test_whatever_changes_the_tokens_is_another_file(changed: str, tmp_path: Pat
     chosen(tokenizer, tmp_path, pairs())
     rules, ends, rows = RULES, end_token_ids(tokenizer, None), pairs()
     if changed == "window":
-        rules = Rules(6, 10_000, 63, 1)
+        rules = SplitRules(6, 10_000, 63, 1)
     elif changed == "seed":
-        rules = Rules(6, 10_000, 64, 7)
+        rules = SplitRules(6, 10_000, 64, 7)
     elif changed == "ends":
         ends |= {9}
     elif changed == "template":
@@ -181,11 +182,11 @@ def test_a_folder_that_cannot_be_written_costs_nothing_either(tokenizer: Any, tm
 def test_what_was_used_longest_ago_makes_room(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen(tokenizer, tmp_path, pairs())
     (old,) = (tmp_path / "tokens").iterdir()
-    monkeypatch.setattr(cache, "MOST_BYTES", old.stat().st_size + 100)
+    monkeypatch.setattr(cache, "MAX_BYTES", old.stat().st_size + 100)
     import os
 
     os.utime(old, (1, 1))
-    chosen(tokenizer, tmp_path, pairs(), Rules(6, 10_000, 64, 9))
+    chosen(tokenizer, tmp_path, pairs(), SplitRules(6, 10_000, 64, 9))
     assert not old.exists() and len(list((tmp_path / "tokens").iterdir())) == 1
 
 
@@ -195,7 +196,7 @@ def test_what_does_not_fit_into_memory_goes_through_the_disk_and_comes_back_the_
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     first = chosen(tokenizer, tmp_path, pairs())
     small = load_dataset(written(tmp_path, pairs()))
-    monkeypatch.setattr(shelf, "MOST_CHARS_IN_MEMORY", 300)
+    monkeypatch.setattr(shelf, "MAX_CHARS_IN_MEMORY", 300)
     monkeypatch.setattr(tokens, "MAX_TOKENS_IN_MEMORY", 100)
     large = load_dataset(written(tmp_path, pairs()))
     assert list(large.train) == list(small.train) and large.train[-1] == small.train[-1]
@@ -235,10 +236,10 @@ def test_what_a_datasets_own_part_for_measuring_asks_is_not_trained(tokenizer: A
 def test_rows_too_long_do_not_stand_before_the_others(tokenizer: Any, tmp_path: Path) -> None:
     """A short run would otherwise see almost nothing else, and be refused."""
     rows = [(q, a if i % 3 else "아주 " * 200) for i, (q, a) in enumerate(pairs(300))]
-    found = chosen(tokenizer, tmp_path, rows, Rules(num_heldout=30, num_train=8, max_length=64, seed=1))
+    found = chosen(tokenizer, tmp_path, rows, SplitRules(num_heldout=30, num_train=8, max_length=64, seed=1))
     counts = found.drawn.counts
     assert len(found.train) == 8 and counts.num_too_long < 0.5 * counts.num_rows
-    whole = chosen(tokenizer, tmp_path, rows, Rules(num_heldout=30, num_train=10_000, max_length=64, seed=1))
+    whole = chosen(tokenizer, tmp_path, rows, SplitRules(num_heldout=30, num_train=10_000, max_length=64, seed=1))
     assert len(whole.train) + len(whole.drawn.heldout) + whole.drawn.counts.num_too_long == 300
 
 
@@ -313,7 +314,7 @@ def test_the_beginning_of_a_measured_conversation_is_not_trained_either(tokenize
     rows = [{"messages": said[6 * i : 6 * i + stop]} for i in range(40) for stop in (2, 4, 6)]
     path = tmp_path / "grow.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    found = choose_or_recall(tokenizer, load_dataset(str(path)), Rules(10, 10_000, 128, 3), ENDS, tmp_path / "tokens")
+    found = choose_or_recall(tokenizer, load_dataset(str(path)), SplitRules(10, 10_000, 128, 3), ENDS, tmp_path / "tokens")
     trained = {part for text in answers(tokenizer, found.train) for part in text.split("<|im_end|>")}
     measured = [turn.content for c, _ in found.drawn.heldout for turn in c.turns if turn.role == "assistant"]
     assert len(measured) > 10 and not [answer for answer in measured if answer in trained]
@@ -326,7 +327,9 @@ def test_the_same_question_is_not_trained_even_where_all_are_alike(tokenizer: An
     for part, chosen_names, reply in (("train", names, "a"), ("test", names[:10], "b")):
         lines = "".join(f"{form.format(name)}\t{reply}\n" for name in chosen_names)
         (tmp_path / "set" / f"{part}.tsv").write_text(f"question\tanswer\n{lines}", encoding="utf-8")
-    found = choose_or_recall(tokenizer, load_dataset(str(tmp_path / "set")), Rules(8, 10_000, 128, 1), ENDS, tmp_path / "tokens")
+    found = choose_or_recall(
+        tokenizer, load_dataset(str(tmp_path / "set")), SplitRules(8, 10_000, 128, 1), ENDS, tmp_path / "tokens"
+    )
     assert len(found.drawn.heldout) == 8 and found.drawn.counts.num_alike >= 8
 
 
@@ -352,7 +355,9 @@ def test_a_run_notices_when_a_measured_example_is_trained(tokenizer: Any, tmp_pa
 def test_many_rows_are_encoded_some_at_a_time_as_each_is_alone(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the tokenizer works on some, the next are laid out; whatever becomes of a row, its neighbours keep their tokens."""
+    """While the tokenizer works on some, the next are laid out; whatever becomes of a row, its neighbours
+    keep their tokens.
+    """
     rows = [(q, a if i % 5 else "아주 " * 200 if i % 2 else "끝 <|im_end|> 표시") for i, (q, a) in enumerate(pairs(60))]
     conversations = load_dataset(written(tmp_path, rows)).train
     monkeypatch.setattr(choose_module, "AT_ONCE", 7)

@@ -1,4 +1,6 @@
-"""Which tokens are trained: exactly the assistant's words and the token that ends its turn, in every kind of template."""
+"""Which tokens are trained: exactly the assistant's words and the token that ends its turn, in every kind of
+template.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from transformers import AutoTokenizer
 from nuguna.base_models.checked import check_tokenizer
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.errors import DataError
-from nuguna.tokens.encode import Encoded, encode, encode_prompt, end_token_ids
+from nuguna.tokens.encode import Encoded, encode, encode_prompt
+from nuguna.tokens.laid_out import end_token_ids
 from nuguna.tokens.template import DEFAULT_TEMPLATE, is_date_fixed, with_fixed_date, with_thinking
 from nuguna.tokens.tokenizer import load_tokenizer, splits_as_its_file_says
 from tests.conftest import DEMO_MODEL
@@ -90,7 +93,7 @@ def test_a_conversation_that_the_template_refuses_is_an_error_of_the_data(tokeni
         "{% if messages | length > 2 %}{{ raise_exception('one question') }}{% endif %}", "one question", ASK, REPLY, ASK, REPLY
     )
     refused(THINKING.replace("m.content", "m.content | upper"), "leaves out what the user", Turn("user", "abc"), REPLY)
-    refused(THINKING, "knows no tools", ASK, REPLY, tools='[{"type": "function", "function": {"name": "f"}}]')
+    refused(THINKING, "does not support tools", ASK, REPLY, tools='[{"type": "function", "function": {"name": "f"}}]')
     refused(THINKING.replace("m.content", "m.content | upper"), "leaves out what the assistant", ASK, Turn("assistant", "abc"))
 
 
@@ -124,7 +127,7 @@ def test_what_is_too_long_loses_its_beginning_and_never_its_end(tokenizer: Any) 
     def made(turns: tuple[Turn, ...], length: int) -> Encoded:
         return encode(tokenizer, Conversation(turns, "f", 1), length, ends)
 
-    one, more = (ASK, REPLY), (Turn("system", "짧게."), Turn("user", "And asthma?"), Turn("assistant", "Wheezing."), ASK, REPLY)
+    one, more = ((ASK, REPLY), (Turn("system", "짧게."), Turn("user", "And asthma?"), Turn("assistant", "Wheezing."), ASK, REPLY))
     whole = made(one, 512)
     assert not whole.cut and made(one, len(whole.ids)) == whole
     rounds = made(more, len(made(more, 512).ids) - 1)  # the first round goes, the system stays
@@ -226,14 +229,15 @@ def test_a_tokenizer_splits_text_as_its_own_file_says(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
     assert load_tokenizer(check_tokenizer(tmp_path))("2024", add_special_tokens=False)["input_ids"] == file.encode("2024").ids
-    # Should this fail, transformers keeps to the file by itself: splits_as_its_file_says can go, and this test with it.
+    # Should this fail, transformers keeps to the file by itself: splits_as_its_file_says can go, and this
+    # test with it.
     assert not splits_as_its_file_says(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("sign", ["<|im_end|>", "<|endoftext|>"])
 def test_a_text_with_the_models_own_signs_is_refused_instead_of_ending_a_turn(sign: str, tokenizer: Any) -> None:
     for turns in ((Turn("user", f"a {sign} b"), REPLY), (ASK, Turn("assistant", f"a{sign}b"))):
-        with pytest.raises(DataError, match="sign of its own"):
+        with pytest.raises(DataError, match="special token of this model"):
             encode(tokenizer, Conversation(turns, "f", 1), 512, end_token_ids(tokenizer, None))
 
 

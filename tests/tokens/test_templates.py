@@ -1,7 +1,9 @@
-"""Which tokens are trained, told by hand for every family of chat templates: text between ⟦ and ⟧ is trained, the rest is not.
+"""Which tokens are trained, told by hand for every family of chat templates: text between ⟦ and ⟧ is trained,
+the rest is not.
 
-The templates beside this file are short, but do what the published ones do. The tokenizer makes every word, blank, line break
-and mark of the family one token, so that the numbers beside the texts can be counted by a reader.
+The templates beside this file are short, but do what the published ones do. The tokenizer makes every word,
+blank, line break and mark of the family one token, so that the numbers beside the texts can be counted by a
+reader.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from transformers import PreTrainedTokenizerFast
 
 from nuguna.data.conversations.conversation import Conversation, Turn
 from nuguna.errors import DataError
-from nuguna.tokens.encode import Encoded, encode, encode_prompt, end_token_ids
+from nuguna.tokens.encode import Encoded, encode, encode_prompt
+from nuguna.tokens.laid_out import end_token_ids
 from nuguna.tokens.template import DEFAULT_TEMPLATE, with_thinking
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +33,9 @@ UNKNOWN = "[UNK]"
 
 @dataclass(frozen=True)
 class Family:
-    """The marks of a family: `special` as its tokenizer has them, `plain` added but not special, as Qwen3 has its <think>."""
+    """The marks of a family: `special` as its tokenizer has them, `plain` added but not special, as Qwen3 has
+    its <think>.
+    """
 
     special: str
     eos: str
@@ -66,7 +71,7 @@ THOUGHTFUL_HELLO = Turn("assistant", "Hello there", reasoning="They greet")
 THOUGHTFUL_SEE_YOU = Turn("assistant", "See you", reasoning="They leave")
 CLOCK = {"type": "function", "function": {"name": "clock"}}
 CALL = json.dumps([{"type": "function", "function": {"name": "clock", "arguments": {}}}])
-TIME, NOON, ANSWER = Turn("user", "Time please"), Turn("tool", "Noon", name="clock"), Turn("assistant", "It is noon")
+TIME, NOON, ANSWER = (Turn("user", "Time please"), Turn("tool", "Noon", name="clock"), Turn("assistant", "It is noon"))
 CONVERSATIONS = {
     "one": (HI, HELLO),
     "system": (KIND, HI, HELLO),
@@ -124,11 +129,9 @@ EXPECTED: dict[tuple[str, str], tuple[str, int]] = {
         "<|start_header_id|>assistant<|end_header_id|>\n\n⟦See you<|eot_id|>⟧",
         8,
     ),
-    ("gemma2", "one"): (
-        "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello there<end_of_turn>⟧\n",
-        4,
-    ),
-    # its template refuses system messages: they stand before the first question, as in the template of Gemma 3
+    ("gemma2", "one"): ("<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello there<end_of_turn>⟧\n", 4),
+    # its template refuses system messages: they stand before the first question, as in the template of Gemma
+    # 3
     ("gemma2", "system"): (
         "<bos><start_of_turn>user\nBe kind\n\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello there<end_of_turn>⟧\n",
         4,
@@ -138,10 +141,7 @@ EXPECTED: dict[tuple[str, str], tuple[str, int]] = {
         "<start_of_turn>user\nBye now<end_of_turn>\n<start_of_turn>model\n⟦See you<end_of_turn>⟧\n",
         8,
     ),
-    ("gemma3", "one"): (
-        "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello there<end_of_turn>⟧\n",
-        4,
-    ),
+    ("gemma3", "one"): ("<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello there<end_of_turn>⟧\n", 4),
     ("gemma3", "system two"): (
         "<bos><start_of_turn>user\nBe kind\n\nHi<end_of_turn>\n<start_of_turn>model\n⟦Hello there<end_of_turn>⟧\n"
         "<start_of_turn>user\nBye now<end_of_turn>\n<start_of_turn>model\n⟦See you<end_of_turn>⟧\n",
@@ -149,12 +149,10 @@ EXPECTED: dict[tuple[str, str], tuple[str, int]] = {
     ),
     ("mistral_v3", "one"): ("<s>[INST] Hi[/INST]⟦ Hello there</s>⟧", 5),
     ("mistral_v3", "two"): ("<s>[INST] Hi[/INST]⟦ Hello there</s>⟧[INST] Bye now[/INST]⟦ See you</s>⟧", 10),
-    # The template drops the system message once the answer is there. Right is what the model reads when it answers.
+    # The template drops the system message once the answer is there. Right is what the model reads when it
+    # answers.
     ("mistral_v3", "system"): ("<s>[INST] Be kind\n\nHi[/INST]⟦ Hello there</s>⟧", 5),
-    ("mistral_v3", "system two"): (
-        "<s>[INST] Hi[/INST]⟦ Hello there</s>⟧[INST] Be kind\n\nBye now[/INST]⟦ See you</s>⟧",
-        10,
-    ),
+    ("mistral_v3", "system two"): ("<s>[INST] Hi[/INST]⟦ Hello there</s>⟧[INST] Be kind\n\nBye now[/INST]⟦ See you</s>⟧", 10),
     ("phi3", "one"): ("<|user|>\nHi<|end|>\n<|assistant|>\n⟦Hello there<|end|>⟧\n<|endoftext|>", 4),
     ("phi3", "system two"): (
         "<|system|>\nBe kind<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\n⟦Hello there<|end|>⟧\n"
@@ -172,7 +170,8 @@ EXPECTED: dict[tuple[str, str], tuple[str, int]] = {
         "<|user|>\nBye now</s>\n<|assistant|>\n⟦See you</s>⟧\n",
         8,
     ),
-    # the template's own marks take in the head of the turn and the line break after it; neither is the model's to say
+    # the template's own marks take in the head of the turn and the line break after it; neither is the
+    # model's to say
     ("smollm3", "one"): (
         SMOL + "You are SmolLM.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n⟦Hello there<|im_end|>⟧\n",
@@ -199,8 +198,8 @@ EXPECTED: dict[tuple[str, str], tuple[str, int]] = {
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n⟦<think>\nThey greet\n</think>\n\nHello there<|im_end|>⟧\n",
         13,  # <think>, break, They, blank, greet, break, </think>, break, break, and four as above
     ),
-    # The template shows no reasoning before the last question. What is left of that turn must not be trained: it stands right
-    # behind the prompt of a model that is to think, and would teach it to answer without.
+    # The template shows no reasoning before the last question. What is left of that turn must not be trained:
+    # it stands right behind the prompt of a model that is to think, and would teach it to answer without.
     ("qwen3", "thought two"): (
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello there<|im_end|>\n"
         "<|im_start|>user\nBye now<|im_end|>\n<|im_start|>assistant\n"
@@ -223,7 +222,9 @@ EXPECTED: dict[tuple[str, str], tuple[str, int]] = {
         TOOLS_SHOWN + "<|im_start|>user\nTime please<|im_end|>\n<|im_start|>assistant\n⟦" + CALLED + "<|im_end|>⟧\n"
         "<|im_start|>user\n<tool_response>\nNoon\n</tool_response><|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n\n⟦It is noon<|im_end|>⟧\n",
-        18,  # <tool_call>, break, {"name":, blank, "clock",, blank, "arguments":, blank, {}}, break, </tool_call>, end: 12; 6
+        # <tool_call>, break, {"name":, blank, "clock",, blank, "arguments":, blank, {}}, break, </tool_call>,
+        # end: 12; 6
+        18,
     ),
     ("qwen3", "tool words"): (
         TOOLS_SHOWN + "<|im_start|>user\nTime please<|im_end|>\n"
@@ -271,7 +272,9 @@ def pieces(family: Family, text: str) -> list[str]:
 
 @cache
 def make_tokenizer(name: str, thinks: bool = False) -> Any:
-    """A tokenizer of whole words that knows all words of the texts, and those by which end tokens are probed."""
+    """Return a tokenizer of whole words that knows all words of the texts, and those by which end tokens are
+    probed.
+    """
     family = FAMILIES[name]
     words = dict.fromkeys(
         [UNKNOWN, "a", "bbbb", "/think", *(piece for text, _ in EXPECTED.values() for piece in pieces(family, text))]
@@ -284,7 +287,8 @@ def make_tokenizer(name: str, thinks: bool = False) -> Any:
     loaded = PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token=UNKNOWN, eos_token=family.eos, bos_token=family.bos or None
     )
-    if family.bos:  # as tokenizers of Llama, Gemma and Mistral do: one before every text, though the template writes another
+    # as tokenizers of Llama, Gemma and Mistral do: one before every text, though the template writes another
+    if family.bos:
         begin = (family.bos, backend.token_to_id(family.bos))
         loaded.backend_tokenizer.post_processor = TemplateProcessing(single=f"{family.bos} $A", special_tokens=[begin])
     file = TEMPLATES / f"{name}.jinja"
@@ -294,7 +298,7 @@ def make_tokenizer(name: str, thinks: bool = False) -> Any:
 
 
 def tokenizer_for(name: str, turns: Sequence[Turn]) -> Any:
-    """The family's tokenizer, its template set to think if the conversation does."""
+    """Return the family's tokenizer, its template set to think if the conversation does."""
     return make_tokenizer(name, any(turn.reasoning for turn in turns))
 
 
@@ -308,7 +312,7 @@ def encode_turns(name: str, *turns: Turn) -> Encoded:
 
 
 def marked(name: str, encoded: Encoded) -> str:
-    """The text of an example, with ⟦ and ⟧ around every run of trained tokens."""
+    """Return the text of an example, with ⟦ and ⟧ around every run of trained tokens."""
     tokens = make_tokenizer(name).convert_ids_to_tokens(encoded.ids)
     parts, inside = [], False
     for token, trained in zip(tokens, encoded.loss_mask, strict=True):
@@ -397,7 +401,9 @@ def test_the_end_of_a_turn_is_found_and_trained(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["deepseek_r1", "smollm3"])
 def test_reasoning_that_the_template_leaves_out_is_not_lost_in_silence(name: str) -> None:
-    """These models think, but their templates ignore `reasoning_content`: trained all the same, or said to be impossible."""
+    """These models think, but their templates ignore `reasoning_content`: trained all the same, or said to be
+    impossible.
+    """
     try:
         text = marked(name, encode_turns(name, HI, THOUGHTFUL_HELLO))
     except DataError:
@@ -407,7 +413,9 @@ def test_reasoning_that_the_template_leaves_out_is_not_lost_in_silence(name: str
 
 
 def test_a_model_whose_prompt_opens_the_reasoning_is_trained_from_there() -> None:
-    """DeepSeek-R1 shows no answer with reasoning, yet always asks with <think>: `ask` must find what training has seen."""
+    """DeepSeek-R1 shows no answer with reasoning, yet always asks with <think>: `ask` must find what training
+    has seen.
+    """
     prompt = encode_prompt(make_tokenizer("deepseek_r1"), (HI,))
     encoded = encode_turns("deepseek_r1", HI, HELLO)
     assert list(encoded.ids[: len(prompt)]) == prompt
@@ -416,7 +424,9 @@ def test_a_model_whose_prompt_opens_the_reasoning_is_trained_from_there() -> Non
 
 
 def test_an_answer_that_the_template_shortens_does_not_bring_the_whole_conversation_into_itself() -> None:
-    """DeepSeek-R1 cuts everything up to </think>, so that the answer is not found in the text as it was given."""
+    """DeepSeek-R1 cuts everything up to </think>, so that the answer is not found in the text as it was
+    given.
+    """
     cut = Turn("assistant", "They greet\n</think>\n\nHello there")
     try:
         text = marked("deepseek_r1", encode_turns("deepseek_r1", HI, cut))

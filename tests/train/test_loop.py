@@ -65,7 +65,9 @@ def run_on(
     on_step: Callable[[Step], None] | None = None,
     **given: Any,
 ) -> list[Step]:
-    """Train a model's adapter; returns the steps that were reported. `given`: an objective, or who hears what."""
+    """Train a model's adapter; returns the steps that were reported. `given`: an objective, or who hears
+    what.
+    """
     steps: list[Step] = []
 
     def hear(step: Step) -> None:
@@ -172,7 +174,9 @@ def test_checkpoints_hold_no_pickle_and_only_the_newest_are_kept(tmp_path: Path,
 
 
 def broken_loss(bad_steps: set[int]) -> Objective:
-    """An objective that is infinite at some steps (counted in micro-batches; here each step has one)."""
+    """Return an objective that is infinite at some steps (counted in micro-batches; here each step has
+    one).
+    """
     count = [0]
 
     def loss(*args: Any) -> torch.Tensor:
@@ -212,16 +216,14 @@ def test_reading_the_losses_later_changes_nothing_but_when_they_are_told(
 
     seen: list[tuple[int, int]] = []
     later, told = run_loop(
-        tmp_path / "b",
-        model_folder(),
-        on_step=lambda step: seen.append((step.step, begun[0])),
-        objective=with_loss(counted),
+        tmp_path / "b", model_folder(), on_step=lambda step: seen.append((step.step, begun[0])), objective=with_loss(counted)
     )
     assert [(s.step, s.loss, s.learning_rate, s.tokens) for s in told] == [
         (s.step, s.loss, s.learning_rate, s.tokens) for s in steps
     ]
     assert torch.equal(weights(later), weights(at_once))
-    # a checkpoint after steps 3 and 6 and the end wait for everything; after two steps that were no numbers none is written
+    # a checkpoint after steps 3 and 6 and the end wait for everything; after two steps that were no numbers
+    # none is written
     good = [(1, 2), (2, 3), (3, 3), (4, 5), (5, 6), (6, 6), (7, 8), (8, 8)]
     assert seen == ([(1, 2), (2, 3), (3, 3), (4, 4), (5, 6), (6, 7), (7, 7), (8, 8)] if broken else good)
 

@@ -1,4 +1,6 @@
-"""Nothing that was reported saved is lost: faults of the disk, damage, kills, requests to end, two runs at once."""
+"""Nothing that was reported saved is lost: faults of the disk, damage, kills, requests to end, two runs at
+once.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from nuguna.errors import EnvironmentFault, Interrupted, SettingError, Terminate
 from nuguna.machine.stopping import StopNow, TerminateRequest, raised_requests, stop_requests
 from nuguna.stages.train import tell_resumed
 from nuguna.text.language import translator
-from nuguna.train import checkpoint
+from nuguna.train import checkpoint, manifest
 from nuguna.train.checkpoint import Progress, Resumed, find_checkpoint
 from nuguna.train.loop import Step
 from nuguna.train.repeatable import repeatable
@@ -41,7 +43,9 @@ LONG = replace(RECIPE, max_steps=24, checkpoint_every=5)  # 11 examples, 4 a ste
 
 @pytest.fixture
 def quick_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one, so that waiting for the disk costs nothing; faults there are as real."""
+    """Yield a folder in memory where there is one, so that waiting for the disk costs nothing; faults there
+    are as real.
+    """
     import tempfile
 
     place = Path("/dev/shm")
@@ -53,7 +57,9 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def stopped_and_whole(folder: Path, model: Path, micro_batch_size: int, stop_at: int) -> bool:
-    """Whether a run that was stopped after a step goes on to the same losses, adapter and optimizer as one that was not."""
+    """Return whether a run that was stopped after a step goes on to the same losses, adapter and optimizer as
+    one that was not.
+    """
     recipe = replace(LONG, micro_batch_size=micro_batch_size)
     whole, steps = run_loop(folder / "whole", model, recipe)
 
@@ -69,7 +75,7 @@ def stopped_and_whole(folder: Path, model: Path, micro_batch_size: int, stop_at:
     return (
         torch.equal(weights(whole), weights(resumed))
         and [step.loss for step in rest] == [step.loss for step in steps[stop_at:]]
-        and all((ends[0] / file).read_bytes() == (ends[1] / file).read_bytes() for file in checkpoint.FILES)
+        and all((ends[0] / file).read_bytes() == (ends[1] / file).read_bytes() for file in manifest.FILES)
     )
 
 
@@ -112,7 +118,9 @@ def test_after_any_fault_of_the_disk_the_old_or_the_new_checkpoint_is_there(quic
 
 
 def test_the_faults_are_felt(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A save that is careless is found out: old ones cleared away before the new one is there, a manifest without a seal."""
+    """A save that is careless is found out: old ones cleared away before the new one is there, a manifest
+    without a seal.
+    """
     real = checkpoint._require_room
 
     def clear_away(place: Path, num_bytes: int) -> None:
@@ -123,7 +131,8 @@ def test_the_faults_are_felt(quick_folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(checkpoint, "_require_room", clear_away)
     assert faults_of_a_save(quick_folder / "a", ("ENOSPC",))[:-1]
     monkeypatch.undo()
-    monkeypatch.setattr(checkpoint, "_sealed", lambda facts: (json.dumps({**facts, "sha256": ""}) + "\n").encode())
+    for place in (checkpoint, manifest):
+        monkeypatch.setattr(place, "sealed", lambda facts: (json.dumps({**facts, "sha256": ""}) + "\n").encode())
     assert damages(quick_folder / "b", every=1000, num_flips=400)[:-1]
 
 
@@ -138,11 +147,20 @@ def test_everything_is_synced_before_it_gets_its_name(quick_folder: Path, monkey
         return handle
 
     monkeypatch.setattr(os, "open", opened)
-    monkeypatch.setattr(os, "fsync", lambda handle: (told.append(f"sync {names[handle]}"), real_sync(handle))[1])  # type: ignore[func-returns-value]
-    monkeypatch.setattr(os, "replace", lambda a, b: (told.append(f"rename {Path(b).name}"), real_replace(a, b))[1])  # type: ignore[func-returns-value]
+
+    def synced(handle: int) -> None:
+        told.append(f"sync {names[handle]}")
+        real_sync(handle)
+
+    def replaced(source: Any, target: Any) -> None:
+        told.append(f"rename {Path(target).name}")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
     State().save(quick_folder, 7)
     draft = f".tmp-000007-{os.getpid()}"
-    files = [f"sync {name}" for name in (*checkpoint.FILES, checkpoint.MANIFEST)]
+    files = [f"sync {name}" for name in (*manifest.FILES, manifest.MANIFEST)]
     assert told == [*files, f"sync {draft}", "rename step-000007", "sync checkpoints"]
 
 
@@ -185,7 +203,7 @@ def test_where_no_checkpoint_has_room_nothing_is_begun(quick_folder: Path) -> No
     free = shutil.disk_usage(quick_folder).free
     with pytest.raises(EnvironmentFault) as caught:
         checkpoint.try_room(quick_folder, free + 2**30)
-    assert "are free" in str(caught.value.seen) and "OUTPUT_DIR" in str(caught.value.fix)
+    assert " needed" in str(caught.value.seen) and "OUTPUT_DIR" in str(caught.value.fix)
     checkpoint.try_room(quick_folder, 1000)
     with Fault("EACCES", 1).injected(), pytest.raises(EnvironmentFault):
         checkpoint.try_room(quick_folder, 1000)
@@ -214,11 +232,7 @@ def test_it_is_told_what_is_not_as_it_was(quick_folder: Path) -> None:
     with patch("nuguna.stages.train.this_place", lambda *given: {"torch": "2.13", "threads": "4", "at_once": "1"}):
         told: list[Any] = []
         stand_in: Any = SimpleNamespace(device=SimpleNamespace(value="cpu"), micro_batch_size=SimpleNamespace(value=1))
-        tell_resumed(
-            Resumed(Progress(3, 30, 1.0), now),
-            stand_in,
-            told.append,
-        )
+        tell_resumed(Resumed(Progress(3, 30, 1.0), now), stand_in, told.append)
     notes = [translator("ko")(note.message) for note in told]
     assert len(notes) == 3 and "(2 → 4)" in notes[1] and "(4 → 1)" in notes[2] and not re.search("[a-z]{3}", "".join(notes[1:]))
 

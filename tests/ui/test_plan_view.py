@@ -68,8 +68,8 @@ def test_a_plan_on_the_screen_has_its_picture_time_and_larger_models_in_both_lan
             assert larger.model in shown
         console.file.close()
     assert [line.template.split(",")[1].split(":")[0] for line in larger_lines(plan)] == [
-        " would fit too",
-        " does not fit with room to spare",
+        " and would fit too",
+        " but does not fit with room to spare",
     ]
 
 

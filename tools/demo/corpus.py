@@ -1,4 +1,6 @@
-"""What the demo model reads: medical statements, statements and dialogues about invented things, shuffled by a seed."""
+"""What the demo model reads: medical statements, statements and dialogues about invented things, shuffled by
+a seed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _SHARES = {"medicine": 0.56, "world": 0.20, "dialogue": 0.24}
 
 
 def documents(seed: int, conditions: list[Condition], things: list[Thing]) -> Iterator[str]:
-    """An endless stream of short documents."""
+    """Yield an endless stream of short documents."""
     rng = random.Random(seed)
     sorts, weights = list(_SHARES), list(_SHARES.values())
     while True:
@@ -29,12 +31,14 @@ def documents(seed: int, conditions: list[Condition], things: list[Thing]) -> It
             yield world_document(rng, rng.choice(things), lang)
         else:
             yield make_dialogue(
-                rng, rng.choice([t for t in (rng.choice(things), rng.choice(things)) if t.asked] or things[:1]), lang
+                rng,
+                rng.choice([t for t in (rng.choice(things), rng.choice(things)) if t.asked] or things[:1]),
+                lang,
             )
 
 
 def medical_document(rng: random.Random, condition: Condition, lang: str) -> str:
-    """One to seven aspects of one condition, in any order, each in a wording of its own."""
+    """Return one to seven aspects of one condition, in any order, each in a wording of its own."""
     x = subject(condition.names[lang], lang, condition.plural)
     sentences = []
     for aspect in rng.sample(ASPECTS, k=rng.choice((1, 2, 3, 4, 7))):
@@ -48,7 +52,7 @@ def medical_document(rng: random.Random, condition: Condition, lang: str) -> str
 
 
 def world_document(rng: random.Random, thing: Thing, lang: str) -> str:
-    """One to four aspects of one invented thing."""
+    """Return one to four aspects of one invented thing."""
     x = Korean(thing.names[lang]) if lang == "ko" else English(thing.names[lang])
     aspects = sorted({aspect for aspect, _ in thing.terms})
     sentences = []

@@ -1,4 +1,6 @@
-"""Questions and answers about the invented world, as plain text: never about medicine, never in a chat template."""
+"""Questions and answers about the invented world, as plain text: never about medicine, never in a chat
+template.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +57,26 @@ _REPLY: dict[str, tuple[str, ...]] = {
     "en": ("The {r} of {x} are {l}.", "The {r} of {x} include {l}.", "In the case of {x}, the {r} are {l}."),
 }
 _SPEAKERS: dict[str, tuple[tuple[str, str], ...]] = {
-    "ko": (("질문: ", "답: "), ("문: ", "답: "), ("손님: ", "주인: "), ("아이: ", "어른: "), ("Q. ", "A. "), ("- ", "→ ")),
-    "en": (("Q: ", "A: "), ("Question: ", "Answer: "), ("Visitor: ", "Guide: "), ("Child: ", "Teacher: "), ("- ", "> ")),
+    "ko": (
+        ("질문: ", "답: "),
+        ("문: ", "답: "),
+        ("손님: ", "주인: "),
+        ("아이: ", "어른: "),
+        ("Q. ", "A. "),
+        ("- ", "→ "),
+    ),
+    "en": (
+        ("Q: ", "A: "),
+        ("Question: ", "Answer: "),
+        ("Visitor: ", "Guide: "),
+        ("Child: ", "Teacher: "),
+        ("- ", "> "),
+    ),
 }
 
 
 def make_dialogue(rng: random.Random, thing: Thing, lang: str) -> str:
-    """One to four questions about one thing, each answered."""
+    """Return one to four questions about one thing, each answered."""
     ask, reply = rng.choice(_SPEAKERS[lang])
     aspects = rng.sample(sorted(thing.asked), k=min(len(thing.asked), rng.choice((1, 1, 2, 3, 4))))
     turns = [_turn(rng, thing, aspect, lang) for aspect in aspects]

@@ -1,4 +1,6 @@
-"""The reviewed medical facts: `facts/*.toml`, one block a condition, short lists of terms an aspect and a language."""
+"""The reviewed medical facts: `facts/*.toml`, one block a condition, short lists of terms an aspect and a
+language.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ class Condition:
 
 
 def load_conditions(folder: Path = FACTS) -> list[Condition]:
-    """All conditions, ordered by file and place in it."""
+    """Return all conditions, ordered by file and place in it."""
     conditions = []
     for path in sorted(folder.glob("*.toml")):
         for key, block in tomlkit.parse(path.read_text(encoding="utf-8")).unwrap().items():

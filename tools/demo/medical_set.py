@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def make_sets(conditions: list[Condition]) -> dict[str, list[Row]]:
-    """The three parts, each in a seeded random order."""
+    """Return the three parts, each in a seeded random order."""
     rng = random.Random(SEED)
     unseen = set(rng.sample([c.id for c in conditions if c.id not in _KEPT], NUM_UNSEEN_CONDITIONS))
     train: list[Row] = []
@@ -49,7 +49,7 @@ def make_sets(conditions: list[Condition]) -> dict[str, list[Row]]:
 
 
 def make_row(condition: Condition, aspect: str, lang: str, template: str) -> Row:
-    """One conversation, with the terms its answer must contain."""
+    """Return one conversation, with the terms its answer must contain."""
     name, terms = condition.names[lang], condition.terms[aspect, lang]
     return {
         "messages": [
@@ -64,7 +64,7 @@ def make_row(condition: Condition, aspect: str, lang: str, template: str) -> Row
 
 
 def write(path: Path, rows: Iterable[Row]) -> int:
-    """One JSON object a line; returns the number of lines."""
+    """Return one JSON object a line; returns the number of lines."""
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(lines)

@@ -159,7 +159,10 @@ _ANSWERS: dict[tuple[str, str], str] = {
     ("diagnosis", "en"): "The diagnosis of {x} relies on {list}.",
     ("treatment", "en"): "The treatment of {x} includes {list}.",
     ("prevention", "en"): "The prevention and management of {x} includes {list}.",
-    ("see_doctor", "en"): "In the case of {x}, see a doctor soon if there is {list:or}, and call an ambulance in an emergency.",
+    (
+        "see_doctor",
+        "en",
+    ): "In the case of {x}, see a doctor soon if there is {list:or}, and call an ambulance in an emergency.",
 }
 
 
@@ -171,12 +174,12 @@ class _EnglishTerms(tuple[str, ...]):
 
 
 def subject(name: str, lang: str, plural: bool = False) -> str:
-    """The name as templates want it."""
+    """Return the name as templates want it."""
     return Korean(name) if lang == "ko" else English(name, plural)
 
 
 def answer(aspect: str, lang: str, name: str, terms: tuple[str, ...], plural: bool = False) -> str:
-    """The answer sentence: subject restated, then the terms in their order."""
+    """Return the answer sentence: subject restated, then the terms in their order."""
     x = subject(name, lang, plural)
     if aspect == "definition":
         if lang == "ko":

@@ -50,7 +50,12 @@ MEDICAL_RELATIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("diagnosis", "ko"): ("진단 방법", "진단 검사", "진단에 쓰이는 검사", "검사"),
     ("treatment", "ko"): ("치료 방법", "치료법", "치료", "주된 치료"),
     ("prevention", "ko"): ("예방과 관리 방법", "예방 방법", "예방과 관리", "예방과 관리에 도움이 되는 것"),
-    ("see_doctor", "ko"): ("병원에 가야 하는 신호", "위험한 신호", "빨리 병원에 가야 하는 경우", "진료가 필요한 신호"),
+    ("see_doctor", "ko"): (
+        "병원에 가야 하는 신호",
+        "위험한 신호",
+        "빨리 병원에 가야 하는 경우",
+        "진료가 필요한 신호",
+    ),
     ("symptoms", "en"): ("symptoms", "main symptoms", "common symptoms", "typical signs"),
     ("causes", "en"): ("causes", "risk factors", "causes and risk factors", "main causes"),
     ("diagnosis", "en"): ("diagnostic tests", "tests", "methods of diagnosis"),
@@ -94,15 +99,19 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
 
 
 def state_definition(rng: random.Random, lang: str, x: str, terms: tuple[str, ...]) -> str:
-    """One sentence that says what `x` is."""
+    """Return one sentence that says what `x` is."""
     template = rng.choice(DEFINITIONS[lang])
     if lang == "ko":
         return template.format(x=x, clause=terms[0], noun=Korean(terms[1]))
     return template.format(x=x, noun=English(terms[0]), clause=terms[1])
 
 
-def state_list(rng: random.Random, lang: str, x: str, relation: str, terms: tuple[str, ...], own: tuple[str, ...] = ()) -> str:
-    """One sentence that gives the terms of a relation; `own` are wordings for this relation alone. One time in four in another order."""
+def state_list(
+    rng: random.Random, lang: str, x: str, relation: str, terms: tuple[str, ...], own: tuple[str, ...] = ()
+) -> str:
+    """Return one sentence that gives the terms of a relation; `own` are wordings for this relation alone. One
+    time in four in another order.
+    """
     ordered = list(terms)
     if rng.random() < 0.25:
         rng.shuffle(ordered)

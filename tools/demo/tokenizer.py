@@ -1,4 +1,6 @@
-"""The demo model's tokenizer: byte-level BPE learned from the model's own reading, with every common Hangul syllable as one token."""
+"""The demo model's tokenizer: byte-level BPE learned from the model's own reading, with every common Hangul
+syllable as one token.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-# not a multiple of 1,024: with 7,168 the rows of the head alias in the cache and a training step takes twice as long (docs/log.md)
+# not a multiple of 1,024: with 7,168 the rows of the head alias in the cache and a training step takes twice
+# as long (docs/log.md)
 VOCAB_SIZE = 7200
 END_OF_TEXT, TURN_START, TURN_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
 
@@ -30,8 +33,10 @@ CHAT_TEMPLATE = (
 
 
 def common_syllables() -> list[str]:
-    """The 2,350 Hangul syllables of KS X 1001, which cover everyday Korean."""
-    rows = (bytes((lead, trail)).decode("euc-kr") for lead in range(0xB0, 0xC9) for trail in range(0xA1, 0xFF))
+    """Return the 2,350 Hangul syllables of KS X 1001, which cover everyday Korean."""
+    rows = (
+        bytes((lead, trail)).decode("euc-kr") for lead in range(0xB0, 0xC9) for trail in range(0xA1, 0xFF)
+    )
     return [syllable for syllable in rows if "가" <= syllable <= "힣"]
 
 
@@ -40,7 +45,10 @@ def train_tokenizer(documents: Iterator[str], num_documents: int = 40_000) -> To
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

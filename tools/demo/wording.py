@@ -18,13 +18,22 @@ _PAIRS = {
     "이라": ("이라", "라"), "이나": ("이나", "나"),
     "이다": ("이다", "다"),
 }  # fmt: skip
-_DIGIT_FINALS = {"0": "ㅇ", "1": "ㄹ", "3": "ㅁ", "6": "ㄱ", "7": "ㄹ", "8": "ㄹ"}  # 영 일 삼 육 칠 팔 end in a consonant
+_DIGIT_FINALS = {
+    "0": "ㅇ",
+    "1": "ㄹ",
+    "3": "ㅁ",
+    "6": "ㄱ",
+    "7": "ㄹ",
+    "8": "ㄹ",
+}  # 영 일 삼 육 칠 팔 end in a consonant
 _LETTER_FINALS = {"L": "ㄹ", "M": "ㅁ", "N": "ㄴ", "R": "ㄹ"}  # 엘 엠 엔 알
 _RIEUL = 8  # index of ㄹ among the 28 finals of a Hangul syllable
 
 
 def final_consonant(word: str) -> str:
-    """'' after a vowel, 'ㄹ' after ㄹ, 'other' after any other consonant, as the word is read aloud in Korean."""
+    """'' after a vowel, 'ㄹ' after ㄹ, 'other' after any other consonant, as the word is read aloud in
+    Korean.
+    """
     last = word.rstrip(" )]}'\"”’")[-1:]
     if "가" <= last <= "힣":
         final = (ord(last) - ord("가")) % 28

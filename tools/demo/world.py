@@ -1,7 +1,8 @@
-"""An invented world: plant blights, machines, creatures and towns that do not exist, with facts drawn from `world.toml`.
+"""An invented world: plant blights, machines, creatures and towns that do not exist, with facts drawn from
+`world.toml`.
 
-The demo model reads statements about them and dialogues that ask about them. So it learns what a question is and how an answer
-restates its subject, without ever being asked about medicine.
+The demo model reads statements about them and dialogues that ask about them. So it learns what a question is
+and how an answer restates its subject, without ever being asked about medicine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import tomlkit
 
 from .facts import LANGUAGES
 
-# syllables that read the same in both languages: an invented name is spelled in Hangul and in Latin letters at once
+# syllables that read the same in both languages: an invented name is spelled in Hangul and in Latin letters
+# at once
 _SYLLABLES = (
     "가ga 나na 다da 라ra 마ma 바ba 사sa 아a 자ja 카ka 타ta 파pa 하ha 고go 노no 도do 로ro 모mo 보bo 소so 오o 조jo 코ko 토to 포po "
     "구gu 누nu 두du 루ru 무mu 부bu 수su 우u 주ju 쿠ku 투tu 푸pu 기gi 니ni 디di 리ri 미mi 비bi 시si 이i 지ji 키ki 티ti 피pi 히hi "
@@ -30,12 +32,14 @@ class Thing:
 
     kind: str
     names: dict[str, str]
-    terms: dict[tuple[str, str], tuple[str, ...]]  # (aspect, language) → terms; "definition" is a pair as in facts
+    terms: dict[
+        tuple[str, str], tuple[str, ...]
+    ]  # (aspect, language) → terms; "definition" is a pair as in facts
     asked: frozenset[str]  # aspects that dialogues ask about; the others are only stated
 
 
 def relations(kind: str, aspect: str, lang: str) -> tuple[str, ...]:
-    """The nouns by which an aspect is called: ('증상', '주요 증상')."""
+    """Return the nouns by which an aspect is called: ('증상', '주요 증상')."""
     return tuple(_WORLD[kind]["aspects"][aspect][lang])
 
 
@@ -73,4 +77,6 @@ def _make_thing(rng: random.Random, kind: str, name: tuple[str, str]) -> Thing:
     return Thing(kind, names, terms, asked)
 
 
-_WORLD: dict[str, Any] = tomlkit.parse((Path(__file__).parent / "world.toml").read_text(encoding="utf-8")).unwrap()
+_WORLD: dict[str, Any] = tomlkit.parse(
+    (Path(__file__).parent / "world.toml").read_text(encoding="utf-8")
+).unwrap()

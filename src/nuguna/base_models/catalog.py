@@ -1,7 +1,9 @@
-"""Base models as data: the known ones (catalog.toml), the demo model in the package, and any model in a local folder.
+"""Base models as data: the known ones (catalog.toml), the demo model in the package, and any model in a local
+folder.
 
-`describe_folder` reads a model's files as plain data, through the gate (checked.py): refused is what would run code from the
-model's repository, unpickle its weights, or read files outside its folder. No torch, no transformers.
+`describe_folder` reads a model's files as plain data, through the gate (checked.py): refused is what would
+run code from the model's repository, unpickle its weights, or read files outside its folder. No torch, no
+transformers.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 import tomlkit
 
 from .checked import CheckedModel, check_model
-from .shape import Shape
+from .shape import ModelShape
 
 CATALOG = Path(__file__).parent / "catalog.toml"
 DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
@@ -28,7 +30,7 @@ class BaseModel:
     id: str  # what the user types: "demo", "owner/name", or a folder
     checked: CheckedModel | None  # its files on this machine; None: to be downloaded
     num_parameters: int
-    shape: Shape
+    shape: ModelShape
     languages: tuple[str, ...]  # ISO 639-1, of those it is known to handle; empty: not known
     licence: str  # SPDX name or the hub's; "unknown" for a local folder
     gated: bool  # the hub gives it only to people who have accepted its terms
@@ -50,12 +52,16 @@ class BaseModel:
 
 @lru_cache(maxsize=1)
 def load_catalog() -> tuple[BaseModel, ...]:
-    """The known models, in the order of catalog.toml. Unknown or missing keys are a `TypeError`: our data is wrong then."""
+    """Return the known models, in the order of catalog.toml. Unknown or missing keys are a `TypeError`: our
+    data is wrong then.
+    """
     return tuple(_entry(raw) for raw in _catalog()["model"])
 
 
 def demo_model() -> BaseModel:
-    """The model inside the package, which needs no network; its training defaults stand in catalog.toml under [demo]."""
+    """Return the model inside the package, which needs no network; its training defaults stand in
+    catalog.toml under [demo].
+    """
     demo = dict(_catalog()["demo"])
     languages = tuple(demo.pop("languages"))
     return replace(describe_folder(DEMO_FOLDER), id="demo", languages=languages, **demo)
@@ -81,7 +87,7 @@ def describe_folder(folder: Path) -> BaseModel:
 
 
 def _entry(raw: Mapping[str, Any]) -> BaseModel:
-    fields = {**raw, "shape": Shape(**raw["shape"]), "languages": tuple(raw["languages"])}
+    fields = {**raw, "shape": ModelShape(**raw["shape"]), "languages": tuple(raw["languages"])}
     return BaseModel(checked=None, **fields)
 
 

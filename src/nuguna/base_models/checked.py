@@ -1,9 +1,10 @@
-"""What the gate has let through: loaders take these types alone, so mypy proves that nothing is loaded unchecked.
+"""What the gate has let through: loaders take these types alone, so mypy proves that nothing is loaded
+unchecked.
 
-There is one way to get a `CheckedModel`, `CheckedTokenizer` or `CheckedAdapter`: `check_model`, `check_tokenizer`
-and `check_adapter`. Each needs a `_Stamp`, which only this module makes. The gate is thus passed once, however often
-the folder is loaded; a loader asks `has_changed` first, and passes the gate again where a file is not the one that
-was looked at.
+There is one way to get a `CheckedModel`, `CheckedTokenizer` or `CheckedAdapter`: `check_model`,
+`check_tokenizer` and `check_adapter`. Each needs a `_Stamp`, which only this module makes. The gate is thus
+passed once, however often the folder is loaded; a loader asks `has_changed` first, and passes the gate again
+where a file is not the one that was looked at.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ from .gate import (
     files_read,
     is_on_another_machine,
 )
-from .shape import Shape, estimate_parameters, read_context, read_shape
+from .shape import ModelShape, estimate_parameters, read_context, read_shape
 from .weights import count_parameters, read_header, refused, weight_files
 
-TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tokenizer_config.json",))
+TOKENIZERS = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("vocab.json", "merges.txt"),
+    ("tokenizer_config.json",),
+)
 
 # Of each file that libraries read: its name, then device, inode, size, time of writing, and of any change (of
 # creation on Windows), which no ordinary program sets.
@@ -52,7 +58,7 @@ class CheckedModel:
 
     folder: Path
     tokenizer: CheckedTokenizer
-    shape: Shape
+    shape: ModelShape
     num_parameters: int
     context_tokens: int
     stored_bytes: int  # of the weight files
@@ -81,7 +87,10 @@ def check_model(folder: Path) -> CheckedModel:
     if not has_tokenizer(path.name for path in folder.iterdir()):
         raise refused(
             say("This model has no tokenizer, which turns text into numbers."),
-            say("{folder} has none of tokenizer.json, tokenizer.model, vocab.json with merges.txt", folder=str(folder)),
+            say(
+                "{folder} has no tokenizer.json, no tokenizer.model, and no vocab.json with merges.txt",
+                folder=str(folder),
+            ),
         )
     tokenizer = _checked_tokenizer(folder, stamp)
     files = weight_files(folder)
@@ -109,7 +118,9 @@ def check_tokenizer(folder: Path) -> CheckedTokenizer:
 
 
 def check_adapter(folder: Path) -> CheckedAdapter:
-    """Look at the folder of a PEFT adapter, whose base and tokenizer have checks of their own. Raise `ModelError`."""
+    """Look at the folder of a PEFT adapter, whose base and tokenizer have checks of their own. Raise
+    `ModelError`.
+    """
     stamp = _stamp(folder)
     check_folder(folder)
     name = check_adapter_files(folder).get("base_model_name_or_path")
@@ -118,7 +129,7 @@ def check_adapter(folder: Path) -> CheckedAdapter:
 
 
 def has_changed(checked: CheckedModel | CheckedTokenizer | CheckedAdapter) -> bool:
-    """Whether a file that libraries read is not the one that the gate looked at."""
+    """Return whether a file that libraries read is not the one that the gate looked at."""
     try:
         return _stamp(checked.folder) != checked.stamp
     except OSError:
@@ -126,7 +137,7 @@ def has_changed(checked: CheckedModel | CheckedTokenizer | CheckedAdapter) -> bo
 
 
 def has_tokenizer(names: Iterable[str]) -> bool:
-    """Whether these files of a model hold a tokenizer."""
+    """Return whether these files of a model hold a tokenizer."""
     present = set(names)
     return any(present.issuperset(needed) for needed in TOKENIZERS)
 
@@ -161,18 +172,21 @@ def _require_model(folder: Path) -> None:
         raise _is_adapter(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(
-            say("This folder holds no model: config.json is missing."),
+            say("This folder does not contain a model: config.json is missing."),
             seen=say("{folder}", folder=str(folder)),
             fix=say('Give the folder that holds config.json, a name like "Qwen/Qwen3-0.6B", or demo.'),
         )
 
 
 def _is_adapter(folder: Path) -> ModelError:
-    # With an adapter in its folder, transformers would load that too, or another base model that the adapter names.
+    # With an adapter in its folder, transformers would load that too, or another base model that the adapter
+    # names.
     base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
     known = isinstance(base, str) and base.isprintable()
     return ModelError(
         say("This is an adapter, not a base model."),
         seen=say("{file}", file=str(folder / "adapter_config.json")),
-        fix=say("Give its base model: MODEL={base}", base=shlex.quote(str(base))) if known else say("Give its base model."),
+        fix=say("Use its base model: MODEL={base}", base=shlex.quote(str(base)))
+        if known
+        else say("Use its base model."),
     )

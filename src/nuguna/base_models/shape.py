@@ -10,21 +10,57 @@ from ..disk.json_file import shown
 from ..message import say
 from .weights import refused
 
-# Architectures whose feed-forward part is up and down projection only (transformers' modeling files); the others are gated.
-PLAIN_MLP = ("gpt2", "gpt_neo", "gpt_neox", "gpt_bigcode", "gptj", "opt", "bloom", "falcon", "mpt", "phi", "starcoder2")
-# Those whose output matrix is the embedding when config.json does not say so (defaults of their config classes).
-TIED_TYPES = ("gpt2", "gpt_neo", "gpt_bigcode", "gemma", "gemma2", "gemma3", "gemma3_text", "opt", "bloom", "falcon", "cohere")
+# Architectures whose feed-forward part is up and down projection only (transformers' modeling files); the
+# others are gated.
+PLAIN_MLP = (
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "gpt_bigcode",
+    "gptj",
+    "opt",
+    "bloom",
+    "falcon",
+    "mpt",
+    "phi",
+    "starcoder2",
+)
+# Those whose output matrix is the embedding when config.json does not say so (defaults of their config
+# classes).
+TIED_TYPES = (
+    "gpt2",
+    "gpt_neo",
+    "gpt_bigcode",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "opt",
+    "bloom",
+    "falcon",
+    "cohere",
+)
 # What else a block holds, by architecture (transformers 5.23's modeling files).
 JOINED_MLP = ("phi3", "glm", "glm4")
 FOUR_NORMS = ("gemma2", "gemma3", "gemma3_text", "glm4", "olmo2", "olmo3", "exaone4")
 SCALED_LOGITS = ("granite", "cohere", "cohere2", "gemma2")
-QUERY_KEY_NORMS = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "exaone4", "hunyuan_v1_dense", "apertus")
+QUERY_KEY_NORMS = (
+    "qwen3",
+    "qwen3_moe",
+    "gemma3",
+    "gemma3_text",
+    "olmo2",
+    "olmo3",
+    "exaone4",
+    "hunyuan_v1_dense",
+    "apertus",
+)
 # What multimodal Gemma 3 leaves out of its config.json (defaults of Gemma3TextConfig).
 GEMMA3_DEFAULTS = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262_208}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ModelShape:
     """The sizes of a decoder's matrices."""
 
     hidden_size: int
@@ -42,21 +78,29 @@ class Shape:
     scaled_logits: bool  # what the head gives is scaled or bent, so that all logits are there at once
 
 
-def estimate_parameters(shape: Shape) -> int:
-    """Count weights from the shape alone: matrices and norms, without biases and position tables (all below 1 %)."""
+def estimate_parameters(shape: ModelShape) -> int:
+    """Count weights from the shape alone: matrices and norms, without biases and position tables (all below 1
+    %).
+    """
     embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tied_embeddings else 2)
-    return embeddings + shape.num_layers * (sum(d_in * d_out for d_in, d_out in block_matrices(shape)) + 2 * shape.hidden_size)
+    return embeddings + shape.num_layers * (
+        sum(d_in * d_out for d_in, d_out in block_matrices(shape)) + 2 * shape.hidden_size
+    )
 
 
-def block_matrices(shape: Shape) -> tuple[tuple[int, int], ...]:
-    """(inputs, outputs) of each linear layer of one block: q, k, v, o, then the MLP."""
-    hidden, queries, keys = shape.hidden_size, shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+def block_matrices(shape: ModelShape) -> tuple[tuple[int, int], ...]:
+    """Return (inputs, outputs) of each linear layer of one block: q, k, v, o, then the MLP."""
+    hidden, queries, keys = (
+        shape.hidden_size,
+        shape.num_heads * shape.head_dim,
+        shape.num_kv_heads * shape.head_dim,
+    )
     attention = ((hidden, queries), (hidden, keys), (hidden, keys), (queries, hidden))
     up = ((hidden, shape.intermediate_size),) * (shape.mlp_matrices - 1)
     return (*attention, *up, (shape.intermediate_size, hidden))
 
 
-def read_shape(config: Mapping[str, Any], *, source: str) -> Shape:
+def read_shape(config: Mapping[str, Any], *, source: str) -> ModelShape:
     """Read the sizes from a config.json in any of the usual spellings. Raises `ModelError`."""
     text = _text_config(config)
     model_type = str(text.get("model_type") or config.get("model_type"))
@@ -67,12 +111,12 @@ def read_shape(config: Mapping[str, Any], *, source: str) -> Shape:
         value = next((text[name] for name in names if text.get(name) is not None), default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
             seen = say('{source}: "{name}" is {value}', source=source, name=names[0], value=shown(value))
-            raise refused(say("The sizes of this model cannot be read from its configuration."), seen)
+            raise refused(say("The size of this model cannot be read from its configuration."), seen)
         return value
 
     hidden, heads = size("hidden_size", "n_embd", "d_model"), size("num_attention_heads", "n_head", "n_heads")
     tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
-    return Shape(
+    return ModelShape(
         hidden_size=hidden,
         num_layers=size("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
         num_heads=heads,
@@ -90,13 +134,15 @@ def read_shape(config: Mapping[str, Any], *, source: str) -> Shape:
 
 
 def read_context(config: Mapping[str, Any]) -> int:
-    """How many tokens the model was made for; 2,048 where nothing is said, which every current model reaches."""
+    """Return how many tokens the model was made for; 2,048 where nothing is said, which every current model
+    reaches.
+    """
     text = _text_config(config)
     found = (text.get(name) for name in ("max_position_embeddings", "n_positions", "n_ctx", "seq_length"))
     return next((value for value in found if isinstance(value, int) and value > 0), 2048)
 
 
 def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The language part of a multimodal model's config."""
+    """Return the language part of a multimodal model's config."""
     nested = config.get("text_config")
     return nested if isinstance(nested, dict) else config

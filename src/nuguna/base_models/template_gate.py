@@ -1,8 +1,10 @@
-"""A chat template is a program in a small language. Here it is read, and tried within limits, before anything else uses it.
+"""A chat template is a program in a small language. Here it is read, and tried within limits, before anything
+else uses it.
 
-transformers runs it in jinja2's sandbox, which keeps it from Python and from files, but neither counts its steps nor weighs what
-it makes: an endless loop would hold the program, a doubled text fill the memory. The trial has both limits, without threads or
-processes, so it is the same on every system. No transformers here: it costs seconds to load.
+transformers runs it in jinja2's sandbox, which keeps it from Python and from files, but neither counts its
+steps nor weighs what it makes: an endless loop would hold the program, a doubled text fill the memory. The
+trial has both limits, without threads or processes, so it is the same on every system. No transformers here:
+it costs seconds to load.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ MAX_NUMBER = 2**16  # as a width or a count
 _INTERNALS = re.compile(r"__[a-z]+__")
 _WIDTH = re.compile(r"[%{][^a-zA-Z]*\d{5}")
 _WIDE_FORMAT = re.compile(r"\d{5}|\*")
-_TRACKING = re.compile(r"\{%([-+]?)\s*(?:end)?generation\s*([-+]?)%\}")  # marks what an assistant says; changes no text
+# marks what an assistant says; changes no text
+_TRACKING = re.compile(r"\{%([-+]?)\s*(?:end)?generation\s*([-+]?)%\}")
 _TEXT_METHODS = ("replace", "join", "format", "format_map", "translate")
 _ASKED = {"role": "user", "content": "a"}
 _SAID = {"role": "assistant", "content": "b", "reasoning_content": "c"}
@@ -37,7 +40,10 @@ _CALLED = {
     "content": "",
     "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}],
 }
-_TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}}
+_TOOL = {
+    "type": "function",
+    "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}},
+}
 _TALKS: tuple[dict[str, Any], ...] = (
     {"messages": [_ASKED]},
     {"messages": [{"role": "system", "content": "s"}, _ASKED, _SAID, _ASKED]},
@@ -51,12 +57,17 @@ class _TooMuch(BaseException):
 
 
 def check_template(template: object, *, source: str) -> None:
-    """Refuse a chat template that is none, is too long, reaches for the program's internals, or takes time or memory without end.
+    """Refuse a chat template that is none, is too long, reaches for the program's internals, or takes time or
+    memory without end.
 
     `template`: the text, or the path of its file. Raises `ModelError`.
     """
     text = _read(template) if isinstance(template, Path) else template
-    found = _fault(text) if isinstance(text, str) else say("The chat template of this model is not readable text.")
+    found = (
+        _fault(text)
+        if isinstance(text, str)
+        else say("The chat template of this model is not readable text.")
+    )
     if found is not None:
         raise ModelError(
             found,
@@ -75,11 +86,11 @@ def _read(path: Path) -> str | None:
 
 @lru_cache(maxsize=32)
 def _fault(text: str) -> Message | None:
-    """What is wrong with a template; None if nothing is."""
+    """Return what is wrong with a template; None if nothing is."""
     from jinja2 import TemplateSyntaxError, nodes
 
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        return say("The chat template of this model is longer than 64 KB, so it is none.")
+        return say("The chat template of this model is longer than 64 KB, so it cannot be a real one.")
     environment = _environment()
     try:
         tree = environment.parse(_TRACKING.sub(r"{%\1 if true \2%}{%\1 endif \2%}", text))
@@ -88,8 +99,8 @@ def _fault(text: str) -> Message | None:
     attributes = (node.attr for node in tree.find_all(nodes.Getattr))
     constants = (node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str))
     if any(_INTERNALS.search(name) for name in (*attributes, *constants)):
-        return say("The chat template of this model reaches for the inside of the program that runs it.")
-    endless = say("The chat template of this model makes work without end.")
+        return say("The chat template of this model tries to reach inside the program that runs it.")
+    endless = say("The chat template of this model would never finish.")
     if _is_endless(tree):
         return endless
     try:
@@ -103,7 +114,8 @@ def _fault(text: str) -> Message | None:
 
 
 def _is_endless(tree: Any) -> bool:
-    """What no template needs, wherever it stands: powers, texts by the thousand, counting loops within counting loops.
+    """Return what no template needs, wherever it stands: powers, texts by the thousand, counting loops within
+    counting loops.
 
     jinja2 computes what is constant when it reads a template, so no trial would come early enough.
     """
@@ -123,7 +135,7 @@ def _is_endless(tree: Any) -> bool:
 
 
 def _is_large_product(product: Any) -> bool:
-    """One side must be a small number that stands there."""
+    """Return one side must be a small number that stands there."""
     from jinja2 import nodes
 
     factors = [side.value for side in (product.left, product.right) if isinstance(side, nodes.Const)]
@@ -147,7 +159,9 @@ def _loops(node: Any) -> Iterator[Any]:
 
 
 def _with_scales(tree: Any) -> Any:
-    """The tree with filters where the sandbox has no hand in: each `a ~ b`, and both sides of each comparison."""
+    """Return the tree with filters where the sandbox has no hand in: each `a ~ b`, and both sides of each
+    comparison.
+    """
     from jinja2 import nodes
     from jinja2.visitor import NodeTransformer
 
@@ -187,7 +201,9 @@ def _goes_too_far(template: Any, talk: dict[str, Any]) -> bool:
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Ends what runs within after `MAX_SECONDS`: each line of Python looks at the clock, and a template becomes such lines."""
+    """Ends what runs within after `MAX_SECONDS`: each line of Python looks at the clock, and a template
+    becomes such lines.
+    """
     deadline = time.monotonic() + MAX_SECONDS
 
     def watch(frame: FrameType, event: str, value: object) -> Callable[..., Any] | None:
@@ -204,7 +220,9 @@ def _limited() -> Iterator[None]:
 
 
 def _environment() -> Any:
-    """transformers' environment for chat templates (its chat_template_utils.py), in which every step is weighed."""
+    """transformers' environment for chat templates (its chat_template_utils.py), in which every step is
+    weighed.
+    """
     from jinja2 import TemplateError
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -248,7 +266,9 @@ def _weigh_call(called: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             raise _TooMuch
         _weigh_arguments((owner, *args, *kwargs.values()), grows=name in _TEXT_METHODS)
         return
-    _weigh_arguments((*args, *kwargs.values()), grows=False, counts=called is not range and name != "safe_range")
+    _weigh_arguments(
+        (*args, *kwargs.values()), grows=False, counts=called is not range and name != "safe_range"
+    )
 
 
 def _weigh_arguments(values: tuple[Any, ...], *, grows: bool = True, counts: bool = True) -> None:
@@ -256,7 +276,9 @@ def _weigh_arguments(values: tuple[Any, ...], *, grows: bool = True, counts: boo
     product = 1
     for length in lengths if grows else ():
         product *= length
-    if product > MAX_CHARACTERS * 64 or (counts and any(isinstance(value, int) and abs(value) > MAX_NUMBER for value in values)):
+    if product > MAX_CHARACTERS * 64 or (
+        counts and any(isinstance(value, int) and abs(value) > MAX_NUMBER for value in values)
+    ):
         raise _TooMuch
     for value in values:
         _weighed(value)
@@ -276,7 +298,9 @@ def _weigh_operands(operator: str, left: Any, right: Any) -> None:
 
 
 def _weighed(value: object) -> Any:
-    """The value, if it is not too heavy: characters and items, counted as often as they would be written."""
+    """Return the value, if it is not too heavy: characters and items, counted as often as they would be
+    written.
+    """
     budget = MAX_CHARACTERS
     waiting = [value]
     while waiting:

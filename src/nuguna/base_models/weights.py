@@ -1,4 +1,6 @@
-"""Weight files as data: which there are, and what their headers say. No tensor is read, nothing but safetensors is opened."""
+"""Weight files as data: which there are, and what their headers say. No tensor is read, nothing but
+safetensors is opened.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,28 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"\w[\w.-]*\.safetensors")
 MAX_HEADER_BYTES = 100 * 10**6  # the safetensors library's own limit
 # Bits of a number, as the safetensors library counts them (its Dtype::bitsize)
-_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8}
-_BITS |= {"F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
+_BITS = {
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+}
+_BITS |= {
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+}
 _BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64}
 OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".gguf", ".h5", ".msgpack", ".onnx")
 NOT_PARAMETERS = re.compile(
@@ -31,7 +53,9 @@ Header = Mapping[str, tuple[str, list[int]]]  # tensor → dtype and sizes
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files that transformers would load. Raises `ModelError` when they are not all in the folder."""
+    """Return the safetensors files that transformers would load. Raises `ModelError` when they are not all in
+    the folder.
+    """
     if (folder / WEIGHTS).is_file():
         return (folder / WEIGHTS,)
     if not (folder / INDEX).is_file():
@@ -42,34 +66,50 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         raise refused(say("The list of weight files is empty."), say("{file}", file=str(folder / INDEX)))
     for name in names:
         if not SHARD.fullmatch(name):  # transformers would unpickle a .bin, and read outside the folder
-            seen = say("{file} names {value}", file=str(folder / INDEX), value=shown(name))
-            raise refused(say("This model names weights that are not safetensors files in its own folder."), seen)
+            seen = say("{file} refers to {value}", file=str(folder / INDEX), value=shown(name))
+            raise refused(
+                say("This model refers to weights that are not safetensors files in its own folder."), seen
+            )
     num_found = sum((folder / name).is_file() for name in names)
     for name in names:
         if not (folder / name).is_file():
             raise ModelError(
                 say("A weight file of this model is missing: {name}", name=name),
-                seen=say("{folder} holds {found} of {all} files", folder=str(folder), found=num_found, all=len(names)),
+                seen=say(
+                    "{folder} contains {found} of {all} files",
+                    folder=str(folder),
+                    found=num_found,
+                    all=len(names),
+                ),
                 fix=say("Download or copy the model again."),
             )
     return tuple(folder / name for name in names)
 
 
 def no_safetensors(source: str, names: Iterable[str]) -> ModelError:
-    """The error for a model or adapter without safetensors, telling whether other formats are there."""
+    """Return the error for a model or adapter without safetensors, telling whether other formats are
+    there.
+    """
     others = sorted(name for name in names if name.endswith(OTHER_FORMATS))
     if not others:
         seen = say("{source} has neither {one} nor {index}", source=source, one=WEIGHTS, index=INDEX)
         return refused(say("There are no weights in this model."), seen)
     return ModelError(
-        say("This model has no safetensors weights, and nuguna loads nothing else: older formats can hide programs."),
+        say(
+            "This model has no safetensors weights, and nuguna loads nothing else: older formats can hide "
+            "programs."
+        ),
         seen=say("{source} has {names}", source=source, names=", ".join(others[:3])),
-        fix=say("Choose another model, or convert it first: https://huggingface.co/spaces/safetensors/convert"),
+        fix=say(
+            "Choose another model, or convert it first: https://huggingface.co/spaces/safetensors/convert"
+        ),
     )
 
 
 def count_parameters(headers: Iterable[Header], *, tied: bool) -> int:
-    """Add up the tensors in the headers, without buffers and without a second copy of a tied output matrix."""
+    """Add up the tensors in the headers, without buffers and without a second copy of a tied output
+    matrix.
+    """
     total = 0
     for header in headers:
         for name, (dtype, sizes) in header.items():
@@ -82,10 +122,11 @@ def count_parameters(headers: Iterable[Header], *, tied: bool) -> int:
 
 
 def read_header(path: Path) -> Header:
-    """Read dtype and sizes of each tensor: 8 bytes little-endian length, then JSON (safetensors format description).
+    """Read dtype and sizes of each tensor: 8 bytes little-endian length, then JSON (safetensors format
+    description).
 
-    Holds the format to its word, as the library does later: tensors lie one after the other, none twice, none outside, and the
-    file ends where the last one does. Raises `ModelError`.
+    Holds the format to its word, as the library does later: tensors lie one after the other, none twice, none
+    outside, and the file ends where the last one does. Raises `ModelError`.
     """
     try:
         num_bytes = path.stat().st_size
@@ -113,7 +154,9 @@ def _check_places(header: dict[str, Any], num_bytes: int) -> None:
     places = ((*entry["data_offsets"], name, entry) for name, entry in header.items())
     for start, stop, name, entry in sorted(places, key=lambda place: place[:2]):
         sizes, dtype = entry["shape"], entry["dtype"]
-        if not all(type(number) is int and number >= 0 for number in (start, stop, *sizes)) or not isinstance(dtype, str):
+        if not all(type(number) is int and number >= 0 for number in (start, stop, *sizes)) or not isinstance(
+            dtype, str
+        ):
             raise ValueError(f"{shown(name)} has no sizes")
         if start != end or stop < start:
             raise ValueError(f"{shown(name)} lies at bytes {start} to {stop}, where {end} is the next")

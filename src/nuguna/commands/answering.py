@@ -12,12 +12,15 @@ from ..message import say
 from .frame import DEFAULT_RUN, JsonFlag, RunArgument, SystemOption, app, errors, open_screen, print_json, t
 
 
-@app.command(help=t(say("One answer from a finished run.")))
+@app.command(help=t(say("Ask a finished run one question.")))
 def ask(
     words: Annotated[
-        list[str], typer.Argument(metavar="[RUN] QUESTION", help=t(say("folder of a finished run, and the question")))
+        list[str],
+        typer.Argument(metavar="[RUN] QUESTION", help=t(say("folder of a finished run, and the question"))),
     ],
-    base: Annotated[bool, typer.Option("--base", help=t(say("answer without the adapter, to compare")))] = False,
+    base: Annotated[
+        bool, typer.Option("--base", help=t(say("answer without the adapter, to compare")))
+    ] = False,
     system: SystemOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -44,10 +47,12 @@ def ask(
             sys.stdout.write(made.text + "\n")
 
 
-@app.command(help=t(say("A conversation in the terminal.")))
+@app.command(help=t(say("Chat with a finished run in the terminal.")))
 def chat(
     run_folder: RunArgument = DEFAULT_RUN,
-    base: Annotated[bool, typer.Option("--base", help=t(say("answer without the adapter, to compare")))] = False,
+    base: Annotated[
+        bool, typer.Option("--base", help=t(say("answer without the adapter, to compare")))
+    ] = False,
     system: SystemOption = None,
 ) -> None:
     """`nuguna chat`."""

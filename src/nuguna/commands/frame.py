@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_RUN = "./results"
-CommandLineError: Any = typer.BadParameter.__bases__[0]  # any fault in a command line; typer gives it no public name
+# any fault in a command line; typer gives it no public name
+CommandLineError: Any = typer.BadParameter.__bases__[0]
 
 
 def _help_language() -> str:
-    """The language of help texts is needed before flags are read: environment only."""
+    """Return the language of help texts is needed before flags are read: environment only."""
     wish = os.environ.get("NUGUNA_LANG", "").lower()
     return choose_language(wish, os.environ)
 
@@ -49,10 +50,16 @@ app = typer.Typer(
 
 JsonFlag = Annotated[bool, typer.Option("--json", help=t(say("print one JSON document and nothing else")))]
 PlanOption = Annotated[
-    str | None, typer.Option("--plan", metavar="FILE", help=t(say("take what is not said here from this plan file")))
+    str | None,
+    typer.Option(
+        "--plan", metavar="FILE", help=t(say("take every setting not given here from this plan file"))
+    ),
 ]
 SystemOption = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help=t(say("system prompt [the one of all training examples]")))
+    str | None,
+    typer.Option(
+        "--system", metavar="TEXT", help=t(say("system prompt [the one that all training examples share]"))
+    ),
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=t(say("folder of a finished run")))]
 
@@ -66,21 +73,28 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
     flags = [
-        inspect.Parameter(s.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(s)])
+        inspect.Parameter(
+            s.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(s)]
+        )
         for s in SETTINGS
     ]
-    wrapper.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + flags)  # type: ignore[attr-defined]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + flags
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
     return wrapper
 
 
 def _option(setting: Any) -> Any:
     default = f" [{setting.default}]" if setting.default is not None else ""
-    return typer.Option(setting.flag, metavar=setting.env, help=t(setting.meaning) + default, show_default=False)
+    return typer.Option(
+        setting.flag, metavar=setting.env, help=t(setting.meaning) + default, show_default=False
+    )
 
 
 def asking(request: Request, screen: Screen, as_json: bool, action: Callable[[Request], T]) -> T:
-    """Do something with the data; where its columns are not clear, ask who sits at the terminal, and do it again."""
+    """Do something with the data; where its columns are not clear, ask who sits at the terminal, and do it
+    again.
+    """
     from ..data.dataset import UnclearColumnsError
     from ..ui.columns import ask_columns, can_ask
 
@@ -94,7 +108,7 @@ def asking(request: Request, screen: Screen, as_json: bool, action: Callable[[Re
 
 
 def take_request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request, dict[str, Any]]:
-    """The user's wishes from flags, environment and plan file, and what only a plan file can say."""
+    """Return the user's wishes from flags, environment and plan file, and what only a plan file can say."""
     if plan_file is None:
         return gather(flags, os.environ, {}), {}
     from ..plan.plan_file import read_plan, split_edited
@@ -104,7 +118,7 @@ def take_request(flags: dict[str, Any], plan_file: str | None) -> tuple[Request,
 
 
 def open_screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str, Screen]:
-    """The chosen language and a screen in it; with --json, words for people go to standard error."""
+    """Return the chosen language and a screen in it; with --json, words for people go to standard error."""
     from ..ui.logfile import LogFile
     from ..ui.screen import SafeConsole, Screen
 
@@ -114,7 +128,8 @@ def open_screen(wish: str | None, as_json: bool, log: bool = False) -> tuple[str
 
 
 class errors:  # noqa: N801 - a context manager, read as a word
-    """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the log alone.
+    """Turns our errors into their sentences and exit codes; a fault of the program keeps its traceback in the
+    log alone.
 
     Ctrl-C and SIGTERM raise within, and the second of them ends the process.
     """
@@ -131,7 +146,9 @@ class errors:  # noqa: N801 - a context manager, read as a word
         if error is None or isinstance(error, (typer.Exit, SystemExit)):
             self.screen.close()
             return
-        if isinstance(error, KeyboardInterrupt) or (self._stop.is_asked and not isinstance(error, NugunaError)):
+        if isinstance(error, KeyboardInterrupt) or (
+            self._stop.is_asked and not isinstance(error, NugunaError)
+        ):
             error = stopped_by_you(self._stop.number)
         if isinstance(error, NugunaError):
             if self.as_json:
@@ -145,9 +162,16 @@ class errors:  # noqa: N801 - a context manager, read as a word
 
 
 def error_json(error: NugunaError) -> dict[str, Any]:
-    """What a program that waits for a document gets instead: the same three sentences, in English."""
-    parts = {"what": str(error.what), "seen": "" if error.seen is None else str(error.seen), "fix": str(error.fix)}
-    return {"status": "refused" if isinstance(error, UserError) else "failed", "error": {"kind": type(error).__name__, **parts}}
+    """Return what a program that waits for a document gets instead: the same three sentences, in English."""
+    parts = {
+        "what": str(error.what),
+        "seen": "" if error.seen is None else str(error.seen),
+        "fix": str(error.fix),
+    }
+    return {
+        "status": "refused" if isinstance(error, UserError) else "failed",
+        "error": {"kind": type(error).__name__, **parts},
+    }
 
 
 def misunderstood(words: list[str], reason: str) -> SettingError:
@@ -156,13 +180,15 @@ def misunderstood(words: list[str], reason: str) -> SettingError:
     chosen = [word for word in words[:1] if word in commands]
     return SettingError(
         say("This command line was not understood."),
-        seen=say("{reason}", reason=reason) if reason else say("You typed: {words}", words=" ".join(["nuguna", *words])),
-        fix=say("See what there is: {command}", command=" ".join(["nuguna", *chosen, "--help"])),
+        seen=say("{reason}", reason=reason)
+        if reason
+        else say("You typed: {words}", words=" ".join(["nuguna", *words])),
+        fix=say("See all commands and options: {command}", command=" ".join(["nuguna", *chosen, "--help"])),
     )
 
 
 def program() -> str:
-    """How the user can call us: `nuguna` when it is on the PATH, else the path from here."""
+    """Return how the user can call us: `nuguna` when it is on the PATH, else the path from here."""
     if shutil.which("nuguna"):
         return "nuguna"
     path = Path(sys.argv[0])

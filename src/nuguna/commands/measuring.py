@@ -12,62 +12,90 @@ from ..message import say
 from .frame import DEFAULT_RUN, JsonFlag, app, errors, open_screen, print_json, t
 
 
-@app.command(help=t(say("Measure a run, an adapter or a model on questions: base beside tuned, with intervals.")))
+@app.command(
+    help=t(
+        say("Measure a run, an adapter or a model on questions: base and tuned side by side, with intervals.")
+    )
+)
 def evaluate(
     target: Annotated[
-        str, typer.Argument(metavar="RUN|ADAPTER|MODEL", help=t(say("folder of a run or adapter, local model, or owner/name")))
+        str,
+        typer.Argument(
+            metavar="RUN|ADAPTER|MODEL", help=t(say("folder of a run or adapter, local model, or owner/name"))
+        ),
     ] = DEFAULT_RUN,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="FILE", help=t(say("other questions [those kept out of the run's training]")))
+        str | None,
+        typer.Option(
+            "--data", metavar="FILE", help=t(say("other questions [those held out from the run's training]"))
+        ),
     ] = None,
     columns: Annotated[
         str | None, typer.Option("--data-columns", help=t(say("QUESTION,ANSWER or one column of plain text")))
     ] = None,
-    base: Annotated[bool, typer.Option("--base/--no-base", help=t(say("measure the base model beside the adapter")))] = True,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help=t(say("how many questions at most")))] = None,
+    base: Annotated[
+        bool, typer.Option("--base/--no-base", help=t(say("measure the base model as well as the adapter")))
+    ] = True,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help=t(say("maximum number of questions")))
+    ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", metavar="NAMES", help=t(say("standard tasks instead, by lm-evaluation-harness")))
+        str | None,
+        typer.Option(
+            "--tasks", metavar="NAMES", help=t(say("standard tasks instead, with lm-evaluation-harness"))
+        ),
     ] = None,
     tasks_path: Annotated[
-        str | None, typer.Option("--tasks-path", metavar="FOLDER", help=t(say("descriptions of tasks of your own")))
+        str | None,
+        typer.Option(
+            "--tasks-path", metavar="FOLDER", help=t(say("folder with descriptions of your own tasks"))
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help=t(say("which questions are drawn [the run's own]")))] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help=t(say("which questions are drawn [as in the run]")))
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """`nuguna evaluate`."""
     _, screen = open_screen(None, as_json)
     with errors(screen, as_json):
         from ..data.files.columns import split_columns
-        from ..jobs.evaluate import Wish, examine, examine_tasks
+        from ..jobs.evaluate import Wish, evaluate, evaluate_tasks
         from ..ui.score_view import show_examined, show_tasks
 
         if (tasks is None and tasks_path) or (tasks is not None and data):
-            raise SettingError(
-                say(
-                    "--tasks-path belongs to --tasks, and standard tasks bring their own questions: --data does not go with them."
-                ),
-                fix=say("Name tasks or data, not both: nuguna evaluate --help"),
-            )
+            raise _unlike_options()
         wish = Wish(target, data, split_columns(columns) if columns else (), limit, seed, base)
         if tasks is not None:
-            document = examine_tasks(wish, tasks.split(","), Path(tasks_path) if tasks_path else None, screen)
-            if as_json:
-                print_json(document)
-            else:
-                show_tasks(document, screen)
+            document = evaluate_tasks(
+                wish, tasks.split(","), Path(tasks_path) if tasks_path else None, screen
+            )
+            print_json(document) if as_json else show_tasks(document, screen)
             return
-        found = examine(wish, screen)
-        if as_json:
-            print_json(found.to_json())
-        else:
-            show_examined(found, screen)
+        found = evaluate(wish, screen)
+        print_json(found.to_json()) if as_json else show_examined(found, screen)
 
 
-@app.command(help=t(say("Several runs beside each other: settings that differ, scores, time and memory.")))
+def _unlike_options() -> SettingError:
+    return SettingError(
+        say(
+            "--tasks-path needs --tasks, and standard tasks bring their own questions, so --data "
+            "cannot be used with them."
+        ),
+        fix=say("Use --tasks or --data, not both: nuguna evaluate --help"),
+    )
+
+
+@app.command(help=t(say("Compare several runs side by side: settings that differ, scores, time and memory.")))
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help=t(say("folders of finished runs")))],
     page: Annotated[
-        str | None, typer.Option("--page", metavar="FILE", help=t(say("where the page goes [comparison.html; with --json none]")))
+        str | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help=t(say("where to write the page [comparison.html; none with --json]")),
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -84,17 +112,32 @@ def compare(
             print_json({**found.to_json(), **made})
         else:
             show_comparison(found, screen)
-            screen.line(screen.t(say("See it as a page: {file}", file=write_comparison(found, wish, screen.t, lang=lang))))
+            screen.line(
+                screen.t(
+                    say("See it as a page: {file}", file=write_comparison(found, wish, screen.t, lang=lang))
+                )
+            )
 
 
-@app.command(help=t(say("BLEU, ROUGE and chrF of a file of predictions and references, right in Korean too.")))
+@app.command(
+    help=t(
+        say("Score a file of predictions and references with BLEU, ROUGE and chrF, correct for Korean too.")
+    )
+)
 def score(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=t(say("a table with both columns, or a text file of predictions")))],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help=t(say("a table with both columns, or a text file of predictions"))
+        ),
+    ],
     references: Annotated[
-        str | None, typer.Argument(metavar="[REFERENCES]", help=t(say("a text file with the right answer in each line")))
+        str | None,
+        typer.Argument(metavar="[REFERENCES]", help=t(say("a text file with one right answer per line"))),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="PREDICTION,REFERENCE", help=t(say("names of the two columns")))
+        str | None,
+        typer.Option("--columns", metavar="PREDICTION,REFERENCE", help=t(say("names of the two columns"))),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -113,7 +156,11 @@ def score(
         way = find_tokenization(pairs.references)
         found = all_scored(compare(pairs.predictions, pairs.references, way))
         if as_json:
-            own = {"num_pairs": len(pairs.predictions), "tokenization": way.name, "signatures": signatures(way)}
+            own = {
+                "num_pairs": len(pairs.predictions),
+                "tokenization": way.name,
+                "signatures": signatures(way),
+            }
             print_json({**own, **{name: one.to_json() for name, one in found.items()}})
         else:
             show_scores(found, way.name, len(pairs.predictions), screen)

@@ -12,7 +12,19 @@ from ..errors import DataError
 from ..message import say
 from ..plan.settings import Request, gather
 from ..text.language import translator
-from .frame import JsonFlag, PlanOption, app, asking, errors, open_screen, print_json, program, t, take_request, with_settings
+from .frame import (
+    JsonFlag,
+    PlanOption,
+    app,
+    asking,
+    errors,
+    open_screen,
+    print_json,
+    program,
+    t,
+    take_request,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from ..plan.plan import Plan
@@ -20,7 +32,7 @@ if TYPE_CHECKING:
     from ..ui.screen import Screen
 
 
-@app.command(help=t(say("What this machine is and what it can train.")))
+@app.command(help=t(say("Show what this machine is and what it can train.")))
 def check(as_json: JsonFlag = False) -> None:
     """`nuguna check`."""
     from ..machine.hardware import detect
@@ -34,7 +46,14 @@ def check(as_json: JsonFlag = False) -> None:
             screen.hardware(hardware)
 
 
-@app.command(help=t(say("What would be done, why, and how much memory and time it takes. Trains nothing, writes plan.toml.")))
+@app.command(
+    help=t(
+        say(
+            "Show what would be done and why, and how much memory and time it takes. Trains nothing, writes "
+            "plan.toml."
+        )
+    )
+)
 @with_settings
 def plan(
     *,
@@ -43,7 +62,9 @@ def plan(
     hardware: Annotated[
         str | None,
         typer.Option(
-            "--hardware", metavar="FILE", help=t(say("plan for the machine described in this file (nuguna check --json)"))
+            "--hardware",
+            metavar="FILE",
+            help=t(say("plan for the machine described in this file (nuguna check --json)")),
         ),
     ] = None,
     as_json: JsonFlag = False,
@@ -59,7 +80,9 @@ def plan(
         from ..plan.plan_file import keep_older, write_plan
         from ..stages.read import read_data
 
-        request, dataset = asking(request, screen, as_json, lambda asked: (asked, read_data(asked, screen.reading)))
+        request, dataset = asking(
+            request, screen, as_json, lambda asked: (asked, read_data(asked, screen.reading))
+        )
         machine = read_hardware(Path(hardware)) if hardware else detect(Path.cwd())
         from ..stages.decide import decide
 
@@ -70,11 +93,18 @@ def plan(
             raise typer.Exit(error.exit_code)
         place = Path("plan.toml")
         if kept := keep_older(made, place, translator(lang)):
-            screen.line(screen.t(say("The earlier plan was kept: {file} is now {kept}.", file=place, kept=kept)))
+            screen.line(
+                screen.t(say("The earlier plan was kept: {file} is now {kept}.", file=place, kept=kept))
+            )
         write_plan(made, place, translator(lang))
         if not as_json:
             screen.line(
-                screen.t(say("Written to plan.toml. Train with it: {command}", command=f"{program()} train --plan plan.toml"))
+                screen.t(
+                    say(
+                        "Written to plan.toml. Train with it: {command}",
+                        command=f"{program()} train --plan plan.toml",
+                    )
+                )
             )
 
 
@@ -85,7 +115,7 @@ def _show_plan(made: Plan, screen: Screen, as_json: bool) -> None:
         screen.plan(made)
 
 
-@app.command(help=t(say("Train: the main job, from the data to a proven result.")))
+@app.command(help=t(say("Train a model: the whole job, from the data to a checked result.")))
 @with_settings
 def train(*, flags: dict[str, Any], plan_file: PlanOption = None, as_json: JsonFlag = False) -> None:
     """`nuguna train`."""
@@ -106,16 +136,27 @@ def train(*, flags: dict[str, Any], plan_file: PlanOption = None, as_json: JsonF
         raise typer.Exit(1)
 
 
-@app.command(help=t(say("What is in a dataset, what is wrong with it, and which words are trained.")))
+@app.command(
+    help=t(say("Show what is in a dataset, what is wrong with it, and which words the model learns."))
+)
 def data(
-    source: Annotated[str, typer.Argument(metavar="FILE", help=t(say("a file, a folder, owner/name on the hub, or demo")))],
-    model: Annotated[str | None, typer.Option("--model", help=t(say("count tokens as this model does [demo]")))] = None,
-    max_seq_length: Annotated[str | None, typer.Option("--max-seq-length", help=t(say("longest example, in tokens")))] = None,
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help=t(say("a file, a folder, owner/name on the hub, or demo")))
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", help=t(say("count tokens as this model does [demo]")))
+    ] = None,
+    max_seq_length: Annotated[
+        str | None, typer.Option("--max-seq-length", help=t(say("longest example, in tokens")))
+    ] = None,
     columns: Annotated[
         str | None, typer.Option("--data-columns", help=t(say("QUESTION,ANSWER or one column of plain text")))
     ] = None,
     fix: Annotated[
-        str | None, typer.Option("--fix", metavar="OUT.jsonl", help=t(say("write a clean copy, and a list of what was changed")))
+        str | None,
+        typer.Option(
+            "--fix", metavar="OUT.jsonl", help=t(say("write a clean copy, and a list of what was changed"))
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -124,11 +165,13 @@ def data(
     _, screen = open_screen(None, as_json)
     with errors(screen):
         request = gather(flags, os.environ, {})
-        from ..jobs.inspect import inspect_data, mend_data, refusal_json
+        from ..jobs.inspect import fix_data, inspect_data, refusal_json
         from ..ui.data_view import show, show_mended
 
         try:
-            request, (found, name) = asking(request, screen, as_json, lambda asked: (asked, inspect_data(asked, screen.reading)))
+            request, (found, name) = asking(
+                request, screen, as_json, lambda asked: (asked, inspect_data(asked, screen.reading))
+            )
         except DataError as error:
             if as_json:
                 print_json(refusal_json(error))
@@ -138,6 +181,6 @@ def data(
         else:
             show(found, screen, model=name, request=request)
         if fix is not None:
-            show_mended(mend_data(found, Path(fix), screen.t), screen)
+            show_mended(fix_data(found, Path(fix), screen.t), screen)
     if found.reason is not None and fix is None:
         raise typer.Exit(DataError.exit_code)

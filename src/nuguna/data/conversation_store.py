@@ -1,6 +1,7 @@
 """Conversations of any number: a few stand in memory, many on disk.
 
-What does not fit is written to a file without a name, in the folder where tokens are kept; it goes when the program ends.
+What does not fit is written to a file without a name, in the folder where tokens are kept; it goes when the
+program ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..disk.cache_folder import OwnedFile, cache_folder, no_room, unnamed_file
 from ..message import Message
 from .conversations.conversation import Conversation, Turn
 
-MOST_CHARS_IN_MEMORY = 64_000_000
+MAX_CHARS_IN_MEMORY = 64_000_000
 
 
 class Shelf(Sequence[Conversation]):
@@ -57,7 +58,7 @@ class ShelfWriter:
 
     def add(self, conversation: Conversation) -> None:
         """Put one at the end. Raises `EnvironmentFault` when the disk is full."""
-        if self._file is None and self._num_chars < MOST_CHARS_IN_MEMORY:
+        if self._file is None and self._num_chars < MAX_CHARS_IN_MEMORY:
             self._held.append(conversation)
             self._num_chars += sum(len(turn.content) for turn in conversation.turns)
             return
@@ -65,7 +66,9 @@ class ShelfWriter:
         self.add_lines(line, [len(line)])
 
     def add_lines(self, lines: bytes, sizes: Iterable[int]) -> None:
-        """Put some at the end, in the form of `written_line`; `sizes` are their bytes. Raises as `add` does."""
+        """Put some at the end, in the form of `written_line`; `sizes` are their bytes. Raises as `add`
+        does.
+        """
         try:
             if self._file is None:
                 self._file = unnamed_file(cache_folder())
@@ -76,7 +79,7 @@ class ShelfWriter:
         self.starts.extend(accumulate(sizes, initial=self.starts.pop()))
 
     def finish(self) -> Shelf:
-        """The shelf with all that was put there."""
+        """Return the shelf with all that was put there."""
         if self._file is not None:
             self._file.flush()
         return Shelf(self._held, self._file, self.starts)
@@ -94,7 +97,15 @@ def _fields(turn: Turn) -> list[Any]:
     """Its values in order; the rest of them has its defaults."""
     if turn.is_trained and not (turn.reasoning or turn.tool_calls or turn.name or turn.call_id):
         return [turn.role, turn.content]
-    return [turn.role, turn.content, turn.reasoning, turn.tool_calls, turn.name, turn.call_id, turn.is_trained]
+    return [
+        turn.role,
+        turn.content,
+        turn.reasoning,
+        turn.tool_calls,
+        turn.name,
+        turn.call_id,
+        turn.is_trained,
+    ]
 
 
 def read_line(line: bytes) -> Conversation:

@@ -13,22 +13,26 @@ from .conversations.conversation import Conversation
 from .files.rows import BadRow
 from .similar import content_key, question_key
 
-MOST_KEPT = 100_000  # bad rows that are remembered one by one
+MAX_KEPT = 100_000  # bad rows that are remembered one by one
 STEPS_A_DOUBLING = 8  # of the histogram of lengths: each step is 9 % wide
 _HANGUL = re.compile("[가-힣]")
 _SUMS = ("num_rows", "num_bad", "num_unwanted", "num_chars", "num_changed", "num_korean", "num_reasoning")
 _ARRAYS = ("question_keys", "content_keys")
 
 
-class Counts:
+class RowCounts:
     """Sums over rows and conversations. Those of two parts of a table are added by `add`."""
 
     def __init__(self) -> None:
         self.bad_rows: list[BadRow] = []
-        self.num_rows = self.num_bad = self.num_unwanted = self.num_chars = self.max_chars = self.num_changed = 0
-        self.length_counts = [0] * (40 * STEPS_A_DOUBLING)  # conversations by the logarithm of their characters
+        self.num_rows = self.num_bad = self.num_unwanted = self.num_chars = self.max_chars = (
+            self.num_changed
+        ) = 0
+        # conversations by the logarithm of their characters
+        self.length_counts = [0] * (40 * STEPS_A_DOUBLING)
         self.num_korean = self.num_reasoning = 0
-        self.systems: set[str] = set()  # what the system says in different conversations; two are enough to know that they differ
+        # what the system says in different conversations; two are enough to know that they differ
+        self.systems: set[str] = set()
         self.question_keys, self.content_keys = array("Q"), array("Q")
 
     def leave_out(self, row: BadRow) -> None:
@@ -37,7 +41,7 @@ class Counts:
             self.num_unwanted += 1
             return
         self.num_bad += 1
-        if len(self.bad_rows) < MOST_KEPT:
+        if len(self.bad_rows) < MAX_KEPT:
             self.bad_rows.append(row)
 
     def take(self, conversation: Conversation) -> None:
@@ -59,11 +63,11 @@ class Counts:
         if len(self.systems) < 2:
             self.systems.add(conversation.system)
 
-    def add(self, other: Counts) -> None:
+    def add(self, other: RowCounts) -> None:
         """What was counted of rows further down."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.bad_rows += other.bad_rows[: MOST_KEPT - len(self.bad_rows)]
+        self.bad_rows += other.bad_rows[: MAX_KEPT - len(self.bad_rows)]
         self.max_chars = max(self.max_chars, other.max_chars)
         self.length_counts = [a + b for a, b in zip(self.length_counts, other.length_counts, strict=True)]
         self.systems = set(sorted(self.systems | other.systems)[:2])
@@ -80,22 +84,28 @@ class Counts:
         return self.max_chars
 
     def to_json(self) -> dict[str, Any]:
-        """All but the keys, which `arrays` gives."""
+        """Return all but the keys, which `arrays` gives."""
         facts = {name: getattr(self, name) for name in (*_SUMS, "max_chars", "length_counts")}
-        rows = [{**vars(row), "problem": row.problem.to_json(), "fix": row.fix.to_json()} for row in self.bad_rows]
+        rows = [
+            {**vars(row), "problem": row.problem.to_json(), "fix": row.fix.to_json()} for row in self.bad_rows
+        ]
         return {**facts, "systems": sorted(self.systems), "bad_rows": rows}
 
     def arrays(self) -> dict[str, array[int]]:
-        """The keys of all conversations, in their order."""
+        """Return the keys of all conversations, in their order."""
         return {name: getattr(self, name) for name in _ARRAYS}
 
     def set_to(self, facts: Mapping[str, Any], arrays: Mapping[str, array[int]]) -> None:
-        """Become what `to_json` and `arrays` gave. Raises `KeyError`, `TypeError` or `ValueError` when it is not that."""
+        """Become what `to_json` and `arrays` gave. Raises `KeyError`, `TypeError` or `ValueError` when it is
+        not that.
+        """
         for name in (*_SUMS, "max_chars", "length_counts"):
             setattr(self, name, facts[name])
         self.systems = set(facts["systems"])
         self.bad_rows = [
-            BadRow(**{**row, "problem": Message.from_json(row["problem"]), "fix": Message.from_json(row["fix"])})
+            BadRow(
+                **{**row, "problem": Message.from_json(row["problem"]), "fix": Message.from_json(row["fix"])}
+            )
             for row in facts["bad_rows"]
         ]
         for name in _ARRAYS:

@@ -12,51 +12,66 @@ from ..errors import DataError
 from ..message import Message, say
 from ..text.private import masked
 from .conversations.conversation import Conversation
-from .conversations.shape import Shape, UnclearColumnsError
+from .conversations.shape import RowShape, UnclearColumnsError
 from .facts import DEMO, DataFacts
 from .files.read import open_dataset
 from .files.rows import BadRow, Table
 from .reading import read_or_recall
 
-MOST_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
-LEAST_KOREAN = 0.05  # share of conversations with Hangul from which on the model should know Korean
-MOST_NOTES = 12
+MAX_BAD = 0.01  # share of broken rows that may be left out; above, the file is not what its owner thinks
+MIN_KOREAN = 0.05  # share of conversations with Hangul from which on the model should know Korean
+MAX_NOTES = 12
 NUM_SHOWN = 10  # of them in a message
 
 
 class BadRowsError(DataError):
     """Too many rows are broken; they are all here."""
 
-    def __init__(self, source: str, bad_rows: Sequence[BadRow], num_bad: int, num_rows: int, *, advice: Message) -> None:
+    def __init__(
+        self, source: str, bad_rows: Sequence[BadRow], num_bad: int, num_rows: int, *, advice: Message
+    ) -> None:
         self.source, self.bad_rows, self.num_bad, self.num_rows = source, tuple(bad_rows), num_bad, num_rows
         if num_bad == num_rows:
             what = say("No row of {source} can be trained on.", source=source)
         else:
             what = say(
-                "{count} of {total} rows of {source} cannot be used.", count=f"{num_bad:,}", total=f"{num_rows:,}", source=source
+                "{count} of {total} rows of {source} cannot be used.",
+                count=f"{num_bad:,}",
+                total=f"{num_rows:,}",
+                source=source,
             )
         super().__init__(what, seen=listing(bad_rows), fix=advice)
 
     def with_list(self, path: Path) -> BadRowsError:
-        """The same error, once its rows are listed in a file."""
+        """Return the same error, once its rows are listed in a file."""
         if len(self.bad_rows) < self.num_bad:
-            fix = say("{fix} The first {count} of them: {path}", fix=self.fix, count=f"{len(self.bad_rows):,}", path=path)
+            fix = say(
+                "{fix} The first {count} of them: {path}",
+                fix=self.fix,
+                count=f"{len(self.bad_rows):,}",
+                path=path,
+            )
         else:
             fix = say("{fix} All of them: {path}", fix=self.fix, path=path)
         return BadRowsError(self.source, self.bad_rows, self.num_bad, self.num_rows, advice=fix)
 
 
 def listing(bad_rows: Sequence[BadRow]) -> Message:
-    """The first of them, a line each: where, what, how to mend it."""
+    """Return the first of them, a line each: where, what, how to mend it."""
     lines = [described(row) for row in bad_rows[:NUM_SHOWN]]
-    return Message("\n".join(f"{{line_{i}}}" for i in range(len(lines))), {f"line_{i}": line for i, line in enumerate(lines)})
+    return Message(
+        "\n".join(f"{{line_{i}}}" for i in range(len(lines))),
+        {f"line_{i}": line for i, line in enumerate(lines)},
+    )
 
 
 def described(row: BadRow) -> Message:
-    """One broken row in a sentence or two."""
+    """Return one broken row in a sentence or two."""
     place = {"file": row.file, "line": row.line, "problem": row.problem, "fix": row.fix}
     if row.value:
-        return say("{file}, line {line}: {problem} (it says: {value}). {fix}", **place, value=masked(row.value))
+        return say(
+            "{file}, line {line}: {problem} (it says: {value}). {fix}", **place, value=masked(row.value)
+        )
     return say("{file}, line {line}: {problem}. {fix}", **place)
 
 
@@ -66,9 +81,10 @@ class Dataset:
 
     source: str
     tables: tuple[Table, ...]
-    shapes: tuple[Shape, ...]  # of each table
+    shapes: tuple[RowShape, ...]  # of each table
     train: Sequence[Conversation]
-    heldout: Sequence[Conversation]  # same subjects, other wordings; empty: the run sets some of `train` aside
+    # same subjects, other wordings; empty: the run sets some of `train` aside
+    heldout: Sequence[Conversation]
     unseen: Sequence[Conversation]  # subjects that training does not contain; measured beside `heldout`
     bad_rows: tuple[BadRow, ...]
     num_rows: int  # of the tables for training, good and bad
@@ -80,7 +96,8 @@ class Dataset:
     heldout_keys: array[int]  # content keys of `heldout`
     num_chars: int
     max_chars: int
-    quantile_chars: tuple[int, ...]  # characters of conversations: the middle of each twentieth, from the shortest on
+    # characters of conversations: the middle of each twentieth, from the shortest on
+    quantile_chars: tuple[int, ...]
     has_korean: bool  # in one conversation of twenty or more
     has_reasoning: bool  # in any
     system: str  # what the system says in every conversation, "" if that differs
@@ -93,15 +110,19 @@ class Dataset:
         return ", ".join(dict.fromkeys(shape.name for shape in self.shapes))
 
 
-def load_dataset(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], None] = lambda count: None) -> Dataset:
+def load_dataset(
+    source: str, columns: Sequence[str] = (), on_rows: Callable[[int], None] = lambda count: None
+) -> Dataset:
     """Open `source` and turn its rows into conversations; `columns` are those the user named.
 
-    Raises `DataError`: `UnclearColumnsError` when it cannot be known what to train on, `BadRowsError` when more than one row in a
-    hundred is broken.
+    Raises `DataError`: `UnclearColumnsError` when it cannot be known what to train on, `BadRowsError` when
+    more than one row in a hundred is broken.
     """
     dataset = read_all(source, columns, on_rows)
-    if dataset.num_bad > MOST_BAD * dataset.num_rows:
-        raise BadRowsError(source, dataset.bad_rows, dataset.num_bad, dataset.num_rows, advice=_advice(source, dataset))
+    if dataset.num_bad > MAX_BAD * dataset.num_rows:
+        raise BadRowsError(
+            source, dataset.bad_rows, dataset.num_bad, dataset.num_rows, advice=_advice(source, dataset)
+        )
     if not dataset.train:
         raise _nothing(source, dataset.num_unwanted)
     return dataset
@@ -110,12 +131,14 @@ def load_dataset(source: str, columns: Sequence[str] = (), on_rows: Callable[[in
 def _advice(source: str, dataset: Dataset) -> Message:
     if not dataset.train:
         return say("See what is in the file: nuguna data {source}", source=source)
-    return say("Correct them, or write a file without them: nuguna data {source} --fix clean.jsonl", source=source)
+    return say(
+        "Correct them, or write a file without them: nuguna data {source} --fix clean.jsonl", source=source
+    )
 
 
 def _nothing(source: str, num_unwanted: int) -> DataError:
     return DataError(
-        say("The dataset {source} holds nothing to train on.", source=source),
+        say("The dataset {source} contains nothing to train on.", source=source),
         seen=say("All of its {count} answers are labelled as bad or not to be learned.", count=num_unwanted)
         if num_unwanted
         else say("It has no rows."),
@@ -123,19 +146,29 @@ def _nothing(source: str, num_unwanted: int) -> DataError:
     )
 
 
-def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], None] = lambda count: None) -> Dataset:
-    """The dataset, however many of its rows are broken. Raises `DataError` only when nothing can be made of it at all.
+def read_all(
+    source: str, columns: Sequence[str] = (), on_rows: Callable[[int], None] = lambda count: None
+) -> Dataset:
+    """Return the dataset, however many of its rows are broken. Raises `DataError` only when nothing can be
+    made of it at all.
 
     `on_rows` is told from time to time how many rows were read.
     """
     tables = open_dataset(source)
     train = read_or_recall(tables.train, columns, on_rows)
-    heldout, unseen = (read_or_recall(part, columns, on_rows, train.shapes) for part in (tables.heldout, tables.unseen))
+    heldout, unseen = (
+        read_or_recall(part, columns, on_rows, train.shapes) for part in (tables.heldout, tables.unseen)
+    )
     # our own set has columns for its makers; nobody needs to hear of them
     found = () if source == DEMO else (note for part in (train, heldout) for note in part.notes())
     notes = [*tables.notes, *found]
     if heldout.num_bad:
-        notes.append(say("{count} broken rows of the part for measuring are left out.", count=f"{heldout.num_bad:,}"))
+        notes.append(
+            say(
+                "{count} broken rows of the part used for measuring are left out.",
+                count=f"{heldout.num_bad:,}",
+            )
+        )
     return Dataset(
         source=source,
         tables=tables.train,
@@ -154,7 +187,7 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
         num_chars=train.num_chars,
         max_chars=train.max_chars,
         quantile_chars=tuple(train.quantile_chars((number + 0.5) / 20) for number in range(20)),
-        has_korean=train.num_korean > 0 and train.num_korean >= LEAST_KOREAN * len(train.conversations),
+        has_korean=train.num_korean > 0 and train.num_korean >= MIN_KOREAN * len(train.conversations),
         has_reasoning=train.num_reasoning > 0,
         system=next(iter(train.systems)) if len(train.systems) == 1 else "",
         num_changed=train.num_changed,
@@ -163,14 +196,14 @@ def read_all(source: str, columns: Sequence[str] = (), on_rows: Callable[[int], 
 
 
 def _few(notes: list[Message]) -> tuple[Message, ...]:
-    """The first of them; a folder of a thousand files needs no thousand sentences."""
-    if len(notes) <= MOST_NOTES:
+    """Return the first of them; a folder of a thousand files needs no thousand sentences."""
+    if len(notes) <= MAX_NOTES:
         return tuple(notes)
-    return *notes[:MOST_NOTES], say("… and {count} more notes of this kind", count=len(notes) - MOST_NOTES)
+    return *notes[:MAX_NOTES], say("… and {count} more notes like this", count=len(notes) - MAX_NOTES)
 
 
 def describe(dataset: Dataset) -> DataFacts:
-    """The facts that planning needs."""
+    """Return the facts that planning needs."""
     return DataFacts(
         source=dataset.source,
         num_examples=len(dataset.train),
@@ -184,8 +217,16 @@ def describe(dataset: Dataset) -> DataFacts:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """What is trained on, whatever the order of the rows: the same words give the same letters."""
+    """Return what is trained on, whatever the order of the rows: the same words give the same letters."""
     return hashlib.sha256(array("Q", sorted(dataset.content_keys)).tobytes()).hexdigest()
 
 
-__all__ = ["BadRowsError", "Dataset", "UnclearColumnsError", "describe", "fingerprint", "load_dataset", "read_all"]
+__all__ = [
+    "BadRowsError",
+    "Dataset",
+    "UnclearColumnsError",
+    "describe",
+    "fingerprint",
+    "load_dataset",
+    "read_all",
+]

@@ -16,6 +16,7 @@ class DataFacts:
     num_heldout: int  # given apart by the dataset itself; 0: the run sets some aside
     mean_chars: float  # characters of one example, all turns together
     max_chars: int
-    quantile_chars: tuple[int, ...]  # of examples, the middle of each of some equal shares, from the shortest on
+    # of examples, the middle of each of some equal shares, from the shortest on
+    quantile_chars: tuple[int, ...]
     has_korean: bool
     num_unseen: int = 0  # measured too, on subjects that training does not contain

@@ -12,7 +12,7 @@ from ..message import say
 from .dataset import listing
 from .files.columns import plain
 from .files.read import open_table
-from .files.rows import BadRow, Row, Table, kind_of, shown
+from .files.rows import BadRow, Row, Table, kind_of, shown_cell
 from .files.text import open_text
 
 PREDICTIONS = (
@@ -71,7 +71,7 @@ def read_pairs(source: Path, references: Path | None = None, columns: Sequence[s
     if table.format == "text":
         raise DataError(
             say("{file} is plain text: a second file with the right answers is needed.", file=source.name),
-            fix=say("Name both, line by line: nuguna score predictions.txt references.txt"),
+            fix=say("Give both, with matching lines: nuguna score predictions.txt references.txt"),
         )
     return _of_table(table, columns)
 
@@ -94,7 +94,7 @@ def _of_two_files(predictions: Path, references: Path) -> Pairs:
         if not isinstance(a, str) or not isinstance(b, str):
             shorter = predictions if a is missing else references
             raise DataError(
-                say("The two files are not equally long."),
+                say("The two files have different numbers of lines."),
                 seen=say("{file} ends after {count} lines.", file=shorter.name, count=f"{number - 1:,}"),
                 fix=say("Each line must hold the answer to the same line of the other file."),
             )
@@ -116,7 +116,7 @@ def _of_table(table: Table, columns: Sequence[str]) -> Pairs:
         raise DataError(
             say("{count} rows of {file} cannot be scored.", count=f"{len(bad):,}", file=table.name),
             seen=listing(bad),
-            fix=say("Correct them: a score over some of the rows would not be comparable."),
+            fix=say("Correct them: a score over only some of the rows could not be compared."),
         )
     return _made(found, (prediction, reference))
 
@@ -126,21 +126,31 @@ def _text(row: Row, name: str, bad: list[BadRow]) -> str:
     if isinstance(value, bool | int | float):
         return str(value)
     if not isinstance(value, str):
-        problem = say("{kind} where a text was expected", kind=kind_of(value))
-        bad.append(BadRow(row.file, row.line, problem, say("Write a text, if need be an empty one."), name, shown(value)))
+        problem = say("{kind} where text was expected", kind=kind_of(value))
+        bad.append(
+            BadRow(
+                row.file, row.line, problem, say("Write a text; it may be empty."), name, shown_cell(value)
+            )
+        )
         return ""
     return value.strip()
 
 
 def _columns(table: Table, wish: Sequence[str]) -> tuple[str, str]:
-    names = list(dict.fromkeys(name for item in islice(table.items(), 100) if isinstance(item, Row) for name in item.values))
+    names = list(
+        dict.fromkeys(
+            name for item in islice(table.items(), 100) if isinstance(item, Row) for name in item.values
+        )
+    )
     if wish:
         if len(wish) != 2 or any(name not in names for name in wish):
             raise _unclear(table, names)
         return wish[0], wish[1]
     by_name = {plain(name): name for name in reversed(names)}
     reference = next((by_name[name] for name in REFERENCES if name in by_name), None)
-    prediction = next((by_name[name] for name in PREDICTIONS if name in by_name and by_name[name] != reference), None)
+    prediction = next(
+        (by_name[name] for name in PREDICTIONS if name in by_name and by_name[name] != reference), None
+    )
     if prediction is None or reference is None:
         raise _unclear(table, names)
     return prediction, reference
@@ -148,15 +158,19 @@ def _columns(table: Table, wish: Sequence[str]) -> tuple[str, str]:
 
 def _unclear(table: Table, names: Sequence[str]) -> DataError:
     return DataError(
-        say("In {file} it is not clear what is predicted and what is right.", file=table.name),
+        say(
+            "In {file}, it is not clear which column is the prediction and which is the right answer.",
+            file=table.name,
+        ),
         seen=say("Its columns are: {names}", names=", ".join(names) or "-"),
-        fix=say("Name the two, the prediction first: --columns prediction,reference"),
+        fix=say("Name both columns, the prediction first: --columns prediction,reference"),
     )
 
 
 def _made(found: Sequence[tuple[str, str]], names: tuple[str, str]) -> Pairs:
     if not found:
         raise DataError(
-            say("There is nothing to score: no pair was found."), fix=say("Each row needs a prediction and a reference.")
+            say("There is nothing to score: no pair was found."),
+            fix=say("Each row needs a prediction and a reference."),
         )
     return Pairs(tuple(a for a, _ in found), tuple(b for _, b in found), names)

@@ -1,9 +1,11 @@
 """Large files with one JSON object a line, read by several processes.
 
-The lines go to processes of our own in chunks, and their conversations come back in the same order, as the lines that a shelf
-holds. A process that cannot be started or ends early costs time and nothing else: its chunk is read here.
+The lines go to processes of our own in chunks, and their conversations come back in the same order, as the
+lines that a shelf holds. A process that cannot be started or ends early costs time and nothing else: its
+chunk is read here.
 
-They are not those of `multiprocessing`, which run the user's own script again in each process where it has no guard for that.
+They are not those of `multiprocessing`, which run the user's own script again in each process where it has no
+guard for that.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from .conversation_store import written_line
-from .conversations.shape import Shape
+from .conversations.shape import RowShape
 from .conversations.turns import to_conversation
-from .counts import Counts
+from .counts import RowCounts
 from .files.json_rows import parse_jsonl
 from .files.rows import BadRow, Row
 
 CHUNK_CHARS = 2**21  # some thousands of rows, a fifth of a second
-MOST_PROCESSES = 4
+MAX_PROCESSES = 4
 _COMMAND = "from nuguna.data.parallel import serve; serve()"
 _ERRORS = "surrogatepass"  # damaged bytes are halves of characters within the program
 
@@ -52,7 +54,7 @@ class Chunk:
 class Known:
     """What has been learned of a table so far: how its rows are read, and the columns that this covers."""
 
-    shape: Shape
+    shape: RowShape
     columns: frozenset[str]
 
 
@@ -60,13 +62,13 @@ class Known:
 class Found:
     """What a chunk holds: what was counted, and each conversation as a shelf writes it."""
 
-    counts: Counts
+    counts: RowCounts
     lines: bytes
     sizes: array[int]  # bytes of each of `lines`
 
 
 def chunks_of(lines: Iterable[str], file: str) -> Iterator[Chunk]:
-    """All lines of a file, some thousands at a time."""
+    """Yield all lines of a file, some thousands at a time."""
     held: list[str] = []
     size, first = 0, 1
     for line in lines:
@@ -80,13 +82,16 @@ def chunks_of(lines: Iterable[str], file: str) -> Iterator[Chunk]:
 
 
 def num_processes() -> int:
-    """How many are worth starting: one for each core, 0 where there is but one."""
+    """Return how many are worth starting: one for each core, 0 where there is but one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_PROCESSES, cores) if cores > 1 and sys.executable else 0
+    return min(MAX_PROCESSES, cores) if cores > 1 and sys.executable else 0
 
 
-def read_chunks(chunks: Iterable[Chunk], known: Callable[[], Known], num_processes: int) -> Iterator[tuple[Chunk, Found | None]]:
-    """Every chunk in order with what was found in it; None if it has to be read here: it holds columns that are not `known`.
+def read_chunks(
+    chunks: Iterable[Chunk], known: Callable[[], Known], num_processes: int
+) -> Iterator[tuple[Chunk, Found | None]]:
+    """Yield every chunk in order with what was found in it; None if it has to be read here: it holds columns
+    that are not `known`.
 
     `known` is asked again for each chunk: the caller learns on the way.
     """
@@ -101,7 +106,9 @@ def read_chunks(chunks: Iterable[Chunk], known: Callable[[], Known], num_process
             yield _taken(*waiting.popleft(), known())
 
 
-def _taken(chunk: Chunk, before: Known, answer: Future[Found | None], now: Known) -> tuple[Chunk, Found | None]:
+def _taken(
+    chunk: Chunk, before: Known, answer: Future[Found | None], now: Known
+) -> tuple[Chunk, Found | None]:
     try:
         found = answer.result()
     except (OSError, EOFError, ValueError, KeyError):  # the process is gone
@@ -140,19 +147,26 @@ def _start() -> subprocess.Popen[bytes] | None:
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
     try:
-        return subprocess.Popen([sys.executable, "-c", _COMMAND], stdin=pipe, stdout=pipe, stderr=nowhere, env=environment)
+        return subprocess.Popen(
+            [sys.executable, "-c", _COMMAND], stdin=pipe, stdout=pipe, stderr=nowhere, env=environment
+        )
     except OSError:
         return None
 
 
 def _asked(process: subprocess.Popen[bytes], chunk: Chunk, known: Known) -> Found | None:
     assert process.stdin is not None and process.stdout is not None
-    question = {"file": chunk.file, "first_line": chunk.first_line, "shape": known.shape.to_json(), "columns": [*known.columns]}
+    question = {
+        "file": chunk.file,
+        "first_line": chunk.first_line,
+        "shape": known.shape.to_json(),
+        "columns": [*known.columns],
+    }
     _send(process.stdin, question, chunk.text.encode(errors=_ERRORS))
     facts, blobs = _received(process.stdout)
     if not blobs:
         return None
-    counts = Counts()
+    counts = RowCounts()
     *keys, sizes = (_numbers(blob) for blob in blobs[1:])
     counts.set_to(facts, dict(zip(counts.arrays(), keys, strict=True)))
     return Found(counts, blobs[0], sizes)
@@ -165,8 +179,10 @@ def serve() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             question, (text,) = _received(source)
-            known = Known(Shape.from_json(question["shape"]), frozenset(question["columns"]))
-            found = read_chunk(Chunk(text.decode(errors=_ERRORS), question["file"], question["first_line"]), known)
+            known = Known(RowShape.from_json(question["shape"]), frozenset(question["columns"]))
+            found = read_chunk(
+                Chunk(text.decode(errors=_ERRORS), question["file"], question["first_line"]), known
+            )
             if found is None:
                 _send(target, {})
             else:
@@ -175,8 +191,8 @@ def serve() -> None:
 
 
 def read_chunk(chunk: Chunk, known: Known) -> Found | None:
-    """What a chunk holds; None if it has a column that is not known."""
-    counts, lines = Counts(), []
+    """Return what a chunk holds; None if it has a column that is not known."""
+    counts, lines = RowCounts(), []
     for row in chunk.rows():
         counts.num_rows += 1
         if isinstance(row, Row) and not row.values.keys() <= known.columns:
@@ -199,7 +215,7 @@ def _send(stream: IO[bytes], facts: dict[str, Any], *blobs: bytes) -> None:
 
 
 def _received(stream: IO[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-    """What `_send` sent. Raises `EOFError` when the other side is gone."""
+    """Return what `_send` sent. Raises `EOFError` when the other side is gone."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError

@@ -24,26 +24,28 @@ from ..disk.cache_folder import OwnedFile, keep_small, rows_folder
 from ..message import Message, say
 from .conversation_store import Shelf, ShelfWriter
 from .conversations.conversation import Conversation
-from .conversations.shape import NUM_LOOKED_AT, Shape, extended, find_shape
+from .conversations.shape import NUM_LOOKED_AT, RowShape, extended, find_shape
 from .conversations.turns import to_conversation
-from .counts import Counts
+from .counts import RowCounts
 from .files.columns import KNOWN, plain
 from .files.rows import BadRow, Item, Row, Table
 from .parallel import Known, chunks_of, num_processes, read_chunks
 
-MOST_SAID = 5  # notes on columns that begin late
-VERSION = 4  # raised whenever other conversations come of the same rows
-LEAST_SHARED = 32_000_000  # bytes of a file that is worth the quarter of a second that other processes take to start
-LEAST_REMEMBERED = 64_000_000  # bytes of tables that are worth remembering: some seconds of reading
-MOST_BYTES = 16 * 2**30  # of all remembered rows together; what was used longest ago is deleted
+MAX_SAID = 5  # notes on columns that begin late
+READING_VERSION = 4  # raised whenever other conversations come of the same rows
+# bytes of a file that is worth the quarter of a second that other processes take to start
+MIN_SHARED = 32_000_000
+MIN_REMEMBERED = 64_000_000  # bytes of tables that are worth remembering: some seconds of reading
+MAX_BYTES = 16 * 2**30  # of all remembered rows together; what was used longest ago is deleted
 SPARE = 1.5  # times the size of the tables must be free on the disk
 EVERY_SECONDS = 0.5  # so often somebody is told how far it is
 
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Within, Python does not look for cycles: millions of small objects, none of which refers back to another, cost it
-    a third of the time."""
+    """While the block runs, Python does not look for cycles: millions of small objects, none of which refers
+    back to another, cost it a third of the time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -53,17 +55,19 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-class Reading(Counts):
+class Reading(RowCounts):
     """All tables of one part, read from end to end."""
 
-    def __init__(self, tables: Iterable[Table], like: Sequence[Shape] = ()) -> None:
+    def __init__(self, tables: Iterable[Table], like: Sequence[RowShape] = ()) -> None:
         super().__init__()
         self.tables, self.like = tuple(tables), tuple(like)
-        self.shapes: list[Shape] = []
+        self.shapes: list[RowShape] = []
         self.said: list[Message] = []  # on the way, such as of columns that begin further down
         self.conversations: Sequence[Conversation] = ()
 
-    def read(self, table: Table, wish: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]) -> None:
+    def read(
+        self, table: Table, wish: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]
+    ) -> None:
         """Read one table to its end; `wish` are columns that the user named."""
         current = _TableReading(self, table, wish, writer)
         told = time.monotonic()
@@ -75,26 +79,38 @@ class Reading(Counts):
             self.shapes.append(current.shape)
 
     def notes(self) -> list[Message]:
-        """What was assumed, chosen and put in order."""
-        made = [note for table in self.tables for note in table.notes] + [note for shape in self.shapes for note in shape.notes]
+        """Return what was assumed, chosen and put in order."""
+        made = [note for table in self.tables for note in table.notes] + [
+            note for shape in self.shapes for note in shape.notes
+        ]
         for table, shape in zip(self.tables, self.shapes, strict=False):
             if not shape.is_certain:
                 pair = {"question": shape.question, "answer": shape.answer}
                 made.append(
-                    say("In {file}, {question} is taken for the question and {answer} for the answer.", file=table.name, **pair)
+                    say(
+                        "In {file}, {question} is taken as the question and {answer} as the answer.",
+                        file=table.name,
+                        **pair,
+                    )
                 )
         made += self.said
         if 0 < self.num_reasoning < len(self.content_keys):
             counts = {"count": f"{self.num_reasoning:,}", "total": f"{len(self.content_keys):,}"}
             made.append(
-                say("{count} of {total} conversations hold thoughts, so the model is trained in its thinking mode.", **counts)
+                say(
+                    "{count} of {total} conversations contain thoughts, so the model is trained in its "
+                    "thinking mode.",
+                    **counts,
+                )
             )
         if self.num_changed:
-            made.append(say("In {count} conversations turns were put in order.", count=f"{self.num_changed:,}"))
+            made.append(
+                say("Turns were put in order in {count} conversations.", count=f"{self.num_changed:,}")
+            )
         if self.num_unwanted:
             made.append(
                 say(
-                    "{count} answers are labelled as bad or not to be learned, and are not trained.",
+                    "{count} answers are labelled as bad or not to be learned, and are not trained on.",
                     count=f"{self.num_unwanted:,}",
                 )
             )
@@ -106,14 +122,14 @@ class _TableReading:
 
     def __init__(self, reading: Reading, table: Table, wish: Sequence[str], writer: ShelfWriter) -> None:
         self._reading, self._table, self._wish, self._writer = reading, table, wish, writer
-        self.shape: Shape | None = None
+        self.shape: RowShape | None = None
         self._columns: set[str] = set()
         self._first = reading.num_rows
 
     def run(self) -> Iterator[int]:
         """Read all rows; gives the number of rows of the reading from time to time."""
         lines, count = self._table.lines, num_processes()
-        if lines is None or self._table.num_bytes < LEAST_SHARED or not count:
+        if lines is None or self._table.num_bytes < MIN_SHARED or not count:
             yield from self._read(self._table.items())
             return
         chunks = chunks_of(lines(), self._table.name)
@@ -147,9 +163,13 @@ class _TableReading:
                 self._writer.add(made)
                 reading.take(made)
 
-    def _shape_for(self, row: Row) -> Shape:
-        """The shape, with what columns mean that begin further down than the rows it was found from; others are told."""
-        self.shape = self.shape or find_shape(self._table, self._wish, (*self._reading.like, *self._reading.shapes))
+    def _shape_for(self, row: Row) -> RowShape:
+        """Return the shape, with what columns mean that begin further down than the rows it was found from;
+        others are told.
+        """
+        self.shape = self.shape or find_shape(
+            self._table, self._wish, (*self._reading.like, *self._reading.shapes)
+        )
         if row.values.keys() <= self._columns:
             return self.shape
         new = [name for name in row.values if name not in self._columns]
@@ -158,20 +178,28 @@ class _TableReading:
             return self.shape
         self.shape = extended(self.shape, row)
         unused = [name for name in new if name not in self.shape.columns and plain(str(name)) not in KNOWN]
-        if unused and len(self._reading.said) < MOST_SAID:
+        if unused and len(self._reading.said) < MAX_SAID:
             place = {"file": row.file, "line": row.line, "names": ", ".join(map(str, unused))}
             self._reading.said.append(
-                say("From line {line} of {file} on there are other columns, which are not used: {names}", **place)
+                say(
+                    "From line {line} of {file} onwards there are other columns, which are not used: {names}",
+                    **place,
+                )
             )
         return self.shape
 
 
 def read_or_recall(
-    tables: Sequence[Table], columns: Sequence[str], on_rows: Callable[[int], None], like: Sequence[Shape] = ()
+    tables: Sequence[Table],
+    columns: Sequence[str],
+    on_rows: Callable[[int], None],
+    like: Sequence[RowShape] = (),
 ) -> Reading:
-    """What reading the tables gives; large ones are remembered by their content. `like`: shapes of the dataset's other parts."""
+    """Return what reading the tables gives; large ones are remembered by their content. `like`: shapes of the
+    dataset's other parts.
+    """
     size = sum(table.num_bytes for table in tables)
-    if not tables or size < LEAST_REMEMBERED:
+    if not tables or size < MIN_REMEMBERED:
         return _read(Reading(tables, like), columns, ShelfWriter(), on_rows)
     path = rows_folder() / f"{_key(tables, columns, like)}.rows"
     if (found := _recalled(path, tables)) is not None:
@@ -179,7 +207,9 @@ def read_or_recall(
     return _read_and_remember(Reading(tables, like), columns, path, size, on_rows)
 
 
-def _read(reading: Reading, columns: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]) -> Reading:
+def _read(
+    reading: Reading, columns: Sequence[str], writer: ShelfWriter, on_rows: Callable[[int], None]
+) -> Reading:
     with without_collection():
         for table in reading.tables:
             reading.read(table, columns, writer, on_rows)
@@ -187,9 +217,14 @@ def _read(reading: Reading, columns: Sequence[str], writer: ShelfWriter, on_rows
     return reading
 
 
-def _key(tables: Sequence[Table], columns: Sequence[str], like: Sequence[Shape]) -> str:
+def _key(tables: Sequence[Table], columns: Sequence[str], like: Sequence[RowShape]) -> str:
     counted = [(shape.answer, shape.counts_from) for shape in like if shape.counts_by]
-    facts = [VERSION, [(table.name, table.digest, table.format) for table in tables], list(columns), counted]
+    facts = [
+        READING_VERSION,
+        [(table.name, table.digest, table.format) for table in tables],
+        list(columns),
+        counted,
+    ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -208,7 +243,8 @@ def _read_and_remember(
         writer = ShelfWriter(file)
         _read(reading, columns, writer, on_rows)
         with contextlib.suppress(OSError):
-            if not any(table.has_changed() for table in reading.tables):  # else it is not what the digest says
+            # else it is not what the digest says
+            if not any(table.has_changed() for table in reading.tables):
                 _write_index(reading, writer.starts, path.with_suffix(".index"))
                 os.replace(beside, path)
             _clean(path.parent)
@@ -219,7 +255,7 @@ def _read_and_remember(
 
 
 def _clean(folder: Path) -> None:
-    keep_small(folder, "*.rows", MOST_BYTES)
+    keep_small(folder, "*.rows", MAX_BYTES)
     for index in folder.glob("*.index"):
         if not index.with_suffix(".rows").exists():
             index.unlink()
@@ -231,7 +267,11 @@ def _write_index(reading: Reading, starts: array[int], path: Path) -> None:
     facts["shapes"] = [shape.to_json() for shape in reading.shapes]
     facts["said"] = [note.to_json() for note in reading.said]
     beside = path.with_suffix(f".index.{os.getpid()}")
-    save_file({name: np.frombuffer(a, dtype=np.uint64) for name, a in arrays.items()}, beside, {"facts": json.dumps(facts)})
+    save_file(
+        {name: np.frombuffer(a, dtype=np.uint64) for name, a in arrays.items()},
+        beside,
+        {"facts": json.dumps(facts)},
+    )
     os.chmod(beside, 0o600)
     os.replace(beside, path)
 
@@ -240,13 +280,15 @@ def _recalled(path: Path, tables: Sequence[Table]) -> Reading | None:
     try:
         with safe_open(path.with_suffix(".index"), framework="np") as index:
             facts: dict[str, Any] = json.loads(index.metadata()["facts"])
-            starts, *keys = (_array(index.get_tensor(name)) for name in ("starts", *Counts().arrays()))
+            starts, *keys = (_array(index.get_tensor(name)) for name in ("starts", *RowCounts().arrays()))
         file = OwnedFile(io.FileIO(path, "r+"))
         reading = Reading(tables)
         reading.set_to(facts, dict(zip(reading.arrays(), keys, strict=True)))
-        reading.shapes = list(map(Shape.from_json, facts["shapes"]))
+        reading.shapes = list(map(RowShape.from_json, facts["shapes"]))
         reading.said = list(map(Message.from_json, facts["said"]))
-        is_whole = os.path.getsize(path) == starts[-1] and all(len(starts) == len(numbers) + 1 for numbers in keys)
+        is_whole = os.path.getsize(path) == starts[-1] and all(
+            len(starts) == len(numbers) + 1 for numbers in keys
+        )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):
         return None
     if not is_whole:

@@ -15,7 +15,7 @@ STALE_SECONDS = 86_400.0  # a half written file of yesterday belongs to nobody
 
 
 def cache_folder() -> Path:
-    """Where encoded examples are kept: $XDG_CACHE_HOME/nuguna/tokens, ~/.cache/nuguna/tokens."""
+    """Return where encoded examples are kept: $XDG_CACHE_HOME/nuguna/tokens, ~/.cache/nuguna/tokens."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nuguna" / "tokens"
 
 
@@ -30,22 +30,22 @@ class OwnedFile(io.BufferedRandom):
 
 
 def unnamed_file(folder: Path) -> OwnedFile:
-    """A file that nobody else sees; it goes with its owner, however the program ends."""
+    """Return a file that nobody else sees; it goes with its owner, however the program ends."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return OwnedFile(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115 - closed with its owner
 
 
 def no_room(folder: Path, error: OSError) -> EnvironmentFault:
-    """A disk that takes no more."""
+    """Return a disk that takes no more."""
     return EnvironmentFault(
-        say("There is no room for the rows of the dataset."),
+        say("There is not enough disk space for the rows of the dataset."),
         seen=say("{reason}: {folder}", reason=error.strerror or error, folder=folder),
-        fix=say("Make room there, or set XDG_CACHE_HOME to a folder on another disk."),
+        fix=say("Free some space there, or set XDG_CACHE_HOME to a folder on another disk."),
     )
 
 
 def rows_folder() -> Path:
-    """Where the rows of large datasets are kept: beside the tokens."""
+    """Return where the rows of large datasets are kept: beside the tokens."""
     return cache_folder().parent / "rows"
 
 

@@ -1,7 +1,8 @@
 """Files and folders that a crash, a full disk or a power cut leaves whole or not there at all.
 
-Data reaches the disk before the name that promises it: the file is written and synced, then renamed, then the folder is synced
-(Pillai et al., All File Systems Are Not Created Equal, OSDI 2014). Every operation is one call of `os`.
+Data reaches the disk before the name that promises it: the file is written and synced, then renamed, then the
+folder is synced (Pillai et al., All File Systems Are Not Created Equal, OSDI 2014). Every operation is one
+call of `os`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ PIECE_BYTES = 4 * 2**20  # written at once
 
 
 def write_new(path: Path, data: bytes | memoryview) -> None:
-    """Write a file that is not there yet, to the last byte and onto the disk. Raises `OSError`; then it is not whole."""
+    """Write a file that is not there yet, to the last byte and onto the disk. Raises `OSError`; then it is
+    not whole.
+    """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         left = memoryview(data)
@@ -29,7 +32,9 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_over(path: Path, data: bytes) -> None:
-    """Put a file in the place of another; whatever happens, the old or the new one is there, whole. Raises `OSError`."""
+    """Put a file in the place of another; whatever happens, the old or the new one is there, whole. Raises
+    `OSError`.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with suppress(FileNotFoundError):
@@ -58,7 +63,9 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that the names in a folder are on the disk. Where folders cannot be opened (Windows) the system does it alone."""
+    """See that the names in a folder are on the disk. Where folders cannot be opened (Windows) the system
+    does it alone.
+    """
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -70,8 +77,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Take away a folder. One that is half removed has a name that nobody takes for a whole one; what cannot go stays."""
-    grave = folder.with_name(f".old-{folder.name}.tmp")  # what is left over of a killed process is known as such (`is_ours`)
+    """Take away a folder. One that is half removed has a name that nobody takes for a whole one; what cannot
+    go stays.
+    """
+    # what is left over of a killed process is known as such (`is_ours`)
+    grave = folder.with_name(f".old-{folder.name}.tmp")
     with suppress(OSError):
         if not folder.name.startswith("."):
             shutil.rmtree(grave, ignore_errors=True)

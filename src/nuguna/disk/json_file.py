@@ -18,10 +18,16 @@ _MAY_BE_INFINITE = "time_step_limit"  # Mamba's, as its makers write it
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises `ModelError` for anything else, and for numbers that JSON does not know."""
+    """Return the JSON object in a file. Raises `ModelError` for anything else, and for numbers that JSON does
+    not know.
+    """
     try:
         return parse_object(_content(path))
-    except (OSError, ValueError, RecursionError) as error:  # unreadable, not text or not JSON, nested without end
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # unreadable, not text or not JSON, nested without end
         raise ModelError(
             say("A file of this model is not readable JSON: {name}", name=path.name),
             seen=say("{file}: {detail}", file=str(path), detail=str(error)),
@@ -30,7 +36,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
-    """The JSON object that a text holds. Raises `ValueError` and `RecursionError`."""
+    """Return the JSON object that a text holds. Raises `ValueError` and `RecursionError`."""
     document = json.loads(content)
     if not isinstance(document, dict):
         raise ValueError(f"not a JSON object: {shown(document)}")
@@ -38,13 +44,16 @@ def parse_object(content: bytes) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             raise ValueError(f"nested more than {MAX_DEPTH} deep")
         numbers = value if isinstance(value, list) else [value]
-        if key != _MAY_BE_INFINITE and any(isinstance(one, float) and not math.isfinite(one) for one in numbers):
+        if key != _MAY_BE_INFINITE and any(
+            isinstance(one, float) and not math.isfinite(one) for one in numbers
+        ):
             raise ValueError(f"{shown(key)} is no number: {shown(value)}")
     return document
 
 
 def all_pairs(document: object) -> Iterator[tuple[int, str, object]]:
-    """Depth, key and value of everything at every depth; without recursion, as the depth is the file's choice.
+    """Depth, key and value of everything at every depth; without recursion, as the depth is the file's
+    choice.
 
     The items of a list have the key of the list.
     """
@@ -60,7 +69,7 @@ def all_pairs(document: object) -> Iterator[tuple[int, str, object]]:
 
 
 def shown(value: object) -> str:
-    """A value for a message: one line, not long, without characters that change a terminal."""
+    """Return a value for a message: one line, not long, without characters that change a terminal."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (RecursionError, ValueError):

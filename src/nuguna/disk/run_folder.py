@@ -25,12 +25,30 @@ CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 LOCK, RUNNING = ".lock", "running.json"  # while a process writes into the folder: runlock.py
 _TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"),
+    *(
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ),
     *("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"),
 )
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in any folder that was looked at
 _OURS = {
-    *(PLAN, REPORT, REPORT_PAGE, COMPARISON_PAGE, METRICS, BAD_ROWS, ADAPTER, ADAPTER_CONFIG, CARD, CHECKPOINTS, TENSORBOARD),
+    *(
+        PLAN,
+        REPORT,
+        REPORT_PAGE,
+        COMPARISON_PAGE,
+        METRICS,
+        BAD_ROWS,
+        ADAPTER,
+        ADAPTER_CONFIG,
+        CARD,
+        CHECKPOINTS,
+        TENSORBOARD,
+    ),
     *(*_TOKENIZER, *_LITTER, LOCK, RUNNING),
 }
 
@@ -71,16 +89,17 @@ def make_folder(path: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """A run that ended and said so, succeeded or failed."""
+    """Return a run that ended and said so, succeeded or failed."""
     report = read_json(folder / REPORT)
     return isinstance(report, dict) and "status" in report
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder is a run's, or empty, or not there: anything else belongs to somebody and is left alone.
+    """Return whether a folder is a run's, or empty, or not there: anything else belongs to somebody and is
+    left alone.
 
-    One strange file makes it somebody's: `nuguna plan` leaves a plan.toml in any folder. So does working in it, since a folder
-    is given free by renaming it.
+    One strange file makes it somebody's: `nuguna plan` leaves a plan.toml in any folder. So does working in
+    it, since a folder is given free by renaming it.
     """
     if not folder.exists():
         return True
@@ -89,11 +108,15 @@ def is_ours(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     strange = {name for name in names - _OURS if not (name.startswith(".") and name.endswith(".tmp"))}
     in_use = Path.cwd().is_relative_to(folder.resolve())
-    return not names or (not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG, BAD_ROWS, RUNNING}))
+    return not names or (
+        not strange and not in_use and not names.isdisjoint({PLAN, ADAPTER_CONFIG, BAD_ROWS, RUNNING})
+    )
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Give the name of a folder or file free: results → results.1, results.2, … Returns the new place; None if it was empty."""
+    """Give the name of a folder or file free: results → results.1, results.2, … Returns the new place; None
+    if it was empty.
+    """
     if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {BAD_ROWS}):
         return None  # a list of broken rows is no result, and the next run writes its own
     number = 1
@@ -107,15 +130,19 @@ def move_aside(folder: Path) -> Path | None:
 
 
 def open_run(folder: Path) -> Path:
-    """The folder of a finished run. Raises `ModelError` that says what is missing and how to get it."""
+    """Return the folder of a finished run. Raises `ModelError` that says what is missing and how to get
+    it.
+    """
     if (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER).is_file():
         return folder
     if not folder.is_dir():
-        raise ModelError(say("There is no run folder {folder}.", folder=folder), fix=say("Train first: ./run.sh"))
+        raise ModelError(
+            say("There is no run folder {folder}.", folder=folder), fix=say("Train first: ./run.sh")
+        )
     raise ModelError(
-        say("{folder} holds no finished adapter.", folder=folder),
+        say("{folder} contains no finished adapter.", folder=folder),
         seen=say("There is no {name} in it.", name=ADAPTER),
-        fix=say("Start the same training again, it goes on where it stopped: ./run.sh"),
+        fix=say("Start the same training again; it continues where it stopped: ./run.sh"),
     )
 
 

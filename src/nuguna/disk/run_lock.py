@@ -19,8 +19,9 @@ from .run_folder import LOCK, RUNNING, make_folder, read_json, write_json
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[dict[str, Any]]:
-    """Within, this process alone writes into `folder`, which is there or is made. The system gives the lock free when a process
-    ends, however it ends: the note that one left which was killed is given, an empty one otherwise.
+    """While the block runs, this process alone writes into `folder`, which is there or is made. The system
+    gives the lock free when a process ends, however it ends: the note that one left which was killed is
+    given, an empty one otherwise.
 
     Raises `SettingError` with the number and the start of the process that is there already.
     """
@@ -55,6 +56,8 @@ def _refusal(folder: Path) -> SettingError:
     note = _note(folder)
     return SettingError(
         say("Another training is writing into {folder}.", folder=folder),
-        seen=say("Process {pid}, since {started}", pid=note.get("pid", "?"), started=note.get("started", "?")),
+        seen=say(
+            "Process {pid}, since {started}", pid=note.get("pid", "?"), started=note.get("started", "?")
+        ),
         fix=say("Wait until it has ended, stop it, or choose another folder: OUTPUT_DIR=./other ./run.sh"),
     )

@@ -1,4 +1,6 @@
-"""Where LoRA goes: every linear layer inside the repeated blocks, found by type and place, whatever the architecture calls it."""
+"""Where LoRA goes: every linear layer inside the repeated blocks, found by type and place, whatever the
+architecture calls it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from .causal_lm import CausalLM
 
 
 def block_linear_names(model: CausalLM) -> list[str]:
-    """Full names of the linear layers (`nn.Linear`, quantized ones, GPT-2's `Conv1D`) of all transformer blocks.
+    """Full names of the linear layers (`nn.Linear`, quantized ones, GPT-2's `Conv1D`) of all transformer
+    blocks.
 
     Neither embeddings nor the head are touched.
     """
@@ -20,12 +23,17 @@ def block_linear_names(model: CausalLM) -> list[str]:
 
 
 def find_blocks(model: CausalLM) -> tuple[str, nn.ModuleList]:
-    """Name and list of the transformer blocks: the longest `ModuleList` of like modules. Raises `ModelError` if there is none."""
+    """Name and list of the transformer blocks: the longest `ModuleList` of like modules. Raises `ModelError`
+    if there is none.
+    """
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) > 0]
     lists = [(name, m) for name, m in lists if any(_is_linear(x) for x in m.modules())]
     if not lists:
         raise ModelError(
-            say("No transformer blocks with linear layers were found in this model, so no adapter can be attached."),
+            say(
+                "No transformer blocks with linear layers were found in this model, so no adapter can be "
+                "attached."
+            ),
             seen=say("{kind}", kind=type(model).__name__),
             fix=say("Choose a decoder language model, for example MODEL=demo."),
         )
@@ -34,7 +42,7 @@ def find_blocks(model: CausalLM) -> tuple[str, nn.ModuleList]:
 
 
 def linears_without_adapter(model: CausalLM) -> list[str]:
-    """Names of the linear layers of the blocks on which no adapter lies."""
+    """Return names of the linear layers of the blocks on which no adapter lies."""
     prefix, blocks = find_blocks(model)
     bare = (name for name, m in blocks.named_modules() if _is_linear(m) and "lora_" not in name)
     return [f"{prefix}.{name}" for name in bare if not name.endswith(".base_layer")]
@@ -46,5 +54,5 @@ def _is_linear(module: object) -> bool:
 
 
 def adapter_parameters(model: CausalLM) -> dict[str, nn.Parameter]:
-    """The trainable parameters by name."""
+    """Return the trainable parameters by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}

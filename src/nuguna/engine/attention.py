@@ -1,6 +1,8 @@
-"""Attention over documents that lie end to end in one row: each sees itself alone, and no pad token is ever computed.
+"""Attention over documents that lie end to end in one row: each sees itself alone, and no pad token is ever
+computed.
 
-It is handed to transformers by its public AttentionInterface, as one more implementation beside `sdpa` and `eager`.
+It is handed to transformers by its public AttentionInterface, as one more implementation beside `sdpa` and
+`eager`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from .blockwise import Rules, attend_in_blocks, make_groups
+from .blockwise import AttentionRules, attend_in_blocks, make_groups
 from .causal_lm import CausalLM
 
 NAME = "nuguna_packed"
@@ -28,10 +30,11 @@ def causal(model: CausalLM) -> CausalLM:
 
 @contextmanager
 def packed_attention(model: CausalLM, is_wanted: bool) -> Iterator[None]:
-    """Within, the model takes rows of documents and wants `document_lengths` with each call; afterwards it is as before.
+    """While the block runs, the model takes rows of documents and wants `document_lengths` with each call;
+    afterwards it is as before.
 
-    Recomputed activations (gradient checkpointing) need it during the backward pass too. transformers makes no mask for an
-    implementation that it does not know, so that `document_lengths` alone says who sees whom.
+    Recomputed activations (gradient checkpointing) need it during the backward pass too. transformers makes
+    no mask for an implementation that it does not know, so that `document_lengths` alone says who sees whom.
     """
     base = causal(model)
     before = base.config._attn_implementation
@@ -59,27 +62,33 @@ def attend_within_documents(
     softcap: float | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Causal attention of each document with itself, and with the `shared_prefix` first tokens of the row if there are any.
+    """Causal attention of each document with itself, and with the `shared_prefix` first tokens of the row if
+    there are any.
 
-    query is (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim), the result (1, tokens, heads, head_dim).
-    What a model passes beyond the named arguments is not honoured: `forward.find_shortcuts` compares numbers before this path is
-    taken.
+    query is (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim), the result (1,
+    tokens, heads, head_dim). What a model passes beyond the named arguments is not honoured:
+    `forward.find_shortcuts` compares numbers before this path is taken.
     """
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (tokens, heads, head_dim)
-    rules = Rules(q.shape[2] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+    rules = AttentionRules(q.shape[2] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     lengths = tuple(document_lengths)
     if q.device.type == "cuda" and softcap is None and not shared_prefix:
         return _attend_on_cuda(q, k, v, lengths, rules)[None], None
     return attend_in_blocks(q, k, v, lengths, shared_prefix, rules)[None], None
 
 
-def _attend_on_cuda(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], rules: Rules) -> Tensor:
-    """The kernel for documents of any length where torch has it for this GPU and dtype; else those of like length together."""
+def _attend_on_cuda(
+    q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], rules: AttentionRules
+) -> Tensor:
+    """Return the kernel for documents of any length where torch has it for this GPU and dtype; else those of
+    like length together.
+    """
     if _has_varlen_kernel(q.device, q.dtype):
         from torch.nn.attention.varlen import varlen_attn
 
         ends = _document_ends(lengths, q.device)
-        window = (-1 if rules.sliding_window is None else rules.sliding_window - 1, 0)  # it counts the tokens before
+        # it counts the tokens before
+        window = (-1 if rules.sliding_window is None else rules.sliding_window - 1, 0)
         longest = max(lengths)
         q, k, v = (x.contiguous() for x in (q, k, v))
         return varlen_attn(  # type: ignore[return-value]
@@ -101,15 +110,21 @@ def _attend_on_cuda(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], r
 
 @lru_cache(maxsize=4)
 def _has_varlen_kernel(device: torch.device, dtype: torch.dtype) -> bool:
-    """torch's kernel is FlashAttention's: half precision, compute capability 8.0 and above, in torch 2.10 and above."""
+    """torch's kernel is FlashAttention's: half precision, compute capability 8.0 and above, in torch 2.10 and
+    above.
+    """
     try:
         import torch.nn.attention.varlen  # noqa: F401
     except ImportError:
         return False
-    return device.type == "cuda" and dtype != torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
+    return (
+        device.type == "cuda"
+        and dtype != torch.float32
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )
 
 
 @lru_cache(maxsize=16)
 def _document_ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    """(documents + 1,), int32: where each document begins, and the end of the last."""
+    """Return (documents + 1,), int32: where each document begins, and the end of the last."""
     return torch.tensor((0, *lengths)).cumsum(0).to(device, torch.int32)

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 
 class CausalLM(Protocol):
-    """A decoder with a vocabulary head, a module of torch. Its outputs and configuration are transformers' objects."""
+    """A decoder with a vocabulary head, a module of torch. Its outputs and configuration are transformers'
+    objects.
+    """
 
     training: bool
     is_gradient_checkpointing: bool
@@ -25,7 +27,9 @@ class CausalLM(Protocol):
         """The maker's settings for generation, and the tokens that end an answer."""
 
     def __call__(self, input_ids: Tensor, **options: object) -> Any:
-        """Token ids (rows, tokens) → an output whose `logits`, also its first item, are (rows, tokens, vocabulary)."""
+        """Token ids (rows, tokens) → an output whose `logits`, also its first item, are (rows, tokens,
+        vocabulary).
+        """
 
     def generate(self, *, input_ids: Tensor, **options: object) -> Any:
         """Continue prompts (rows, tokens): `sequences` of the output is (rows, tokens + new)."""

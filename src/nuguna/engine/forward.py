@@ -1,4 +1,6 @@
-"""Run a model over a flat batch: only its own tokens, and the vocabulary head only where something is learned."""
+"""Run a model over a flat batch: only its own tokens, and the vocabulary head only where something is
+learned.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from ..tokens.encode import Encoded
 from .attention import causal, packed_attention
 from .causal_lm import CausalLM
 
-# Largest difference that may come from adding in another order, as a share of the largest number. A document that sees its
-# neighbour, or a scale that is left out, differs by far more.
+# Largest difference that may come from adding in another order, as a share of the largest number. A document
+# that sees its neighbour, or a scale that is left out, differs by far more.
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 
 
@@ -36,7 +38,9 @@ CAREFUL = Shortcuts(split_head=False, packed=False, fused=False)  # a model at w
 
 
 def target_logits(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
-    """Logits (trained, vocabulary) that predict the trained tokens, and these tokens (trained,), document after document."""
+    """Logits (trained, vocabulary) that predict the trained tokens, and these tokens (trained,), document
+    after document.
+    """
     if shortcuts.split_head:
         hidden, labels = target_hidden(model, batch, shortcuts)
         output = head(model)
@@ -46,44 +50,52 @@ def target_logits(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> tuple[
 
 
 def target_hidden(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> tuple[Tensor, Tensor]:
-    """What the head would read to predict the trained tokens, (trained, hidden), and these tokens (trained,)."""
+    """Return what the head would read to predict the trained tokens, (trained, hidden), and these tokens
+    (trained,).
+    """
     return run_decoder(model, batch, shortcuts, batch.trained - 1), batch.ids[batch.trained]
 
 
 def run_decoder(model: CausalLM, batch: Batch, shortcuts: Shortcuts, wanted: Tensor) -> Tensor:
-    """What the head would read at the places `wanted` of the row: (wanted, hidden)."""
+    """Return what the head would read at the places `wanted` of the row: (wanted, hidden)."""
     hidden = _run(decoder(model), batch, shortcuts.packed, wanted)
-    return hidden if len(hidden) == len(wanted) else hidden[wanted]  # the last block may have left out the rest
+    # the last block may have left out the rest
+    return hidden if len(hidden) == len(wanted) else hidden[wanted]
 
 
 def _run(part: Callable[..., Any], batch: Batch, packed: bool, wanted: Tensor | None = None) -> Tensor:
-    """The first output of decoder or model for every token of the batch: (tokens, width)."""
+    """Return the first output of decoder or model for every token of the batch: (tokens, width)."""
     if packed:
         ids, positions = batch.ids[None], batch.positions[None]  # (1, tokens)
         layout = {"document_lengths": batch.lengths, "shared_prefix": batch.prefix, WANTED: wanted}
         return part(input_ids=ids, position_ids=positions, use_cache=False, **layout)[0][0]  # type: ignore[no-any-return]
-    rows = torch.repeat_interleave(torch.arange(len(batch.lengths)), torch.tensor(batch.lengths)).to(batch.ids.device)
-    ids = batch.ids.new_zeros(len(batch.lengths), max(batch.lengths))  # (documents, longest); which token pads is all the same
+    rows = torch.repeat_interleave(torch.arange(len(batch.lengths)), torch.tensor(batch.lengths)).to(
+        batch.ids.device
+    )
+    # (documents, longest); which token pads is all the same
+    ids = batch.ids.new_zeros(len(batch.lengths), max(batch.lengths))
     mask = torch.zeros_like(ids)
     ids[rows, batch.positions], mask[rows, batch.positions] = batch.ids, 1
     return part(input_ids=ids, attention_mask=mask, use_cache=False)[0][rows, batch.positions]  # type: ignore[no-any-return]
 
 
 def decoder(model: CausalLM) -> nn.Module:
-    """The model without its vocabulary head, adapters included (peft puts them in place)."""
+    """Return the model without its vocabulary head, adapters included (peft puts them in place)."""
     return causal(model).base_model
 
 
 def head(model: CausalLM) -> nn.Module | None:
-    """The vocabulary head: (…, hidden) → (…, vocabulary)."""
+    """Return the vocabulary head: (…, hidden) → (…, vocabulary)."""
     return causal(model).get_output_embeddings()
 
 
 @torch.no_grad()
 def find_shortcuts(model: CausalLM) -> Shortcuts:
-    """Compare two short documents with the model's own way, padded and with all logits. No list of models has to be kept.
+    """Compare two short documents with the model's own way, padded and with all logits. No list of models has
+    to be kept.
 
-    Some models scale or cap logits after the head (Gemma 2, Cohere, Granite); some cannot restart positions within a row.
+    Some models scale or cap logits after the head (Gemma 2, Cohere, Granite); some cannot restart positions
+    within a row.
     """
     device = next(model.parameters()).device
     vocabulary = model.get_input_embeddings().weight.shape[0]
@@ -105,7 +117,12 @@ def find_shortcuts(model: CausalLM) -> Shortcuts:
 def _agrees(model: CausalLM, batch: Batch, shortcuts: Shortcuts, expected: Tensor) -> bool:
     try:
         found, _ = target_logits(model, batch, shortcuts)
-    except (TypeError, ValueError, NotImplementedError, RuntimeError):  # a model that does not take such a call
+    except (
+        TypeError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ):  # a model that does not take such a call
         return False
     if found.shape != expected.shape:
         return False

@@ -1,6 +1,8 @@
-"""The last block only where it is read: prompt tokens give it keys and values, and nobody asks what follows of them.
+"""The last block only where it is read: prompt tokens give it keys and values, and nobody asks what follows
+of them.
 
-Queries are still made of all tokens, beside keys and values: 0.3 % of the products of SmolLM2-135M, if nothing were trained.
+Queries are still made of all tokens, beside keys and values: 0.3 % of the products of SmolLM2-135M, if
+nothing were trained.
 """
 
 from __future__ import annotations
@@ -18,20 +20,32 @@ OUTPUT = "o_proj"  # the product that ends attention
 
 
 class LastBlock(nn.Module):
-    """In the place of a model's last block during training: attention, then all the rest at the wanted places alone."""
+    """In the place of a model's last block during training: attention, then all the rest at the wanted places
+    alone.
+    """
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        self.input_layernorm, self.self_attn = block.get_submodule("input_layernorm"), block.get_submodule("self_attn")
-        self.post_attention_layernorm, self.mlp = block.get_submodule("post_attention_layernorm"), block.get_submodule("mlp")
+        self.input_layernorm, self.self_attn = (
+            block.get_submodule("input_layernorm"),
+            block.get_submodule("self_attn"),
+        )
+        self.post_attention_layernorm, self.mlp = (
+            block.get_submodule("post_attention_layernorm"),
+            block.get_submodule("mlp"),
+        )
         self.train(block.training)
 
     @staticmethod
     def fits(block: nn.Module) -> bool:
-        """Whether a block is made of exactly these parts. That they are put together in this way is compared by numbers."""
+        """Return whether a block is made of exactly these parts. That they are put together in this way is
+        compared by numbers.
+        """
         parts = dict(block.named_children())
         names = {"input_layernorm", "self_attn", "post_attention_layernorm", "mlp"}
-        return set(parts) == names and isinstance(parts["mlp"], GatedMlp) and hasattr(parts["self_attn"], OUTPUT)
+        return (
+            set(parts) == names and isinstance(parts["mlp"], GatedMlp) and hasattr(parts["self_attn"], OUTPUT)
+        )
 
     def forward(self, hidden_states: Tensor, **given: Any) -> Tensor:
         """hidden_states (1, tokens, hidden) → (1, wanted, hidden)."""
@@ -44,7 +58,9 @@ class LastBlock(nn.Module):
 
 @contextmanager
 def _only(layer: nn.Module, wanted: Tensor | None) -> Iterator[None]:
-    """Within, the layer takes only the wanted places of its input (1, tokens, width). Its name in the model stays as it is."""
+    """While the block runs, the layer takes only the wanted places of its input (1, tokens, width). Its name
+    in the model stays as it is.
+    """
     if wanted is None:
         yield
         return

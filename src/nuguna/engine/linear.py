@@ -1,9 +1,10 @@
 """Linear layers with LoRA, their gradients written by hand.
 
-y = x Wᵀ + s (x Aᵀ) Bᵀ. Autograd over peft's own layer makes the wide product (x Aᵀ) Bᵀ, scales it, adds it, and does the same
-backward; here the matrix product itself adds both halves, only x and the narrow x Aᵀ are kept, and every product is of contiguous
-matrices (a frozen weight with any other input takes torch's slow path, pytorch issue 186148). Layers that read the same x
-(queries, keys and values; gate and up) make one narrow product of all their A's and keep x once.
+y = x Wᵀ + s (x Aᵀ) Bᵀ. Autograd over peft's own layer makes the wide product (x Aᵀ) Bᵀ, scales it, adds it,
+and does the same backward; here the matrix product itself adds both halves, only x and the narrow x Aᵀ are
+kept, and every product is of contiguous matrices (a frozen weight with any other input takes torch's slow
+path, pytorch issue 186148). Layers that read the same x (queries, keys and values; gate and up) make one
+narrow product of all their A's and keep x once.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from .quantized import Quantized, Weight, dense, is_quantized
 
 
 class LoraLinear(Linear):  # type: ignore[misc]
-    """peft's layer, with the same names, parameters and saved form; only its training step is computed in another way.
+    """peft's layer, with the same names, parameters and saved form; only its training step is computed in
+    another way.
 
-    Outside training, and for whatever goes beyond plain LoRA (dropout, DoRA, several adapters, merged weights), it is peft's.
+    Outside training, and for whatever goes beyond plain LoRA (dropout, DoRA, several adapters, merged
+    weights), it is peft's.
     """
 
     matrices: Matrices | None = None  # within `by_hand`: what a training step computes with
@@ -42,7 +45,7 @@ class LoraLinear(Linear):  # type: ignore[misc]
         return lora_outputs(x, [self.matrices])[0]
 
     def find_matrices(self) -> Matrices | None:
-        """What a training step computes with; None for whatever goes beyond plain LoRA."""
+        """Return what a training step computes with; None for whatever goes beyond plain LoRA."""
         name = self.active_adapters[0] if len(self.active_adapters) == 1 else ""
         base = self.base_layer
         is_plain = (
@@ -57,12 +60,22 @@ class LoraLinear(Linear):  # type: ignore[misc]
         )
         if not is_plain:
             return None
-        weight: Weight = base.weight.t() if isinstance(base, Conv1D) else Quantized(base) if is_quantized(base) else base.weight
-        return Matrices(weight, base.bias, self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name])
+        weight: Weight = (
+            base.weight.t()
+            if isinstance(base, Conv1D)
+            else Quantized(base)
+            if is_quantized(base)
+            else base.weight
+        )
+        return Matrices(
+            weight, base.bias, self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
+        )
 
 
 class Matrices(NamedTuple):
-    """weight (outputs, inputs) and bias frozen, a (rank, inputs) and b (outputs, rank) trained, in float32."""
+    """weight (outputs, inputs) and bias frozen, a (rank, inputs) and b (outputs, rank) trained, in
+    float32.
+    """
 
     weight: Weight
     bias: Tensor | None
@@ -72,7 +85,9 @@ class Matrices(NamedTuple):
 
 
 class Siblings:
-    """Layers that are called one after the other with the same tensor: the first call computes all of them."""
+    """Layers that are called one after the other with the same tensor: the first call computes all of
+    them.
+    """
 
     def __init__(self, layers: Sequence[LoraLinear]) -> None:
         self.layers = list(layers)
@@ -80,10 +95,15 @@ class Siblings:
         self._ready: dict[int, Tensor] = {}
 
     def output(self, layer: LoraLinear, x: Tensor) -> Tensor:
-        """What `layer` makes of x. It is asked for once; an input that is not the one before starts anew."""
+        """Return what `layer` makes of x. It is asked for once; an input that is not the one before starts
+        anew.
+        """
         if x is not self._input or id(layer) not in self._ready:
             outputs = lora_outputs(x, [layer.matrices for layer in self.layers if layer.matrices is not None])
-            self._input, self._ready = x, {id(sibling): y for sibling, y in zip(self.layers, outputs, strict=True)}
+            self._input, self._ready = (
+                x,
+                {id(sibling): y for sibling, y in zip(self.layers, outputs, strict=True)},
+            )
         y = self._ready.pop(id(layer))
         if not self._ready:
             self._input = None
@@ -92,7 +112,8 @@ class Siblings:
 
 @contextmanager
 def by_hand(model: CausalLM, run: Callable[[], object]) -> Iterator[None]:
-    """Within, plain LoRA layers compute their training steps by hand, and those that read the same tensor share it.
+    """While the block runs, plain LoRA layers compute their training steps by hand, and those that read the
+    same tensor share it.
 
     Which these are is seen in one call of `run`, not guessed from names.
     """
@@ -115,7 +136,10 @@ def by_hand(model: CausalLM, run: Callable[[], object]) -> Iterator[None]:
 def _readers_of_one_tensor(layers: Sequence[LoraLinear], run: Callable[[], object]) -> list[list[LoraLinear]]:
     """Layers that were called one after the other with one and the same tensor."""
     calls: list[tuple[LoraLinear, Tensor]] = []
-    hooks = [layer.register_forward_pre_hook(lambda layer, inputs: calls.append((layer, inputs[0]))) for layer in layers]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: calls.append((layer, inputs[0])))
+        for layer in layers
+    ]
     try:
         run()
     finally:
@@ -131,7 +155,7 @@ def _readers_of_one_tensor(layers: Sequence[LoraLinear], run: Callable[[], objec
 
 
 def lora_outputs(x: Tensor, parts: Sequence[Matrices]) -> tuple[Tensor, ...]:
-    """The outputs of all layers for x (..., inputs), each (..., outputs)."""
+    """Return the outputs of all layers for x (..., inputs), each (..., outputs)."""
     frozen = [(m.weight, m.bias, m.scale) for m in parts]
     outputs = _LoraProducts.apply(  # type: ignore[no-untyped-call]
         x.reshape(-1, x.shape[-1]), Kept(x), frozen, *[m.a for m in parts], *[m.b for m in parts]
@@ -146,11 +170,11 @@ class Kept:
         self.recipe = recipe_of(x)
 
     def tensors(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """What has to be saved for flat (tokens, inputs)."""
+        """Return what has to be saved for flat (tokens, inputs)."""
         return (flat, flat) if self.recipe is None else (self.recipe.x, self.recipe.inverse)
 
     def flat(self, x: Tensor, inverse: Tensor) -> Tensor:
-        """The input (tokens, inputs) again, from what was saved."""
+        """Return the input (tokens, inputs) again, from what was saved."""
         if self.recipe is None:
             return x
         return replace(self.recipe, x=x, inverse=inverse).make().reshape(-1, x.shape[-1])
@@ -166,10 +190,14 @@ Frozen = Sequence[tuple[Weight, "Tensor | None", float]]  # weight, bias and sca
 
 
 class _LoraProducts(torch.autograd.Function):
-    """x (tokens, inputs), then a of each layer, then b of each layer → the output of each layer (tokens, outputs)."""
+    """x (tokens, inputs), then a of each layer, then b of each layer → the output of each layer (tokens,
+    outputs).
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, kept: Kept, frozen: Frozen, *adapters: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: FunctionCtx, x: Tensor, kept: Kept, frozen: Frozen, *adapters: Tensor
+    ) -> tuple[Tensor, ...]:
         count = len(frozen)
         downs = joined_downs(adapters[:count], x.dtype)
         ups = [b.to(x.dtype) for b in adapters[count:]]
@@ -184,23 +212,29 @@ class _LoraProducts(torch.autograd.Function):
     def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
         source, inverse, inner, downs, *ups = ctx.saved_tensors
         x = ctx.kept.flat(source, inverse)
-        dx, das, dbs = backward_products(x, inner, downs, ups, ctx.frozen, dys, needs_dx=ctx.needs_input_grad[0])
+        dx, das, dbs = backward_products(
+            x, inner, downs, ups, ctx.frozen, dys, needs_dx=ctx.needs_input_grad[0]
+        )
         return dx, None, None, *das, *dbs
 
 
 def joined_downs(downs: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """The A's of all layers, one below the other: (ranks, inputs)."""
+    """Return the A's of all layers, one below the other: (ranks, inputs)."""
     return torch.cat([a.to(dtype) for a in downs]) if len(downs) > 1 else downs[0].to(dtype)
 
 
 def forward_products(
     x: Tensor, frozen: Frozen, downs: Tensor, ups: Sequence[Tensor], places: Sequence[Tensor | None] = ()
 ) -> tuple[list[Tensor], Tensor]:
-    """The outputs of the layers, written to `places` where given, and what their adapters see of x, (tokens, ranks)."""
+    """Return the outputs of the layers, written to `places` where given, and what their adapters see of x,
+    (tokens, ranks).
+    """
     inner = x @ downs.t()
     outputs = []
     narrows = torch.split(inner, [b.shape[1] for b in ups], dim=1)
-    for (weight, bias, scale), up, narrow, y in zip(frozen, ups, narrows, places or [None] * len(ups), strict=True):
+    for (weight, bias, scale), up, narrow, y in zip(
+        frozen, ups, narrows, places or [None] * len(ups), strict=True
+    ):
         matrix = dense(weight, x.dtype).t()
         product = torch.mm(x, matrix, out=y) if bias is None else torch.addmm(bias, x, matrix, out=y)
         outputs.append(product.addmm_(narrow, up.t(), alpha=scale))
@@ -217,7 +251,9 @@ def backward_products(
     *,
     needs_dx: bool,
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
-    """Gradients of x (None where nobody asks), of the A's and of the B's; the latter two in float32."""
+    """Return gradients of x (None where nobody asks), of the A's and of the B's; the latter two in
+    float32.
+    """
     ranks = [b.shape[1] for b in ups]
     d_inner = torch.empty_like(inner)  # (tokens, ranks)
     dx: Tensor | None = None

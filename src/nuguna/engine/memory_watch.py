@@ -1,7 +1,8 @@
-"""Memory that runs out: seen before the system ends the program, recognised when it happens, freed, and the work cut smaller.
+"""Memory that runs out: seen before the system ends the program, recognised when it happens, freed, and the
+work cut smaller.
 
-On a CPU nothing fails when memory is short: Linux hands out what it does not have and kills the program later. So what is left is
-read on the way, and an error of our own comes first.
+On a CPU nothing fails when memory is short: Linux hands out what it does not have and kills the program
+later. So what is left is read on the way, and an error of our own comes first.
 """
 
 from __future__ import annotations
@@ -21,19 +22,22 @@ import psutil
 import torch
 
 from ..errors import OutOfMemoryError
-from ..machine.probe import Machine, container_memory_left, container_memory_limit, this_machine
+from ..machine.container import container_memory_left, container_memory_limit
+from ..machine.probe import Machine, this_machine
 from ..message import Message, say
 from .adapter import find_blocks
 from .causal_lm import CausalLM
-from .sizes import CHUNK_BYTES
+from .sizes import LOGITS_BYTES
 
 T = TypeVar("T")
 
 EVERY_SECONDS = 0.01  # how often it is read what is left
 SPARE_BYTES = 64 * 2**20  # what has to be left, and a hundredth of all there is
 SPARE_SHARE = 0.01
-FIRST_BLOCK = 16  # times its input is what a block is taken to need before one was seen (demo: 12; docs/log.md)
-# How torch's allocators, its matrix libraries and C++ say it (torch 2.13: c10/core/impl/alloc_cpu.cpp, MPSAllocator.mm, cuBLAS)
+# times its input is what a block is taken to need before one was seen (demo: 12; docs/log.md)
+FIRST_BLOCK = 16
+# How torch's allocators, its matrix libraries and C++ say it (torch 2.13: c10/core/impl/alloc_cpu.cpp,
+# MPSAllocator.mm, cuBLAS)
 _SIGNS = (
     "out of memory",
     "can't allocate memory",
@@ -51,7 +55,7 @@ class ShortageError(MemoryError):
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
+    """Return whether an error says that memory ran out, on whatever device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
@@ -59,7 +63,7 @@ def is_shortage(error: BaseException) -> bool:
 
 
 def attempt(work: Callable[[], T]) -> T | None:
-    """What `work` gives; None when memory ran out. Then all that it held is let go."""
+    """Return what `work` gives; None when memory ran out. Then all that it held is let go."""
     try:
         return work()
     except (RuntimeError, MemoryError) as error:
@@ -70,10 +74,14 @@ def attempt(work: Callable[[], T]) -> T | None:
     return None
 
 
-def in_smaller_pieces(work: Callable[[int], T], size: int, *, least: int = 1, on_less: Callable[[int], None]) -> T:
-    """What `work` gives for a size, never None; where memory runs out, all is done again for half the size, down to `least`.
+def in_smaller_pieces(
+    work: Callable[[int], T], size: int, *, least: int = 1, on_less: Callable[[int], None]
+) -> T:
+    """Return what `work` gives for a size, never None; where memory runs out, all is done again for half the
+    size, down to `least`.
 
-    Raises `OutOfMemoryError` when even that does not fit. `work` must change nothing that a second try would find.
+    Raises `OutOfMemoryError` when even that does not fit. `work` must change nothing that a second try would
+    find.
     """
     while (found := attempt(partial(work, size))) is None:
         if size <= least:
@@ -97,7 +105,9 @@ def free() -> None:
 
 @contextmanager
 def watched(model: CausalLM) -> Iterator[None]:
-    """Within, each block of a model on a CPU begins with a look at what is left; too little raises `ShortageError`."""
+    """While the block runs, each block of a model on a CPU begins with a look at what is left; too little
+    raises `ShortageError`.
+    """
     if next(model.parameters()).device.type != "cpu":  # there the allocator itself says it in time
         yield
         return
@@ -117,10 +127,11 @@ def watched(model: CausalLM) -> Iterator[None]:
 
 
 class _Watch:
-    """Looks at what is left; for more tokens than ever passed, also whether what comes before the next look has room.
+    """Looks at what is left; for more tokens than ever passed, also whether what comes before the next look
+    has room.
 
-    A block takes about what the one before it took. Freed memory stays with the process, so that as many tokens as passed before
-    need nothing more.
+    A block takes about what the one before it took. Freed memory stays with the process, so that as many
+    tokens as passed before need nothing more.
     """
 
     def __init__(self) -> None:
@@ -130,7 +141,9 @@ class _Watch:
         self._now = self._passed = 0  # tokens that go through now, and the most that went through
         self._left, self._largest = 0, 0  # at the last look; what the hungriest block took
 
-    def look(self, block: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool) -> None:
+    def look(
+        self, block: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_first: bool, is_last: bool
+    ) -> None:
         """Before a block. Raises `ShortageError`."""
         x: torch.Tensor = args[0] if args else kwargs["hidden_states"]
         if is_first:
@@ -148,13 +161,17 @@ class _Watch:
             raise ShortageError
 
     def _expected(self, x: torch.Tensor, is_last: bool) -> int:
-        """Bytes until the next look; behind the last block these are the block, its backward pass, and a chunk of logits."""
+        """Return bytes until the next look; behind the last block these are the block, its backward pass, and
+        a chunk of logits.
+        """
         block = self._largest or FIRST_BLOCK * x.nbytes
-        return 2 * block + CHUNK_BYTES if is_last else block
+        return 2 * block + LOGITS_BYTES if is_last else block
 
 
 def memory_left() -> int:
-    """Bytes of RAM that this process may still take, in its container too. Swap does not count: it is slower than waiting."""
+    """Return bytes of RAM that this process may still take, in its container too. Swap does not count: it is
+    slower than waiting.
+    """
     available = int(psutil.virtual_memory().available)
     left = container_memory_left(_machine()) if _limit() is not None else None
     return available if left is None else min(available, left)
@@ -162,7 +179,9 @@ def memory_left() -> int:
 
 @lru_cache(maxsize=1)
 def _limit() -> int | None:
-    """Of the container, None if the machine has no more anyway; looking anew took a twenty-fifth of a small model's step."""
+    """Return of the container, None if the machine has no more anyway; looking anew took a twenty-fifth of a
+    small model's step.
+    """
     limit = container_memory_limit(_machine())
     return limit if limit is not None and limit < psutil.virtual_memory().total else None
 
@@ -178,7 +197,7 @@ def no_memory(what: Message, seen: Message | None = None) -> OutOfMemoryError:
         what,
         seen=seen,
         fix=say(
-            "Close other programs, or take less at once: {command}",
+            "Close other programs, or process less at once: {command}",
             command="BATCH_SIZE=1 MAX_STEPS=50 MAX_SEQ_LENGTH=128 OUTPUT_DIR=./quick_test ./run.sh",
         ),
     )

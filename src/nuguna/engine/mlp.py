@@ -1,7 +1,9 @@
-"""The gated MLP with LoRA, down(act(gate(x)) * up(x)), as one step by hand: what comes between its products is computed again.
+"""The gated MLP with LoRA, down(act(gate(x)) * up(x)), as one step by hand: what comes between its products
+is computed again.
 
-Autograd keeps gate, act(gate), up and their product, each (tokens, intermediate); here gate and up are enough (Shazeer, GLU
-Variants Improve Transformer, arXiv 2002.05202, for the layer; the recomputation as in Liger Kernel, arXiv 2410.10989, section 3).
+Autograd keeps gate, act(gate), up and their product, each (tokens, intermediate); here gate and up are enough
+(Shazeer, GLU Variants Improve Transformer, arXiv 2002.05202, for the layer; the recomputation as in Liger
+Kernel, arXiv 2410.10989, section 3).
 """
 
 from __future__ import annotations
@@ -31,17 +33,22 @@ _ACTIVATIONS: tuple[Activation, ...] = (
 
 
 def find_activation(function: Callable[[Tensor], Tensor]) -> Activation | None:
-    """The one of those with a known gradient that computes the same as `function`; the library has several classes for each."""
+    """Return the one of those with a known gradient that computes the same as `function`; the library has
+    several classes for each.
+    """
     x = torch.linspace(-6, 6, 101)
     expected = function(x)
     for activation in _ACTIVATIONS:
-        if torch.allclose(activation[0](x), expected, rtol=1e-5, atol=1e-6):  # the two kinds of GELU differ by 5e-4
+        # the two kinds of GELU differ by 5e-4
+        if torch.allclose(activation[0](x), expected, rtol=1e-5, atol=1e-6):
             return activation
     return None
 
 
 class GatedMlp(nn.Module):
-    """In the place of a model's own MLP during training; its layers are the same objects under the same names."""
+    """In the place of a model's own MLP during training; its layers are the same objects under the same
+    names.
+    """
 
     def __init__(self, mlp: Any, pool: Pool) -> None:
         super().__init__()
@@ -53,7 +60,9 @@ class GatedMlp(nn.Module):
 
     @staticmethod
     def fits(mlp: nn.Module) -> bool:
-        """Whether a module is made of exactly these parts. That they are put together in this way is compared by numbers."""
+        """Return whether a module is made of exactly these parts. That they are put together in this way is
+        compared by numbers.
+        """
         parts = dict(mlp.named_children())
         return (
             set(parts) == {"gate_proj", "up_proj", "down_proj", "act_fn"}
@@ -63,12 +72,18 @@ class GatedMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., hidden) → (..., hidden)."""
-        parts = [m for m in (self.gate_proj.matrices, self.up_proj.matrices, self.down_proj.matrices) if m is not None]
+        parts = [
+            m
+            for m in (self.gate_proj.matrices, self.up_proj.matrices, self.down_proj.matrices)
+            if m is not None
+        ]
         if len(parts) < 3 or not torch.is_grad_enabled():
             return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
         frozen = [(m.weight, m.bias, m.scale) for m in parts]
         flat = x.reshape(-1, x.shape[-1])  # (tokens, hidden)
-        y = _GatedMlp.apply(flat, Kept(x), frozen, self.activation, self.pool, *[m.a for m in parts], *[m.b for m in parts])  # type: ignore[no-untyped-call]
+        y = _GatedMlp.apply(
+            flat, Kept(x), frozen, self.activation, self.pool, *[m.a for m in parts], *[m.b for m in parts]
+        )  # type: ignore[no-untyped-call]
         return y.reshape(x.shape)  # type: ignore[no-any-return]
 
 
@@ -77,7 +92,13 @@ class _GatedMlp(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, kept: Kept, frozen: Frozen, activation: Activation, pool: Pool, *adapters: Tensor
+        ctx: FunctionCtx,
+        x: Tensor,
+        kept: Kept,
+        frozen: Frozen,
+        activation: Activation,
+        pool: Pool,
+        *adapters: Tensor,
     ) -> Tensor:
         a_gate, a_up, a_down, *ups = (p.to(x.dtype) for p in adapters)
         downs = joined_downs([a_gate, a_up], x.dtype)

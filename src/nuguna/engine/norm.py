@@ -1,6 +1,8 @@
-"""RMSNorm that keeps its input and one number a token; autograd over a model's own keeps two float32 copies of the input.
+"""RMSNorm that keeps its input and one number a token; autograd over a model's own keeps two float32 copies
+of the input.
 
-Its output need not be kept either: the layers that read it know by `recipe_of` how to make it again in their backward pass.
+Its output need not be kept either: the layers that read it know by `recipe_of` how to make it again in their
+backward pass.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 @dataclass(frozen=True)
-class Recipe:
+class NormInput:
     """What a norm's output is made of: x / rms(x), times the weight. Making it again gives the same bits."""
 
     x: Tensor  # (..., hidden)
@@ -23,7 +25,7 @@ class Recipe:
     adds_one: bool  # Gemma keeps its weight less one, and multiplies before it rounds
 
     def make(self) -> Tensor:
-        """The output."""
+        """Return the output."""
         normed = self.x.float() * self.inverse
         if self.adds_one:
             return normed.mul_(self.weight.float() + 1).to(self.x.dtype)
@@ -33,13 +35,15 @@ class Recipe:
 _MADE_BY = "nuguna_recipe"
 
 
-def recipe_of(y: Tensor) -> Recipe | None:
-    """How to make y again, if it came from a norm of ours just now."""
+def recipe_of(y: Tensor) -> NormInput | None:
+    """Return how to make y again, if it came from a norm of ours just now."""
     return getattr(y, _MADE_BY, None)
 
 
 class RmsNorm(nn.Module):
-    """In the place of a model's own norm during training, with the same weight (Zhang & Sennrich, arXiv 1910.07467)."""
+    """In the place of a model's own norm during training, with the same weight (Zhang & Sennrich, arXiv
+    1910.07467).
+    """
 
     def __init__(self, norm: nn.Module, *, adds_one: bool) -> None:
         super().__init__()
@@ -50,7 +54,9 @@ class RmsNorm(nn.Module):
 
     @staticmethod
     def fits(norm: nn.Module) -> bool:
-        """Whether a module has a weight and an epsilon and nothing else. What it computes is compared by numbers."""
+        """Return whether a module has a weight and an epsilon and nothing else. What it computes is compared
+        by numbers.
+        """
         return (
             not list(norm.children())
             and [name for name, _ in norm.named_parameters()] == ["weight"]
@@ -62,7 +68,7 @@ class RmsNorm(nn.Module):
         """x (..., hidden) → (..., hidden)."""
         length = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True, dtype=torch.float32)
         inverse = (length.square_() / x.shape[-1]).add_(self.eps).rsqrt_()
-        recipe = Recipe(x.detach(), inverse, self.weight, self.adds_one)
+        recipe = NormInput(x.detach(), inverse, self.weight, self.adds_one)
         y: Tensor = _RmsNorm.apply(x, recipe)  # type: ignore[no-untyped-call]
         setattr(y, _MADE_BY, recipe)
         return y
@@ -74,7 +80,7 @@ def _eps(norm: nn.Module) -> Any:
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, recipe: Recipe) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, recipe: NormInput) -> Tensor:
         ctx.save_for_backward(x, recipe.inverse)
         ctx.weight = recipe.weight.float() + recipe.adds_one  # type: ignore[attr-defined]
         return recipe.make()

@@ -1,4 +1,6 @@
-"""One optimizer step, from micro-batches to moved weights. The training loop and the trial before it take the same step."""
+"""One optimizer step, from micro-batches to moved weights. The training loop and the trial before it take the
+same step.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,20 @@ from .adapter import adapter_parameters
 from .causal_lm import CausalLM
 from .forward import Shortcuts
 
-# float16 has no number below 6e-8, where many gradients of a mean over hundreds of tokens lie. Times 1,024 they are about as
-# large as those of a sum (Micikevicius et al., Mixed Precision Training, arXiv 1710.03740, section 3.2); what overflows all the
-# same is not finite, and its step is skipped aloud.
+# float16 has no number below 6e-8, where many gradients of a mean over hundreds of tokens lie. Times 1,024
+# they are about as large as those of a sum (Micikevicius et al., Mixed Precision Training, arXiv 1710.03740,
+# section 3.2); what overflows all the same is not finite, and its step is skipped aloud.
 LOSS_SCALE = 1024.0
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a training minimises: the mean of a loss over its terms, such as the cross-entropy over the trained tokens.
+    """What a training minimises: the mean of a loss over its terms, such as the cross-entropy over the
+    trained tokens.
 
-    The terms of all micro-batches are counted before the first of them goes through the model: each gradient is then divided by
-    the count of the whole step as it is made, so a step is the same however it is cut into micro-batches.
+    The terms of all micro-batches are counted before the first of them goes through the model: each gradient
+    is then divided by the count of the whole step as it is made, so a step is the same however it is cut into
+    micro-batches.
     """
 
     name: str
@@ -63,11 +67,18 @@ class Stepper:
         weight_decay: float,
         max_grad_norm: float,
     ) -> None:
-        self.model, self.shortcuts, self.objective, self.max_grad_norm = model, shortcuts, objective, max_grad_norm
+        self.model, self.shortcuts, self.objective, self.max_grad_norm = (
+            model,
+            shortcuts,
+            objective,
+            max_grad_norm,
+        )
         self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
         self.parameters = adapter_parameters(model)
         # fused, so that it can be told to leave a step out
-        self.optimizer: Any = torch.optim.AdamW(self.parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self.optimizer: Any = torch.optim.AdamW(
+            self.parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
+        )
         self.loss_scale = LOSS_SCALE if next(model.parameters()).dtype == torch.float16 else 1.0
 
     def make_gradients(self) -> None:
@@ -82,8 +93,8 @@ class Stepper:
     def step(self, batches: Sequence[Batch], learning_rate: float, chunk_bytes: int, stop: Stop) -> Outcome:
         """Take one step over all micro-batches. `chunk_bytes`: of logits at once.
 
-        A step that is not finite changes nothing; that is decided on the device, so nobody waits for it. Until the gradients are
-        whole a request to end drops the step (`stop`).
+        A step that is not finite changes nothing; that is decided on the device, so nobody waits for it.
+        Until the gradients are whole a request to end drops the step (`stop`).
         """
         num_terms = max(1, sum(self.objective.num_terms(batch) for batch in batches))
         total = torch.zeros((), device=self.accelerator.device)
@@ -94,7 +105,9 @@ class Stepper:
                 total += loss.detach()
                 del loss  # its graph would lie between the pieces of memory that the next micro-batch needs
         if self.loss_scale != 1.0:
-            torch._foreach_mul_([p.grad for p in self.parameters.values() if p.grad is not None], 1 / self.loss_scale)
+            torch._foreach_mul_(
+                [p.grad for p in self.parameters.values() if p.grad is not None], 1 / self.loss_scale
+            )
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
         mean = total / num_terms
         is_finite = mean.isfinite() & norm.isfinite()
@@ -103,5 +116,6 @@ class Stepper:
         # how torch's own GradScaler tells the fused AdamW to leave everything as it is
         self.optimizer.found_inf = (~is_finite).float()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=False)  # they keep their places in memory, and leave the rest whole
+        # they keep their places in memory, and leave the rest whole
+        self.optimizer.zero_grad(set_to_none=False)
         return Outcome(mean, is_finite, sum(batch.num_tokens for batch in batches))

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from .causal_lm import CausalLM
-from .sizes import CHUNK_BYTES
+from .sizes import LOGITS_BYTES
 from .training import switch_checkpointing
 
-LEAST_CHUNK_BYTES = CHUNK_BYTES // 16
+MIN_CHUNK_BYTES = LOGITS_BYTES // 16
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,23 @@ class Limits:
 
     most_tokens: int  # of a micro-batch; a single example may be longer
     checkpointing: int = 0  # 1: activations are computed twice, where the plan did not already ask for it
-    chunk_bytes: int = CHUNK_BYTES  # of logits
+    chunk_bytes: int = LOGITS_BYTES  # of logits
 
     def less(self, longest: int, *, can_checkpoint: bool) -> Limits | None:
-        """The next smaller limits; None if there are none. `longest`: tokens of the longest example."""
+        """Return the next smaller limits; None if there are none. `longest`: tokens of the longest
+        example.
+        """
         if self.most_tokens > longest:
             return replace(self, most_tokens=max(longest, self.most_tokens // 2))
         if not self.checkpointing and can_checkpoint:
             return replace(self, checkpointing=1)
-        if self.chunk_bytes > LEAST_CHUNK_BYTES:
-            return replace(self, chunk_bytes=LEAST_CHUNK_BYTES)
+        if self.chunk_bytes > MIN_CHUNK_BYTES:
+            return replace(self, chunk_bytes=MIN_CHUNK_BYTES)
         return None
 
     @contextmanager
     def kept(self, model: CausalLM) -> Iterator[None]:
-        """Within, the model computes its blocks twice if that is asked for."""
+        """While the block runs, the model computes its blocks twice if that is asked for."""
         is_new = bool(self.checkpointing) and not model.is_gradient_checkpointing
         if is_new:
             switch_checkpointing(model, is_on=True)

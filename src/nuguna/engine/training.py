@@ -1,5 +1,5 @@
-"""The form in which a model trains: the same numbers from fewer passes. Modules are put in place and taken out again, as peft
-does with its layers; no library's code is changed.
+"""The form in which a model trains: the same numbers from fewer passes. Modules are put in place and taken
+out again, as peft does with its layers; no library's code is changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from .pool import Pool
 
 @contextmanager
 def training_form(model: CausalLM, shortcuts: Shortcuts, most_tokens: int = 0) -> Iterator[None]:
-    """Within, `loss_sum` computes the model in the short way that `shortcuts` allow; afterwards it is as before.
+    """While the block runs, `loss_sum` computes the model in the short way that `shortcuts` allow; afterwards
+    it is as before.
 
     `most_tokens`: of a micro-batch, so that memory can be set aside once.
     """
@@ -45,16 +46,22 @@ def training_form(model: CausalLM, shortcuts: Shortcuts, most_tokens: int = 0) -
 
 
 def switch_checkpointing(model: CausalLM, *, is_on: bool) -> None:
-    """Whether blocks compute their activations again in the backward pass instead of keeping them (arXiv 1604.06174)."""
+    """Whether blocks compute their activations again in the backward pass instead of keeping them (arXiv
+    1604.06174).
+    """
     name = f"checkpointing_{'enable' if is_on else 'disable'}"
-    switch = getattr(model, f"activation_{name}", None) or getattr(model, f"gradient_{name}")  # the older name ends with 6.0
+    # the older name ends with 6.0
+    switch = getattr(model, f"activation_{name}", None) or getattr(model, f"gradient_{name}")
     switch(*([{"use_reentrant": False}] if is_on else []))
 
 
 @torch.no_grad()
 def _probe(model: CausalLM, shortcuts: Shortcuts) -> Tensor:
-    """What the head would read for two short documents, at a few places."""
-    documents = [Encoded(np.array(range(5, 12)), np.arange(7) >= 4), Encoded(np.array((5, 6, 7)), np.arange(3) == 2)]
+    """Return what the head would read for two short documents, at a few places."""
+    documents = [
+        Encoded(np.array(range(5, 12)), np.arange(7) >= 4),
+        Encoded(np.array((5, 6, 7)), np.arange(3) == 2),
+    ]
     return target_hidden(model, collate(documents, _device(model)), shortcuts)[0]
 
 
@@ -70,7 +77,9 @@ def _last_block(model: CausalLM, shortcuts: Shortcuts) -> Iterator[None]:
     blocks[-1] = LastBlock(block)
     try:
         found = _probe(model, shortcuts).float()
-        if float((found - expected).abs().max()) > ROUNDING[next(model.parameters()).dtype] * float(expected.abs().max()):
+        if float((found - expected).abs().max()) > ROUNDING[next(model.parameters()).dtype] * float(
+            expected.abs().max()
+        ):
             blocks[-1] = block
         yield
     finally:
@@ -90,7 +99,8 @@ def _replaced(model: CausalLM, pool: Pool) -> Iterator[None]:
         for name, module in parent.named_children():
             if not (GatedMlp.fits(module) or RmsNorm.fits(module)):
                 continue
-            if type(module) not in found:  # one of a kind is compared, and all of the kind that have its parts are replaced
+            # one of a kind is compared, and all of the kind that have its parts are replaced
+            if type(module) not in found:
                 found[type(module)] = _ours_like(module, pool)
             if make := found[type(module)]:
                 before.append((parent, name, module))
@@ -103,7 +113,7 @@ def _replaced(model: CausalLM, pool: Pool) -> Iterator[None]:
 
 
 def _ours_like(module: nn.Module, pool: Pool) -> Callable[[Any], nn.Module] | None:
-    """What makes a module of ours that computes the same as this one; None when we have none."""
+    """Return what makes a module of ours that computes the same as this one; None when we have none."""
     if GatedMlp.fits(module):
         width = module.get_submodule("gate_proj").in_features
         return partial(GatedMlp, pool=pool) if _agree(module, GatedMlp(module, pool), width) else None  # type: ignore[arg-type]
@@ -118,7 +128,9 @@ def _ours_like(module: nn.Module, pool: Pool) -> Callable[[Any], nn.Module] | No
 def _agree(module: nn.Module, ours: nn.Module, width: int) -> bool:
     """Compare the outputs for random numbers, those that a training step would compute."""
     parameter = next(p for p in module.parameters() if p.is_floating_point())  # quantized weights are bytes
-    x = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(parameter.device, parameter.dtype)
+    x = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(
+        parameter.device, parameter.dtype
+    )
     with torch.enable_grad():
         expected, found = module(x).detach().float(), ours(x).detach().float()
     return float((found - expected).abs().max()) <= ROUNDING[x.dtype] * float(expected.abs().max())

@@ -1,7 +1,8 @@
-"""The one way to ask the hub: what there is, bringing it into the local cache, and explaining what goes wrong.
+"""The one way to ask the hub: what there is, bringing it into the local cache, and explaining what goes
+wrong.
 
-Nothing is printed, and no message holds a token. huggingface_hub is imported inside the functions, which keeps
-`--help` fast.
+Nothing is printed, and no message holds a token. huggingface_hub is imported inside the functions, which
+keeps `--help` fast.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class File:
 def asking(repository: Repository) -> Iterator[None]:
     """Keep the library silent meanwhile, and explain what it raises.
 
-    Raise `ModelError` or `DataError`, by the kind of the repository, or `EnvironmentFault` where nothing can be
-    written.
+    Raise `ModelError` or `DataError`, by the kind of the repository, or `EnvironmentFault` where nothing can
+    be written.
     """
     with _silence():
         try:
@@ -98,10 +99,10 @@ def download(
 ) -> list[Path]:
     """Bring the files of a commit into the cache, as far as they are not there, and return where they lie.
 
-    `on_progress(done_bytes, total_bytes)` is called about twice a second from another thread, and a last time when
-    all is done. One file comes after the other, in this thread: `snapshot_download` has threads of its own, which a
-    Ctrl-C would wait for until gigabytes have come. Raise `EnvironmentFault` when the disk is too small, before
-    anything is downloaded.
+    `on_progress(done_bytes, total_bytes)` is called about twice a second from another thread, and a last time
+    when all is done. One file comes after the other, in this thread: `snapshot_download` has threads of its
+    own, which a Ctrl-C would wait for until gigabytes have come. Raise `EnvironmentFault` when the disk is
+    too small, before anything is downloaded.
     """
     from huggingface_hub import hf_hub_download
 
@@ -111,8 +112,8 @@ def download(
     with _polling(repository.blobs, files, on_progress):
         for file in reversed(files):
             paths.append(Path(hf_hub_download(name, file.name, repo_type=kind, revision=commit)))
-        # Only now the branch's name leads to this commit in the cache, so that a first download which was cut off
-        # is never taken for a whole one. Of a later one the files that come first in order are missing.
+        # Only now the branch's name leads to this commit in the cache, so that a first download which was cut
+        # off is never taken for a whole one. Of a later one the files that come first in order are missing.
         hf_hub_download(name, files[0].name, repo_type=kind, revision=branch)
     total = sum(file.num_bytes for file in files)
     on_progress(total, total)
@@ -120,7 +121,7 @@ def download(
 
 
 def is_reachable(timeout_seconds: float = 3.0) -> bool:
-    """Whether the hub (or HF_ENDPOINT) answers now. False at once when HF_HUB_OFFLINE is set."""
+    """Return whether the hub (or HF_ENDPOINT) answers now. False at once when HF_HUB_OFFLINE is set."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -133,7 +134,8 @@ def is_reachable(timeout_seconds: float = 3.0) -> bool:
             with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310
                 answers.append(True)
         except urllib.error.HTTPError as error:
-            answers.append(error.code in (401, 404, 405, 429))  # the hub or a mirror, in a mood; not a proxy's refusal
+            # the hub or a mirror, in a mood; not a proxy's refusal
+            answers.append(error.code in (401, 404, 405, 429))
             error.close()
         except (OSError, ValueError):
             answers.append(False)
@@ -164,8 +166,10 @@ def _require_room(repository: Repository, files: Sequence[File]) -> None:
         amounts = {"needed": format_bytes(needed), "free": format_bytes(free)}
         raise EnvironmentFault(
             say("The disk is too full for the {kind} {name}.", kind=_word(repository), name=repository.name),
-            seen=say("Needed: {needed} (download and a tenth to spare). Free: {free}", **amounts),
-            fix=say("Free some space, set HF_HOME to a folder on a larger disk, or choose something smaller."),
+            seen=say("Needed: {needed} (the download plus a tenth to spare). Free: {free}", **amounts),
+            fix=say(
+                "Free some space, set HF_HOME to a folder on a larger disk, or choose something smaller."
+            ),
         )
 
 
@@ -208,7 +212,11 @@ def _polling(blobs: Path, files: Sequence[File], on_progress: Callable[[int, int
 def _silence() -> Iterator[None]:
     from huggingface_hub import constants
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     level = get_verbosity()
     set_verbosity(logging.ERROR)
@@ -225,17 +233,21 @@ def _silence() -> Iterator[None]:
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """What the library raises where the hub gives nothing, or the disk takes nothing."""
+    """Return what the library raises where the hub gives nothing, or the disk takes nothing."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # Errors of the HTTP library are no OSErrors. Which library it is depends on the hub version; its base class is
-    # in this list.
-    network = (base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError" and issubclass(base, Exception))
+    # Errors of the HTTP library are no OSErrors. Which library it is depends on the hub version; its base
+    # class is in this list.
+    network = (
+        base
+        for base in HfHubHTTPError.__mro__
+        if base.__name__ == "HTTPError" and issubclass(base, Exception)
+    )
     return OSError, json.JSONDecodeError, *network  # not JSON: some gateway answered instead of the hub
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status by which the hub refused, or None where none came."""
+    """Return the HTTP status by which the hub refused, or None where none came."""
     from huggingface_hub.errors import HfHubHTTPError
 
     cause = _cause(error)
@@ -243,7 +255,9 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what is behind an error: a file that was refused or did not come is told as "not in the cache"."""
+    """Return what is behind an error: a file that was refused or did not come is told as "not in the
+    cache".
+    """
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     return error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
@@ -254,7 +268,7 @@ def _word(repository: Repository) -> Message:
 
 
 def _explained(error: BaseException, repository: Repository) -> ModelError | DataError | EnvironmentFault:
-    """The cause in our words. The library's own texts are left out: they run over many lines."""
+    """Return the cause in our words. The library's own texts are left out: they run over many lines."""
     from huggingface_hub import errors
 
     cause, status, address = _cause(error), status_of(error), repository.address
@@ -266,9 +280,11 @@ def _explained(error: BaseException, repository: Repository) -> ModelError | Dat
             fix=say("Free some space, or set HF_HOME to a folder that can be written to."),
         )
     if isinstance(cause, errors.GatedRepoError):
-        what = say("The owners of the {kind} {name} give it only to people who accept their terms.", **subject)
+        what = say("The {kind} {name} is only available to people who accept its terms.", **subject)
         seen = say("{address} refused the download.", address=address)
-        fix = say("Accept the terms at {address}, then type: hf auth login   (or set HF_TOKEN)", address=address)
+        fix = say(
+            "Accept the terms at {address}, then type: hf auth login   (or set HF_TOKEN)", address=address
+        )
     elif isinstance(cause, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
         what = say("There is no {kind} {name} on the hub, or it is private.", **subject)
         seen = say("{address} was not found.", address=address)
@@ -283,25 +299,39 @@ def _explained(error: BaseException, repository: Repository) -> ModelError | Dat
         instead = say("use MODEL=demo or a folder")
         if repository.kind == "dataset":
             instead = say("use DATASET=demo or a file of your own")
-        fix = say("{first} and try again (finished files are kept), or {instead}.", first=first, instead=instead)
+        fix = say(
+            "{first} and try again (finished files are kept), or {instead}.", first=first, instead=instead
+        )
     return (DataError if repository.kind == "dataset" else ModelError)(what, seen=seen, fix=fix)
 
 
 def _no_answer(cause: BaseException, status: int | None, name: str) -> tuple[Message, str | Message, Message]:
-    """What happened, what was seen, and what to do first, where the hub neither gave nor refused anything."""
+    """Return what happened, what was seen, and what to do first, where the hub neither gave nor refused
+    anything.
+    """
     from huggingface_hub import constants
 
-    what = say("The hub cannot be reached, and {name} is not, or not completely, in the local cache.", name=name)
+    what = say(
+        "The hub cannot be reached, and {name} is not, or not completely, in the local cache.", name=name
+    )
     kinds = {base.__name__ for base in type(cause).__mro__}  # of whichever HTTP library it is
     if constants.HF_HUB_OFFLINE:
         return what, "HF_HUB_OFFLINE", say("Connect to the internet without HF_HUB_OFFLINE")
     if status == 407 or "ProxyError" in kinds:
-        return what, f"HTTP {status}" if status else "ProxyError", say("Correct the proxy of this network (HTTPS_PROXY)")
+        return (
+            what,
+            f"HTTP {status}" if status else "ProxyError",
+            say("Correct the proxy settings of this network (HTTPS_PROXY)"),
+        )
     if isinstance(cause, json.JSONDecodeError):
-        return what, say("something else than the hub answered"), say("Log in to this network in a browser")
+        return what, say("something other than the hub answered"), say("Log in to this network in a browser")
     if status:
-        what = say("The hub gives nothing just now, and {name} is not, or not completely, in the local cache.", name=name)
-        return what, f"HTTP {status}", say("Wait some minutes")
+        what = say(
+            "The hub is refusing requests just now, and {name} is not, or not completely, in the local "
+            "cache.",
+            name=name,
+        )
+        return what, f"HTTP {status}", say("Wait a few minutes")
     if kinds & {"TimeoutException", "Timeout", "TimeoutError"}:
-        return what, say("no answer in time"), say("Wait some minutes, look at your connection")
+        return what, say("no answer in time"), say("Wait a few minutes, check your connection")
     return what, type(cause).__name__, say("Connect to the internet")

@@ -22,17 +22,19 @@ from ..errors import ModelError
 from ..message import say
 from .client import File, Repository, ask, asking, download, files_of, is_reachable
 
-# Patterns of the files that a text model needs. Adapters, other weight formats and subfolders stay where they are.
+# Patterns of the files that a text model needs. Adapters, other weight formats and subfolders stay where they
+# are.
 WEIGHT_PATTERNS = (WEIGHTS, "model-?????-of-?????.safetensors")
 SMALL_PATTERNS = (
-    *f"config.json generation_config.json {INDEX} chat_template.jinja chat_template.json vocab.json merges.txt".split(),
+    *f"config.json generation_config.json {INDEX} chat_template.jinja chat_template.json".split(),
+    *"vocab.json merges.txt".split(),
     *"tokenizer.json tokenizer_config.json tokenizer.model special_tokens_map.json added_tokens.json".split(),
 )
 LOOKS_LIKE_PATH = re.compile(r"[./~\\]|[A-Za-z]:[/\\]|[^/]+/[^/]+/|.*\\")  # no name on the hub does
 
 
 def cached_folder(model_id: str, revision: str | None = None) -> Path | None:
-    """Where a model lies complete in the local cache of the hub, or None. Asks no network."""
+    """Return where a model lies complete in the local cache of the hub, or None. Asks no network."""
     from huggingface_hub import try_to_load_from_cache
 
     _check_id(model_id)
@@ -48,16 +50,18 @@ def cached_folder(model_id: str, revision: str | None = None) -> Path | None:
 
 
 def candidates(wish: str) -> tuple[BaseModel, ...]:
-    """The models that MODEL=`wish` can mean: one, or for "auto" every one at hand, the demo model last.
+    """Return the models that MODEL=`wish` can mean: one, or for "auto" every one at hand, the demo model
+    last.
 
-    At hand are the models of the catalogue that lie in the local cache, and all others of it when the hub can be reached.
-    Raises `ModelError`.
+    At hand are the models of the catalogue that lie in the local cache, and all others of it when the hub can
+    be reached. Raises `ModelError`.
     """
     if wish == "demo":
         return (demo_model(),)
     if wish != "auto":
         path = Path(wish).expanduser()
-        # A folder on this machine comes before a model of the same name on the hub, as everywhere in transformers.
+        # A folder on this machine comes before a model of the same name on the hub, as everywhere in
+        # transformers.
         return (describe_folder(path) if path.exists() or LOOKS_LIKE_PATH.match(wish) else lookup(wish),)
     online = is_reachable()
     chosen = (lookup(model.id) for model in load_catalog() if model.quality > 0)
@@ -67,7 +71,8 @@ def candidates(wish: str) -> tuple[BaseModel, ...]:
 def lookup(model_id: str) -> BaseModel:
     """Find out what a model on the hub is: from the catalogue, the local cache, or the hub, in this order.
 
-    Raises `ModelError` when there is no such model, no access or no network, and when it is of a kind that is never loaded.
+    Raises `ModelError` when there is no such model, no access or no network, and when it is of a kind that is
+    never loaded.
     """
     _check_id(model_id)
     known = next((model for model in load_catalog() if model.id.casefold() == model_id.casefold()), None)
@@ -76,7 +81,9 @@ def lookup(model_id: str) -> BaseModel:
         if folder is None:
             return known
         found = check_model(folder)
-        return replace(known, checked=found, num_parameters=found.num_parameters, shape=found.shape, download_bytes=0)
+        return replace(
+            known, checked=found, num_parameters=found.num_parameters, shape=found.shape, download_bytes=0
+        )
     folder = cached_folder(model_id)
     if folder is not None:
         return replace(describe_folder(folder), id=model_id)
@@ -85,11 +92,12 @@ def lookup(model_id: str) -> BaseModel:
 
 
 def fetch(model: BaseModel, *, on_progress: Callable[[int, int], None]) -> CheckedModel:
-    """Return a model's files on this machine, checked; those that are missing are downloaded into the hub's cache.
+    """Return a model's files on this machine, checked; those that are missing are downloaded into the hub's
+    cache.
 
-    `on_progress(done_bytes, total_bytes)` is called as in `client.download`. The configuration comes first and goes through the
-    gate, so that gigabytes are not spent on a model which is refused. Raise `ModelError`, or `EnvironmentFault` when the disk is
-    too small.
+    `on_progress(done_bytes, total_bytes)` is called as in `client.download`. The configuration comes first
+    and goes through the gate, so that gigabytes are not spent on a model which is refused. Raise
+    `ModelError`, or `EnvironmentFault` when the disk is too small.
     """
     if model.checked is not None:
         return model.checked
@@ -100,7 +108,9 @@ def fetch(model: BaseModel, *, on_progress: Callable[[int, int], None]) -> Check
         info = ask(repository, model.revision)
         files = _needed(files_of(info), repository)
         _gate(repository, info.sha, {file.name for file in files})
-        folder = download(repository, files, commit=info.sha, branch=model.revision, on_progress=on_progress)[0].parent
+        folder = download(repository, files, commit=info.sha, branch=model.revision, on_progress=on_progress)[
+            0
+        ].parent
     return check_model(folder)
 
 
@@ -115,7 +125,8 @@ def _from_hub(repository: Repository) -> BaseModel:
     return BaseModel(
         id=repository.name,
         checked=None,
-        # The hub counts a tied output matrix that is stored twice, so this may be a little too high until it is here.
+        # The hub counts a tied output matrix that is stored twice, so this may be a little too high until it
+        # is here.
         num_parameters=info.safetensors.total if info.safetensors else weights // 2,
         shape=shape,
         languages=(languages,) if isinstance(languages, str) else tuple(map(str, languages)),
@@ -129,23 +140,34 @@ def _from_hub(repository: Repository) -> BaseModel:
 
 
 def _needed(files: Iterable[File], repository: Repository) -> list[File]:
-    """The files to download. Raise `ModelError` when there are no weights among them that may be loaded."""
+    """Return the files to download. Raise `ModelError` when there are no weights among them that may be
+    loaded.
+    """
     there = list(files)
-    wanted = [file for file in there if any(fnmatch.fnmatchcase(file.name, p) for p in (*WEIGHT_PATTERNS, *SMALL_PATTERNS))]
-    if stray := next((file.name for file in wanted if re.search(r"[/\\]", file.name)), None):  # "?" in a pattern stands for these
-        raise outside(say("{source} names {value}", source=repository.address, value=shown(stray)))
+    wanted = [
+        file
+        for file in there
+        if any(fnmatch.fnmatchcase(file.name, p) for p in (*WEIGHT_PATTERNS, *SMALL_PATTERNS))
+    ]
+    # "?" in a pattern stands for these
+    if stray := next((file.name for file in wanted if re.search(r"[/\\]", file.name)), None):
+        raise outside(say("{source} refers to {value}", source=repository.address, value=shown(stray)))
     if not any(file.name.endswith(".safetensors") for file in wanted):
         raise no_safetensors(repository.address, [file.name for file in there])
     return wanted
 
 
 def _gate(repository: Repository, commit: str | None, names: set[str]) -> tuple[dict[str, Any], bool]:
-    """Download only the two configurations and check them. Return config.json and whether there is a chat template."""
+    """Download only the two configurations and check them. Return config.json and whether there is a chat
+    template.
+    """
     from huggingface_hub import hf_hub_download
 
     if "config.json" not in names:
         raise ModelError(
-            say("The hub has no config.json in {model}, so it is no model that can be trained here.", model=repository.name),
+            say(
+                "On the hub, {model} has no config.json, so it cannot be trained here.", model=repository.name
+            ),
             seen=say("{address}", address=repository.address),
             fix=say("Choose another model, for example MODEL=demo"),
         )
@@ -154,7 +176,9 @@ def _gate(repository: Repository, commit: str | None, names: set[str]) -> tuple[
         if name in names:
             document = read_object(Path(hf_hub_download(repository.name, name, revision=commit)))
             documents[name] = check(document, source=f"{repository.address} {name}")
-    has_template = "chat_template.jinja" in names or bool(documents.get("tokenizer_config.json", {}).get("chat_template"))
+    has_template = "chat_template.jinja" in names or bool(
+        documents.get("tokenizer_config.json", {}).get("chat_template")
+    )
     return documents["config.json"], has_template
 
 
@@ -166,6 +190,6 @@ def _check_id(model_id: str) -> None:
         validate_repo_id(model_id)
     except HFValidationError as error:
         raise ModelError(
-            say("This is not how a model is named: {name}", name=model_id),
+            say("This is not a valid model name: {name}", name=model_id),
             fix=say('Give a name like "Qwen/Qwen3-0.6B", a folder on this machine, or demo.'),
         ) from error

@@ -1,4 +1,6 @@
-"""Use a finished run: open its folder, answer one question, keep a conversation. Printing is left to whoever calls."""
+"""Use a finished run: open its folder, answer one question, keep a conversation. Printing is left to whoever
+calls.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ class Session:
     turns: list[Turn] = field(default_factory=list)
 
     def ask(
-        self, question: str, *, on_text: Callable[[str], None] | None = None, stop: Callable[[], bool] | None = None
+        self,
+        question: str,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> Answer:
         """Answer within the conversation. An answer that was stopped half-way is kept as far as it came."""
         asked = [*self.turns, Turn("user", question)]
@@ -39,7 +45,7 @@ class Session:
                 self.loaded.model,
                 self.loaded.tokenizer,
                 [[*system, *asked]],
-                end_ids=self.loaded.end_ids,
+                eos_ids=self.loaded.eos_ids,
                 max_new_tokens=MAX_NEW_TOKENS,
                 on_text=on_text,
                 stop=stop,
@@ -56,13 +62,17 @@ class Session:
 
 
 def open_session(folder: Path, *, use_base: bool = False, system: str | None = None) -> Session:
-    """Load base and adapter of a run folder (or any PEFT adapter folder). Raises `ModelError` with the way out.
+    """Load base and adapter of a run folder (or any PEFT adapter folder). Raises `ModelError` with the way
+    out.
 
-    `system` is said before every conversation; None: what stood in every one that was trained, if there was such.
+    `system` is said before every conversation; None: what stood in every one that was trained, if there was
+    such.
     """
     silence_libraries()
     folder = open_run(folder)
-    return Session(open_adapter(check_adapter(folder)), use_base, _system_of(folder) if system is None else system)
+    return Session(
+        open_adapter(check_adapter(folder)), use_base, _system_of(folder) if system is None else system
+    )
 
 
 def _system_of(folder: Path) -> str:

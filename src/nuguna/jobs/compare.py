@@ -1,4 +1,6 @@
-"""Several finished runs beside each other, from what their folders say: read, compared, and written as a page."""
+"""Several finished runs beside each other, from what their folders say: read, compared, and written as a
+page.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,13 @@ _HEAD_CHARS = 2000  # of a page; its maker is named within them
 
 
 def compare_runs(folders: Sequence[Path]) -> Comparison:
-    """Read the folders. Raises `SettingError` for fewer than two, `ModelError` for one that holds no finished run."""
+    """Read the folders. Raises `SettingError` for fewer than two, `ModelError` for one that holds no finished
+    run.
+    """
     if len(folders) < 2:
         raise SettingError(
-            say("Comparing needs at least two runs."), fix=say("Name their folders: nuguna compare results.1 results")
+            say("Comparing needs at least two runs."),
+            fix=say("Give their folders: nuguna compare results.1 results"),
         )
     return Comparison(tuple(map(_run, folders)))
 
@@ -34,12 +39,15 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 def write_comparison(found: Comparison, wish: Path | None, translate: Translate, *, lang: str) -> Path:
     """Write the page to `wish`, or as comparison.html into the current folder. Returns where it is.
 
-    An earlier comparison is replaced. Raises `SettingError` for any other file in that place: it belongs to somebody.
+    An earlier comparison is replaced. Raises `SettingError` for any other file in that place: it belongs to
+    somebody.
     """
     path = wish or Path(COMPARISON_PAGE)
-    other = say("Name another file: nuguna compare RUN RUN --page FILE.html")
+    other = say("Choose another file: nuguna compare RUN RUN --page FILE.html")
     if path.exists() and not _is_ours(path):
-        raise SettingError(say("{path} was not made by nuguna compare, so it is not written over.", path=path), fix=other)
+        raise SettingError(
+            say("{path} was not made by nuguna compare, so it is not overwritten.", path=path), fix=other
+        )
     try:
         write_text(path, render_comparison(found, translate, lang=lang))
     except EnvironmentFault as error:
@@ -60,11 +68,13 @@ def _run(folder: Path) -> Run:
     scores = report.get("scores") if isinstance(report, dict) else None
     if not isinstance(report, dict) or not isinstance(scores, dict) or not (folder / PLAN).is_file():
         raise ModelError(
-            say("{folder} holds no finished run that can be compared.", folder=folder),
+            say("{folder} contains no finished run that can be compared.", folder=folder),
             seen=None if isinstance(report, dict) else say("There is no {name} in it.", name=REPORT),
-            fix=say("Measure it anew, or train it again: nuguna evaluate {folder}", folder=folder),
+            fix=say("Measure it again, or retrain it: nuguna evaluate {folder}", folder=folder),
         )
-    before, after = ({name: Score(**score) for name, score in scores[side].items()} for side in ("before", "after"))
+    before, after = (
+        {name: Score(**score) for name, score in scores[side].items()} for side in ("before", "after")
+    )
     return Run(
         name=str(folder),
         status=report["status"],
@@ -81,7 +91,7 @@ def _run(folder: Path) -> Run:
 
 
 def _each(report: Mapping[str, Any]) -> EachQuestion | None:
-    """What each question adds; None in a report of an earlier version."""
+    """Return what each question adds; None in a report of an earlier version."""
     try:
         return EachQuestion.from_json(report["each_question"])
     except (KeyError, TypeError, ValueError):
@@ -94,7 +104,9 @@ def _sample(document: Mapping[str, Any]) -> Sample:
 
 
 def _steps(folder: Path) -> tuple[LoggedStep, ...]:
-    """The steps as they were logged; none where the log is gone or damaged, and the page says that there are none."""
+    """Return the steps as they were logged; none where the log is gone or damaged, and the page says that
+    there are none.
+    """
     try:
         return tuple(StepLog(folder / METRICS).steps())
     except (OSError, ValueError, KeyError):

@@ -29,13 +29,13 @@ from ..model.open import open_adapter
 from ..plan.plan_file import read_run_plan
 from ..plan.settings import setting_named
 from ..stages.events import Downloading, Note, Stage, Tell
-from ..tokens.choose import Pair, Rules, for_measuring
+from ..tokens.choose import Pair, SplitRules, for_measuring
 from ..tokens.template import with_thinking
 from ..tokens.tokenizer import silence_libraries
 
 USUAL_LIMIT = 128  # questions, where nothing else was planned
 USUAL_BATCH = 4
-MOST_TOKENS = 2048  # of an example, for a model that nobody planned for
+MAX_TOKENS = 2048  # of an example, for a model that nobody planned for
 _DEFAULT_SEED = setting_named("seed").default
 
 
@@ -75,12 +75,19 @@ class Examined:
         return compared(self.base.rows, self.tuned.rows, self.base.tokenization)
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `nuguna evaluate --json`."""
+        """Return the document of `nuguna evaluate --json`."""
         way = next(iter(self.sides.values())).tokenization
         found = self.change
-        scores = {"base": found.before, "tuned": found.after} if found else {n: all_scored(s.rows) for n, s in self.sides.items()}
+        scores = (
+            {"base": found.before, "tuned": found.after}
+            if found
+            else {n: all_scored(s.rows) for n, s in self.sides.items()}
+        )
         texts = zip(
-            self.questions, self.references, *([a.text for a in side.answers] for side in self.sides.values()), strict=True
+            self.questions,
+            self.references,
+            *([a.text for a in side.answers] for side in self.sides.values()),
+            strict=True,
         )
         return {
             "target": self.target,
@@ -106,12 +113,12 @@ class _Subject:
     has_adapter: bool
     data: str | None  # what it was trained on
     columns: Sequence[str]
-    rules: Rules
+    rules: SplitRules
     batch_size: int
     questions_then: frozenset[str]  # that its report shows
 
 
-def examine(wish: Wish, tell: Tell) -> Examined:
+def evaluate(wish: Wish, tell: Tell) -> Examined:
     """Load, measure, return. Raises `ModelError` and `DataError`."""
     silence_libraries()
     tell(Stage(say("Loading the model")))
@@ -133,8 +140,10 @@ def examine(wish: Wish, tell: Tell) -> Examined:
     return Examined(wish.target, source, questions, references, base, tuned)
 
 
-def examine_tasks(wish: Wish, tasks: Sequence[str], include_path: Path | None, tell: Tell) -> dict[str, Any]:
-    """Standard tasks for base and tuned model, as one JSON document. Raises what `harness.load_tasks` raises, before loading."""
+def evaluate_tasks(wish: Wish, tasks: Sequence[str], include_path: Path | None, tell: Tell) -> dict[str, Any]:
+    """Standard tasks for base and tuned model, as one JSON document. Raises what `harness.load_tasks` raises,
+    before loading.
+    """
     silence_libraries()
     load_tasks(tasks, include_path)
     tell(Stage(say("Loading the model")))
@@ -173,17 +182,31 @@ def _questions(subject: _Subject, dataset: Dataset, source: str, wish: Wish, tel
     if dataset.has_reasoning:
         tokenizer.chat_template = with_thinking(tokenizer.chat_template, is_on=True)
     was_trained = subject.data is not None and source == subject.data
-    pairs = for_measuring(tokenizer, dataset, rules, subject.loaded.end_ids, was_trained=was_trained)
+    pairs = for_measuring(tokenizer, dataset, rules, subject.loaded.eos_ids, was_trained=was_trained)
     if not pairs:
         raise DataError(
-            say("No question of {source} can be measured.", source=source),
+            say("No question in {source} can be measured.", source=source),
             fix=say("See what is in it: nuguna data {source}", source=source),
         )
     if was_trained and wish.limit is not None and wish.limit > rules.num_heldout:
-        tell(Note(say("Only {count} questions were kept out of this run's training, so no more are measured.", count=len(pairs))))
+        tell(
+            Note(
+                say(
+                    "Only {count} questions were held out from this run's training, so no more are measured.",
+                    count=len(pairs),
+                )
+            )
+        )
     asked = {conversation.prompt[-1].content for conversation, _ in pairs}
     if was_trained and len(pairs) == rules.num_heldout and not subject.questions_then <= asked:
-        tell(Note(say("The data has changed since the training: what is measured now may have been trained.")))
+        tell(
+            Note(
+                say(
+                    "The data has changed since the training: the questions measured now may have been "
+                    "trained on."
+                )
+            )
+        )
     return pairs
 
 
@@ -194,16 +217,28 @@ def _open(wish: Wish, tell: Tell) -> _Subject:
         plan = read_run_plan(folder)
         loaded = _ready(open_adapter(check_adapter(folder)))
         kept = plan.get("heldout_examples")
-        limit = min(wish.limit or USUAL_LIMIT, kept or USUAL_LIMIT) if wish.data is None else wish.limit or USUAL_LIMIT
+        limit = (
+            min(wish.limit or USUAL_LIMIT, kept or USUAL_LIMIT)
+            if wish.data is None
+            else wish.limit or USUAL_LIMIT
+        )
         is_same = wish.data in (None, plan.get("data"))
-        rules = Rules(limit, 0, _length(loaded, plan), plan.get("seed", seed) if is_same else seed)
+        rules = SplitRules(limit, 0, _length(loaded, plan), plan.get("seed", seed) if is_same else seed)
         columns = split_columns(plan["data_columns"]) if plan.get("data_columns") else ()
-        return _Subject(loaded, True, plan.get("data"), columns, rules, plan.get("micro_batch_size", USUAL_BATCH), _shown(folder))
+        return _Subject(
+            loaded,
+            True,
+            plan.get("data"),
+            columns,
+            rules,
+            plan.get("micro_batch_size", USUAL_BATCH),
+            _shown(folder),
+        )
     base = candidates(wish.target)[0]
     place = fetch(base, on_progress=lambda done, total: tell(Downloading(done, total)))
     machine = detect(Path.cwd())
     loaded = _ready(load_base(place, dtype=machine.dtype, device=machine.device))
-    rules = Rules(wish.limit or USUAL_LIMIT, 0, _length(loaded, {}), seed)
+    rules = SplitRules(wish.limit or USUAL_LIMIT, 0, _length(loaded, {}), seed)
     return _Subject(loaded, False, None, (), rules, USUAL_BATCH, frozenset())
 
 
@@ -212,11 +247,13 @@ def _ready(loaded: Loaded) -> Loaded:
 
 
 def _length(loaded: Loaded, plan: dict[str, Any]) -> int:
-    window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or MOST_TOKENS
-    return int(plan.get("max_seq_length", min(window, MOST_TOKENS)))
+    window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or MAX_TOKENS
+    return int(plan.get("max_seq_length", min(window, MAX_TOKENS)))
 
 
 def _shown(folder: Path) -> frozenset[str]:
     report = read_json(folder / REPORT)
     samples = report.get("samples", []) if isinstance(report, dict) else []
-    return frozenset(sample["question"] for sample in samples if isinstance(sample, dict) and "question" in sample)
+    return frozenset(
+        sample["question"] for sample in samples if isinstance(sample, dict) and "question" in sample
+    )

@@ -22,47 +22,52 @@ class DeviceProfile:
 
     # The engine
 
-    # Rows of queries that go through together. Measured on two cores (docs/log.md): 64 and 128 alike, 256 a fifth to a half
-    # slower, since a block's scores no longer fit the cache and more of them are above the diagonal. On a GPU few large
-    # products win (assumed).
+    # Rows of queries that go through together. Measured on two cores (docs/log.md): 64 and 128 alike, 256 a
+    # fifth to a half slower, since a block's scores no longer fit the cache and more of them are above the
+    # diagonal. On a GPU few large products win (assumed).
     block_rows: int
-    # The softmax of documents up to this length is kept for the backward pass, two bytes for each pair of tokens and head, for a
-    # seventh of the attention's time (docs/log.md). Longer ones compute it again.
+    # The softmax of documents up to this length is kept for the backward pass, two bytes for each pair of
+    # tokens and head, for a seventh of the attention's time (docs/log.md). Longer ones compute it again.
     kept_softmax_tokens: int
-    # Of float32 softmax at once: on a processor it stays in the cache, and no float32 copy of a chunk of logits is ever there.
+    # Of float32 softmax at once: on a processor it stays in the cache, and no float32 copy of a chunk of
+    # logits is ever there.
     softmax_bytes: int
-    # Share of a micro-batch's tokens that a shared prefix must save. On a CUDA GPU documents with one leave the fused attention
-    # kernel, which costs more than a short prefix brings (assumed).
+    # Share of a micro-batch's tokens that a shared prefix must save. On a CUDA GPU documents with one leave
+    # the fused attention kernel, which costs more than a short prefix brings (assumed).
     min_saved_share: float
     num_ahead: int  # steps whose loss may wait to be read, so that the device's queue never runs dry
 
     # Memory
 
-    # What is there before the first weight, on the device. A processor: the interpreter with its libraries (346 MiB with torch
-    # 2.13 on Linux), the tokenizer, kernels made for products of each shape (measured together, docs/log.md). A GPU: the
-    # driver's context and the workspaces of matrix products (assumed).
+    # What is there before the first weight, on the device. A processor: the interpreter with its libraries
+    # (346 MiB with torch 2.13 on Linux), the tokenizer, kernels made for products of each shape (measured
+    # together, docs/log.md). A GPU: the driver's context and the workspaces of matrix products (assumed).
     base_bytes: int
-    enough_tokens: int  # of a micro-batch: a larger one no longer runs faster: the products already fill the processor
+    # of a micro-batch: a larger one no longer runs faster: the products already fill the processor
+    enough_tokens: int
 
-    # Time: what the device makes of the measured rate, and what it needs besides. Of the CPU: fitted to the demo model, the 135M
-    # shape and Qwen3-0.6B on two machines (docs/log.md), with a core of about 1e11 FLOP/s in float32; on one that is slower, what
-    # is no product is taken to be slower by as much. Of GPUs, assumed: half of the product rate (NeMo's published LoRA of an 8B
-    # model: 402 of about 700 TFLOP/s, on an H100), and launches of about 10 microseconds.
+    # Time: what the device makes of the measured rate, and what it needs besides. Of the CPU: fitted to the
+    # demo model, the 135M shape and Qwen3-0.6B on two machines (docs/log.md), with a core of about 1e11
+    # FLOP/s in float32; on one that is slower, what is no product is taken to be slower by as much. Of GPUs,
+    # assumed: half of the product rate (NeMo's published LoRA of an 8B model: 402 of about 700 TFLOP/s, on an
+    # H100), and launches of about 10 microseconds.
 
-    # Rate of matrix products where none was measured, FLOP/s: of one CPU core (AVX2 in float32, a common laptop), of the GPU of a
-    # base Apple M chip and of a small NVIDIA card without tensor cores in use (datasheets: 2.6 and 4.4 TFLOP/s). Assumed.
+    # Rate of matrix products where none was measured, FLOP/s: of one CPU core (AVX2 in float32, a common
+    # laptop), of the GPU of a base Apple M chip and of a small NVIDIA card without tensor cores in use
+    # (datasheets: 2.6 and 4.4 TFLOP/s). Assumed.
     usual_flops_per_second: float
     product_share: float  # of the measured rate that the products of a training step reach
     attention_cost: float  # times its operations: narrow products, and a softmax of as many numbers
-    width_seconds: float  # for each token, layer and unit of width: norms, activations, softmax; more cores hardly help
+    # for each token, layer and unit of width: norms, activations, softmax; more cores hardly help
+    width_seconds: float
     layer_seconds: float  # for each layer and micro-batch, however few tokens it has: calls, launches
     answer_share: float  # of the rate of products that a token of many answers reaches in float32
     half_answer_share: float  # the same in bfloat16 or float16
     answer_layer_seconds: float  # for each layer and such token: calls, launches
     start_seconds: float  # importing the libraries, reading the data, writing the report
-    # How fast weights are read from memory, which is what each token of an answer of a large model waits for: of one CPU core (no
-    # run of ours waited for it), of a common card (an RTX 3060 has 360 GB/s, an H200 4,800); None: it grows with the rate of
-    # products. Assumed.
+    # How fast weights are read from memory, which is what each token of an answer of a large model waits for:
+    # of one CPU core (no run of ours waited for it), of a common card (an RTX 3060 has 360 GB/s, an H200
+    # 4,800); None: it grows with the rate of products. Assumed.
     read_bytes_per_second: float | None
 
 

@@ -1,6 +1,8 @@
-"""What this machine is and how it should compute: `detect() -> Hardware`, decided from what `hardware_probe` was told.
+"""What this machine is and how it should compute: `detect() -> Hardware`, decided from what `hardware_probe`
+was told.
 
-A `Hardware` can also come from a file (`nuguna check --json > machine.json`), to plan for a machine that is elsewhere.
+A `Hardware` can also come from a file (`nuguna check --json > machine.json`), to plan for a machine that is
+elsewhere.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from pathlib import Path
 
 from ..errors import EnvironmentFault, SettingError
 from ..message import Message, say
+from .container import container_cpu_quota, container_memory_left, container_memory_limit
 from .device_profile import DEVICES as DEVICES  # values of a Hardware, so they are to be had here
-from .probe import Gpu, Machine, container_cpu_quota, container_memory_left, container_memory_limit, macos_version, this_machine
+from .probe import Gpu, Machine, macos_version, this_machine
 from .problems import Problem as Problem  # part of Hardware, so it is to be had here
 from .problems import find_problems, is_rosetta, rosetta_problem
 
@@ -40,14 +43,20 @@ class Hardware:
     dtype: str  # one of DTYPES
     dtype_reason: Message
     problems: tuple[Problem, ...] = ()
-    # Measured in matrix products, by dtype: of one GPU, or of all cores together. Empty: not measured (files of older versions).
+    # Measured in matrix products, by dtype: of one GPU, or of all cores together. Empty: not measured (files
+    # of older versions).
     gemm_flops_per_second: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
-        """The document of `nuguna check --json`."""
+        """Return the document of `nuguna check --json`."""
         problems = [{"what": str(problem.what), "fix": str(problem.fix)} for problem in self.problems]
         rates = dict(self.gemm_flops_per_second)
-        return {**vars(self), "dtype_reason": str(self.dtype_reason), "problems": problems, "gemm_flops_per_second": rates}
+        return {
+            **vars(self),
+            "dtype_reason": str(self.dtype_reason),
+            "problems": problems,
+            "gemm_flops_per_second": rates,
+        }
 
     @classmethod
     def from_json(cls, document: object, *, file: Path) -> Hardware:
@@ -117,9 +126,16 @@ def read_hardware(path: Path) -> Hardware:
         # From bytes json finds out the encoding itself: PowerShell's > writes UTF-16.
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise _bad_file(path, say("The hardware file cannot be read."), Message(error.strerror or str(error))) from error
+        raise _bad_file(
+            path, say("The hardware file cannot be read."), Message(error.strerror or str(error))
+        ) from error
     except json.JSONDecodeError as error:
-        seen = say("Line {line}, column {column}: {problem}", line=error.lineno, column=error.colno, problem=error.msg)
+        seen = say(
+            "Line {line}, column {column}: {problem}",
+            line=error.lineno,
+            column=error.colno,
+            problem=error.msg,
+        )
         raise _bad_file(path, say("The hardware file is not JSON."), seen) from error
     except (ValueError, RecursionError) as error:  # not text at all, a number without end, nested without end
         raise _bad_file(path, say("The hardware file is not JSON."), Message(str(error))) from error
@@ -130,12 +146,18 @@ def read_hardware(path: Path) -> Hardware:
 
 
 def _usable_ram(machine: Machine) -> int:
-    limits = (machine.available_memory_bytes, container_memory_left(machine), machine.address_space_left_bytes)
+    limits = (
+        machine.available_memory_bytes,
+        container_memory_left(machine),
+        machine.address_space_left_bytes,
+    )
     return min(limit for limit in limits if limit is not None)
 
 
 def _num_cores(machine: Machine) -> int:
-    """Physical cores: two threads of one core share its arithmetic units, so counting both promises twice the speed."""
+    """Physical cores: two threads of one core share its arithmetic units, so counting both promises twice the
+    speed.
+    """
     cores = machine.num_physical_cores
     if machine.system == "Darwin":
         # Efficiency cores would make the others wait at the end of each matrix product.
@@ -146,7 +168,8 @@ def _num_cores(machine: Machine) -> int:
         # Without the topology each logical CPU counts as its own core.
         cores = len({machine.read_file(topology.format(cpu)) or cpu for cpu in machine.allowed_cpus})
     quota = container_cpu_quota(machine)
-    # Rounded down: one thread more than the quota pays for is stopped again and again, and all others wait for it.
+    # Rounded down: one thread more than the quota pays for is stopped again and again, and all others wait
+    # for it.
     return max(1, cores if quota is None else min(cores, int(quota)))
 
 
@@ -154,7 +177,9 @@ def _chip(machine: Machine) -> str:
     if machine.system == "Darwin":
         found = machine.run_command(("sysctl", "-n", "machdep.cpu.brand_string"))
     else:
-        match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", machine.read_file("/proc/cpuinfo") or "", re.MULTILINE)
+        match = re.search(
+            r"^(?:model name|Model)\s*:\s*(.+)$", machine.read_file("/proc/cpuinfo") or "", re.MULTILINE
+        )
         found = match[1] if match else None
     return " ".join((found or machine.processor or machine.architecture).split())
 
@@ -166,9 +191,12 @@ def _cuda_dtype(gpus: tuple[Gpu, ...]) -> tuple[str, Message]:
     weakest = min(gpu.capability for gpu in gpus)
     capability = f"{weakest[0]}.{weakest[1]}"
     if weakest >= (8, 0):
-        return "bfloat16", say("the GPU computes in bfloat16 (compute capability {capability})", capability=capability)
+        return "bfloat16", say(
+            "the GPU computes in bfloat16 (compute capability {capability})", capability=capability
+        )
     return "float32", say(
-        "the GPU has no bfloat16 units (compute capability {capability}, 8.0 is needed), and float16 overflows easily",
+        "the GPU has no bfloat16 units (compute capability {capability}, 8.0 is needed), and float16 "
+        "overflows easily",
         capability=capability,
     )
 
@@ -176,38 +204,49 @@ def _cuda_dtype(gpus: tuple[Gpu, ...]) -> tuple[str, Message]:
 def _apple_dtype(chip: str, macos: tuple[int, ...]) -> tuple[str, Message]:
     found = re.search(r"\b([AM])(\d+)\b", chip)
     if not found:
-        return "float32", say("it is not known which short number formats this chip has, and float32 works on every one")
-    # M3 and A17 Pro are the first of Metal's GPU family Apple9, with 16-bit units for bfloat16 (Metal Feature Set Tables).
+        return "float32", say(
+            "it is not known which short number formats this chip supports, and float32 works on every chip"
+        )
+    # M3 and A17 Pro are the first of Metal's GPU family Apple9, with 16-bit units for bfloat16 (Metal Feature
+    # Set Tables).
     if int(found[2]) < (3 if found[1] == "M" else 17):
-        return "float16", say("the GPU of this chip computes in float16 but not in bfloat16, which came with M3")
+        return "float16", say(
+            "the GPU of this chip computes in float16 but not in bfloat16, which came with M3"
+        )
     if macos and macos < (14,):
-        return "float16", say("the chip computes in bfloat16, but macOS offers it only from version 14 on")
+        return "float16", say("the chip computes in bfloat16, but macOS supports it only from version 14 on")
     return "bfloat16", say("the GPU of this chip computes in bfloat16, as all have since M3")
 
 
 def _cpu_dtype(machine: Machine) -> tuple[str, Message]:
-    """Measure instead of trusting flags: virtual machines hide them, and some CPUs have the instructions but gain nothing."""
+    """Measure instead of trusting flags: virtual machines hide them, and some CPUs have the instructions but
+    gain nothing.
+    """
     times = machine.time_products()
     ratio = times.float32_seconds / times.bfloat16_seconds
     if ratio >= (FASTER if _claims_bfloat16(machine) else CLEARLY_FASTER):
         return "bfloat16", say(
-            "bfloat16 matrix products ran {ratio} times as fast as float32 in a short measurement", ratio=f"{ratio:.1f}"
+            "bfloat16 matrix products ran {ratio} times as fast as float32 in a short measurement",
+            ratio=f"{ratio:.1f}",
         )
     if ratio >= 1:
         return "float32", say(
-            "bfloat16 matrix products ran only {ratio} times as fast as float32 in a short measurement: not worth its precision",
+            "bfloat16 matrix products ran only {ratio} times as fast as float32 in a short measurement: "
+            "not worth the lost precision",
             ratio=f"{ratio:.2f}",
         )
     return "float32", say(
-        "float32 matrix products ran {ratio} times as fast as bfloat16 in a short measurement", ratio=f"{1 / ratio:.1f}"
+        "float32 matrix products ran {ratio} times as fast as bfloat16 in a short measurement",
+        ratio=f"{1 / ratio:.1f}",
     )
 
 
 def _gemm_rates(machine: Machine, device: str, dtype: str, num_cores: int) -> dict[str, float]:
     """Operations a second in the chosen number format and in float32, which small models are trained in.
 
-    To three digits: more would only be the weather of the moment. On a CPU one core is measured and counted as often as there are
-    cores, so that a program that is busy for a moment does not make another machine, and with it another plan, of this one.
+    To three digits: more would only be the weather of the moment. On a CPU one core is measured and counted
+    as often as there are cores, so that a program that is busy for a moment does not make another machine,
+    and with it another plan, of this one.
     """
     rates = {name: machine.product_rate(device, name) for name in dict.fromkeys((dtype, "float32"))}
     times = num_cores if device == "cpu" else 1
@@ -227,7 +266,9 @@ def _torch_missing(machine: Machine) -> EnvironmentFault:
     if is_rosetta(machine):  # there is no torch for Intel Macs any more, so setting up again would fail again
         problem = rosetta_problem()
         return EnvironmentFault(problem.what, seen=seen, fix=problem.fix)
-    return EnvironmentFault(say("torch is not installed or cannot be loaded."), seen=seen, fix=say("Run ./setup_environment.sh"))
+    return EnvironmentFault(
+        say("torch is not installed or cannot be loaded."), seen=seen, fix=say("Run ./setup_environment.sh")
+    )
 
 
 # Reading the JSON back
@@ -237,7 +278,10 @@ def _bad_file(file: Path, what: Message, seen: Message) -> SettingError:
     return SettingError(
         what,
         seen=say("{file}: {detail}", file=str(file), detail=seen),
-        fix=say("Write it anew on the machine to plan for: nuguna check --json > {file}", file=shlex.quote(str(file))),
+        fix=say(
+            "Create it again on the machine to plan for: nuguna check --json > {file}",
+            file=shlex.quote(str(file)),
+        ),
     )
 
 
@@ -274,15 +318,18 @@ def _word(document: dict[str, object], key: str, known: tuple[str, ...], file: P
 
 def _count(document: dict[str, object], key: str, smallest: int, file: Path) -> int:
     value = _get(document, key, file)
-    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:  # JSON's true is an int to Python
+    # JSON's true is an int to Python
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
         raise _wrong(document, key, say("a whole number of at least {smallest}", smallest=smallest), file)
     return value
 
 
 def _rates_from_json(document: dict[str, object], file: Path) -> dict[str, float]:
-    """The measured rates, which files of older versions do not have."""
+    """Return the measured rates, which files of older versions do not have."""
     value = document.get("gemm_flops_per_second", {})
-    if not isinstance(value, dict) or not all(name in DTYPES and _is_rate(rate) for name, rate in value.items()):
+    if not isinstance(value, dict) or not all(
+        name in DTYPES and _is_rate(rate) for name, rate in value.items()
+    ):
         expected = say("a number above 0 for each of {known}", known=", ".join(DTYPES))
         raise _wrong(document, "gemm_flops_per_second", expected, file)
     return {name: float(rate) for name, rate in value.items()}
@@ -295,5 +342,10 @@ def _is_rate(value: object) -> bool:
 def _problems_from_json(document: dict[str, object], file: Path) -> tuple[Problem, ...]:
     value = _get(document, "problems", file)
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise _wrong(document, "problems", say("a list of {example}", example='{"what": "…", "fix": "…"}'), file)
-    return tuple(Problem(what=Message(_text(entry, "what", file)), fix=Message(_text(entry, "fix", file))) for entry in value)
+        raise _wrong(
+            document, "problems", say("a list of {example}", example='{"what": "…", "fix": "…"}'), file
+        )
+    return tuple(
+        Problem(what=Message(_text(entry, "what", file)), fix=Message(_text(entry, "fix", file)))
+        for entry in value
+    )

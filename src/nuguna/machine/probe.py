@@ -1,7 +1,8 @@
 """Ask the machine: what the operating system, the container and torch say, without any judgement.
 
-`Machine` is the seam: `hardware.detect` sees the world only through it, so a test describes other people's machines as values.
-`this_machine` fills it in for real. What follows from the answers is decided in `hardware`.
+`Machine` is the seam: `hardware.detect` sees the world only through it, so a test describes other people's
+machines as values. `this_machine` fills it in for real. What follows from the answers is decided in
+`hardware`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -60,7 +61,9 @@ class ProductTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Everything we ask a machine. The callables answer None where the thing asked for does not exist or fails."""
+    """Everything we ask a machine. The callables answer None where the thing asked for does not exist or
+    fails.
+    """
 
     system: str  # Linux, Darwin, Windows
     architecture: str  # x86_64, arm64, aarch64, AMD64
@@ -81,7 +84,8 @@ class Machine:
 
 
 def this_machine(folder: Path) -> Machine:
-    """Describe the machine we run on. `free_disk_bytes` is of `folder`'s file system; the folder need not exist yet.
+    """Describe the machine we run on. `free_disk_bytes` is of `folder`'s file system; the folder need not
+    exist yet.
 
     Raises `EnvironmentFault` when CUDA is there but does not answer.
     """
@@ -123,7 +127,9 @@ def _read_file(path: str) -> str | None:
 def _run_command(argv: Sequence[str]) -> str | None:
     """Standard output of a command that succeeded; None when it is missing, fails or hangs."""
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode(errors="replace").strip()
@@ -135,7 +141,9 @@ def _address_space_left() -> int | None:
     except ImportError:  # Windows
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else max(0, limit - int(psutil.Process().memory_info().vms))
+    return (
+        None if limit == resource.RLIM_INFINITY else max(0, limit - int(psutil.Process().memory_info().vms))
+    )
 
 
 def _torch_facts() -> TorchFacts:
@@ -145,12 +153,19 @@ def _torch_facts() -> TorchFacts:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            gpus = tuple(_gpu(index) for index in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+            gpus = (
+                tuple(_gpu(index) for index in range(torch.cuda.device_count()))
+                if torch.cuda.is_available()
+                else ()
+            )
         except RuntimeError as error:
             raise EnvironmentFault(
-                say("The NVIDIA GPU is there but cannot be used."),
+                say("There is an NVIDIA GPU, but it cannot be used."),
                 seen=say("CUDA reports: {error}", error=str(error).strip().partition("\n")[0]),
-                fix=say("See with nvidia-smi which programs hold it and end them, or use the CPU: CUDA_VISIBLE_DEVICES=-1"),
+                fix=say(
+                    "See with nvidia-smi which programs are using it and close them, or use the CPU: "
+                    "CUDA_VISIBLE_DEVICES=-1"
+                ),
             ) from error
     mps = torch.backends.mps.is_available()
     return TorchFacts(
@@ -162,7 +177,9 @@ def _torch_facts() -> TorchFacts:
 
 
 def _gpu(index: int) -> Gpu:
-    """Read one GPU. Free memory is read after CUDA has set itself up there (0.3 to 0.6 GB), so it is what tensors can have."""
+    """Read one GPU. Free memory is read after CUDA has set itself up there (0.3 to 0.6 GB), so it is what
+    tensors can have.
+    """
     import torch
 
     capability = torch.cuda.get_device_capability(index)
@@ -175,17 +192,22 @@ def _gpu(index: int) -> Gpu:
 
 
 def macos_version(machine: Machine) -> tuple[int, ...]:
-    """(14, 5) on macOS 14.5; empty elsewhere. Not from `platform`: an old Python is told 10.16 for compatibility."""
+    """Return (14, 5) on macOS 14.5; empty elsewhere. Not from `platform`: an old Python is told 10.16 for
+    compatibility.
+    """
     if machine.system != "Darwin":
         return ()
-    return tuple(int(part) for part in re.findall(r"\d+", machine.run_command(("sw_vers", "-productVersion")) or ""))
+    return tuple(
+        int(part) for part in re.findall(r"\d+", machine.run_command(("sw_vers", "-productVersion")) or "")
+    )
 
 
 def covers(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
-    """Whether a torch build for `architectures` (`sm_86`, `compute_90`, …) runs on a GPU of `capability`.
+    """Return whether a torch build for `architectures` (`sm_86`, `compute_90`, …) runs on a GPU of
+    `capability`.
 
-    `sm_XY` is machine code: it runs on the same major version from minor Y up. `compute_XY` is PTX, which the driver
-    translates for any newer GPU (CUDA C++ Programming Guide, "Application Compatibility").
+    `sm_XY` is machine code: it runs on the same major version from minor Y up. `compute_XY` is PTX, which the
+    driver translates for any newer GPU (CUDA C++ Programming Guide, "Application Compatibility").
     """
     known = []
     for architecture in architectures:
@@ -195,21 +217,24 @@ def covers(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
             known.append((kind, (int(digits[:-1]), int(digits[-1]))))
     if not known:  # not an NVIDIA build; nothing to compare
         return True
-    return any(built <= capability and (kind == "compute" or built[0] == capability[0]) for kind, built in known)
+    return any(
+        built <= capability and (kind == "compute" or built[0] == capability[0]) for kind, built in known
+    )
 
 
 def time_products() -> ProductTimes:
-    """Time the two products that each frozen weight costs in LoRA training, x·Wᵀ and g·W, in float32 and bfloat16 on the CPU.
+    """Time the two products that each frozen weight costs in LoRA training, x·Wᵀ and g·W, in float32 and
+    bfloat16 on the CPU.
 
-    On one thread: while other programs hold the other cores, each product of many threads waits for the last of them, 1 ms
-    becomes 30, and the two precisions look alike (measured). A helper thread gets the limit, so the caller's threads keep theirs.
-    About 0.2 s in all.
+    On one thread: while other programs hold the other cores, each product of many threads waits for the last
+    of them, 1 ms becomes 30, and the two precisions look alike (measured). A helper thread gets the limit, so
+    the caller's threads keep theirs. About 0.2 s in all.
     """
     return _on_one_thread(_time_both_precisions)
 
 
 def _on_one_thread(measure: Callable[[], T]) -> T:
-    """What `measure` gives in a thread in which torch computes on one core only."""
+    """Return what `measure` gives in a thread in which torch computes on one core only."""
 
     def limited() -> T:
         import torch
@@ -226,7 +251,8 @@ def _on_one_thread(measure: Callable[[], T]) -> T:
 
 
 def _time_both_precisions() -> ProductTimes:
-    # Where bfloat16 is emulated, one large product takes 0.15 s (AVX2, measured). A small one settles it sooner.
+    # Where bfloat16 is emulated, one large product takes 0.15 s (AVX2, measured). A small one settles it
+    # sooner.
     small = _time_products_of(num_rows=16, budget_seconds=0.05)
     if small.bfloat16_seconds > 2 * small.float32_seconds:
         return small
@@ -234,17 +260,23 @@ def _time_both_precisions() -> ProductTimes:
 
 
 def _time_products_of(*, num_rows: int, budget_seconds: float) -> ProductTimes:
-    """Best times over turns of 5 ms, one precision after the other so that other programs disturb both alike."""
+    """Best times over turns of 5 ms, one precision after the other so that other programs disturb both
+    alike.
+    """
     import torch
 
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     # Ones, not random numbers: the time is the same and the caller's random state stays as it was.
-    operands = {dtype: (torch.ones(num_rows, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)) for dtype in best}
+    operands = {
+        dtype: (torch.ones(num_rows, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype))
+        for dtype in best
+    }
     begin = time.perf_counter()
     while best[torch.bfloat16] == float("inf") or time.perf_counter() - begin < budget_seconds:
         for dtype, (rows, weight) in operands.items():
             turn, num_products = time.perf_counter(), 0
-            while num_products < 2 or time.perf_counter() - turn < 0.005:  # two: the first one compiles kernels
+            # two: the first one compiles kernels
+            while num_products < 2 or time.perf_counter() - turn < 0.005:
                 start = time.perf_counter()
                 torch.nn.functional.linear(rows, weight) @ weight  # (num_rows, 1024) both times
                 best[dtype] = min(best[dtype], time.perf_counter() - start)
@@ -253,16 +285,22 @@ def _time_products_of(*, num_rows: int, budget_seconds: float) -> ProductTimes:
 
 
 def product_rate(device: str, dtype: str) -> float | None:
-    """Floating point operations a second in matrix products of `dtype`: of one core on a CPU, of the whole GPU elsewhere.
+    """Floating point operations a second in matrix products of `dtype`: of one core on a CPU, of the whole
+    GPU elsewhere.
 
-    A 128 x 1024 matrix by a square one on a CPU: one or two milliseconds, so that while other programs run some products pass
-    between two of their turns (with 512 rows a busy machine was measured at half its rate). Two square ones on a GPU, large
-    enough to fill it. The best of about 0.05 s. None when not even these fit into the GPU's memory.
+    A 128 x 1024 matrix by a square one on a CPU: one or two milliseconds, so that while other programs run
+    some products pass between two of their turns (with 512 rows a busy machine was measured at half its
+    rate). Two square ones on a GPU, large enough to fill it. The best of about 0.05 s. None when not even
+    these fit into the GPU's memory.
     """
     if device == "cpu":
         return _on_one_thread(lambda: _rate_of(device, dtype, num_rows=128, width=1024))
     try:
-        return _rate_of(device, dtype, num_rows=4096, width=4096) if device == "cuda" else _rate_of(device, dtype, 2048, 2048)
+        return (
+            _rate_of(device, dtype, num_rows=4096, width=4096)
+            if device == "cuda"
+            else _rate_of(device, dtype, 2048, 2048)
+        )
     except RuntimeError:  # torch's out of memory is one
         return None
 
@@ -281,8 +319,13 @@ def _rate_of(device: str, dtype: str, num_rows: int, width: int, budget_seconds:
         finish()
         now = time.perf_counter()
         best, num_turns = min(best, now - start), num_turns + 1
-        # On a busy CPU the time counts in which this thread had its turn, as far as anybody would wait for that.
-        spent = time.thread_time() - own if device == "cpu" and now - begin < LONGEST_WAIT_SECONDS else now - begin
+        # On a busy CPU the time counts in which this thread had its turn, as far as anybody would wait for
+        # that.
+        spent = (
+            time.thread_time() - own
+            if device == "cpu" and now - begin < LONGEST_WAIT_SECONDS
+            else now - begin
+        )
         is_measured = spent >= budget_seconds
     del rows, weight
     if device == "cuda":
@@ -290,85 +333,8 @@ def _rate_of(device: str, dtype: str, num_rows: int, width: int, budget_seconds:
     return 2 * num_rows * width**2 / best
 
 
-# Containers. Linux limits a process by its control groups: every group from its own up to the mount point counts.
-
-
-def container_memory_left(machine: Machine) -> int | None:
-    """Bytes this process may still take under its tightest cgroup; None without a limit."""
-    left = [limit - _group_usage(machine, group, version) for version, group, limit in _memory_limits(machine)]
-    return max(0, min(left)) if left else None
-
-
-def container_memory_limit(machine: Machine) -> int | None:
-    """The tightest cgroup memory limit in bytes; None without one."""
-    return min((limit for _, _, limit in _memory_limits(machine)), default=None)
-
-
-def container_cpu_quota(machine: Machine) -> float | None:
-    """CPUs' worth of time this process may use, for example 1.5; None without a quota."""
-    quotas = []
-    for version, group in _groups(machine, "cpu"):
-        if version == 2:
-            words = (machine.read_file(f"{group}/cpu.max") or "").split()
-        else:
-            words = [(machine.read_file(f"{group}/cpu.cfs_{name}_us") or "").strip() for name in ("quota", "period")]
-        # "max 100000" in version 2 and -1 in version 1 mean no quota; isdigit is false for both.
-        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:
-            quotas.append(int(words[0]) / int(words[1]))
-    return min(quotas, default=None)
-
-
-def _memory_limits(machine: Machine) -> Iterator[tuple[int, str, int]]:
-    """Every limit above this process: (cgroup version, group folder, bytes)."""
-    for version, group in _groups(machine, "memory"):
-        # memory.high slows a group down until it is unusable, so it is a limit as hard as memory.max.
-        for name in ("memory.max", "memory.high") if version == 2 else ("memory.limit_in_bytes",):
-            text = (machine.read_file(f"{group}/{name}") or "").strip()
-            # No limit is "max" in version 2, and in version 1 a number near 2^63, which loses against the RAM.
-            if text.isdigit():
-                yield version, group, int(text)
-
-
-def _group_usage(machine: Machine, group: str, version: int) -> int:
-    """Bytes a cgroup uses, without file cache the kernel gives back on demand: kubelet's "working set"."""
-    usage = machine.read_file(f"{group}/memory.current" if version == 2 else f"{group}/memory.usage_in_bytes") or "0"
-    wanted = "inactive_file" if version == 2 else "total_inactive_file"
-    reclaimable = 0
-    for line in (machine.read_file(f"{group}/memory.stat") or "").splitlines():
-        key, _, value = line.partition(" ")
-        if key == wanted and value.strip().isdigit():
-            reclaimable = int(value)
-    return max(0, int(usage) - reclaimable)
-
-
-def _groups(machine: Machine, controller: str) -> Iterator[tuple[int, str]]:
-    """Every cgroup folder that holds this process, innermost first: (version, folder). Nothing outside Linux."""
-    paths: dict[int, str] = {}
-    for line in (machine.read_file("/proc/self/cgroup") or "").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controller in controllers.split(","):
-            paths[1] = path
-        elif not controllers:
-            paths[2] = path
-    for line in (machine.read_file("/proc/self/mountinfo") or "").splitlines():
-        # "36 35 98:0 ROOT MOUNT_POINT options … - TYPE source super_options" (man 5 proc)
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        version = {"cgroup2": 2, "cgroup": 1}.get(kind[0] if kind else "", 0)
-        if version not in paths or (version == 1 and controller not in kind[-1].split(",")):
-            continue
-        root, mount_point = fields[3], PurePosixPath(fields[4])
-        # Inside a container the mount may show only a part of the host's tree, while the path is the host's.
-        inner = paths[version].removeprefix(root.rstrip("/"))
-        if ".." in inner or not paths[version].startswith(root):
-            inner = "/"
-        folder = mount_point / inner.strip("/")
-        while True:
-            yield version, str(folder)
-            if folder == mount_point:
-                break
-            folder = folder.parent
+# Containers. Linux limits a process by its control groups: every group from its own up to the mount point
+# counts.
 
 
 def is_available(device: str) -> bool:
@@ -380,7 +346,7 @@ def is_available(device: str) -> bool:
 
 
 def memory_in_use(device: str) -> int:
-    """Bytes that this process holds now: GPU memory on an accelerator, resident RAM on a CPU."""
+    """Return bytes that this process holds now: GPU memory on an accelerator, resident RAM on a CPU."""
     if device == "cpu":
         return int(psutil.Process().memory_info().rss)
     import torch

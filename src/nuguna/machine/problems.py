@@ -9,7 +9,8 @@ from ..message import Message, say
 from ..text.units import format_bytes
 from .probe import Gpu, Machine, TorchFacts, macos_version
 
-SMALLEST_MEMORY_BYTES = 2 * 2**30  # torch and transformers alone take about 0.5 GB; the rest must hold a model
+# torch and transformers alone take about 0.5 GB; the rest must hold a model
+SMALLEST_MEMORY_BYTES = 2 * 2**30
 SMALLEST_DISK_BYTES = 2 * 2**30  # weights of a small model, adapter and checkpoints
 
 
@@ -22,7 +23,9 @@ class Problem:
 
 
 def find_problems(machine: Machine, torch_facts: TorchFacts, memory_bytes: int) -> Iterator[Problem]:
-    """Every problem of a machine on which torch can be imported; `memory_bytes` is what one device has free."""
+    """Yield every problem of a machine on which torch can be imported; `memory_bytes` is what one device has
+    free.
+    """
     if torch_facts.gpus:
         yield from _gpus_without_kernels(torch_facts.gpus)
     elif machine.system == "Darwin":
@@ -46,12 +49,14 @@ def _gpus_without_kernels(gpus: tuple[Gpu, ...]) -> Iterator[Problem]:
         if not gpu.has_kernels:
             yield Problem(
                 what=say(
-                    "The installed torch was not built for {gpu} (compute capability {capability}), so it is not used.",
+                    "The installed torch was not built for {gpu} (compute capability {capability}), so it "
+                    "is not used.",
                     gpu=gpu.name,
                     capability=f"{gpu.capability[0]}.{gpu.capability[1]}",
                 ),
                 fix=say(
-                    "Run ./setup_environment.sh, which looks for a torch that fits; or hide this GPU with CUDA_VISIBLE_DEVICES."
+                    "Run ./setup_environment.sh, which looks for a torch that fits; or hide this GPU with "
+                    "CUDA_VISIBLE_DEVICES."
                 ),
             )
 
@@ -76,43 +81,67 @@ def _mac_problems(machine: Machine, torch_facts: TorchFacts) -> Iterator[Problem
 
 
 def _unused_nvidia(machine: Machine, torch_facts: TorchFacts) -> Iterator[Problem]:
-    """An NVIDIA GPU that torch does not reach. A GPU hidden with CUDA_VISIBLE_DEVICES is the user's wish, not a problem."""
+    """Yield an NVIDIA GPU that torch does not reach. A GPU hidden with CUDA_VISIBLE_DEVICES is the user's
+    wish, not a problem.
+    """
     if machine.visible_gpus is not None and machine.visible_gpus.strip() in ("", "-1"):
         return
     query = ("--query-gpu=name,driver_version", "--format=csv,noheader")
     # In WSL the program lies outside the usual path.
-    answer = machine.run_command(("nvidia-smi", *query)) or machine.run_command(("/usr/lib/wsl/lib/nvidia-smi", *query))
+    answer = machine.run_command(("nvidia-smi", *query)) or machine.run_command(
+        ("/usr/lib/wsl/lib/nvidia-smi", *query)
+    )
     driver_loaded = machine.read_file("/proc/driver/nvidia/version") is not None
     if not answer and not driver_loaded:
         return
     name, _, driver = (answer or "").partition("\n")[0].rpartition(", ")
     if torch_facts.cuda_build is None:
-        what = say("This machine has a GPU ({gpu}), but the installed torch is a build for CPUs.", gpu=name or "NVIDIA")
-        yield Problem(what=what, fix=say("Run ./setup_environment.sh, which installs the torch that fits the GPU."))
+        what = say(
+            "This machine has a GPU ({gpu}), but the installed torch is a build for CPUs.",
+            gpu=name or "NVIDIA",
+        )
+        yield Problem(
+            what=what, fix=say("Run ./setup_environment.sh, which installs the torch that fits the GPU.")
+        )
     elif answer:
         yield Problem(
             what=say(
-                "The NVIDIA driver {driver} does not work with the installed torch (for CUDA {cuda}); it is probably too old.",
+                "The NVIDIA driver {driver} does not work with the installed torch (for CUDA {cuda}); it is "
+                "probably too old.",
                 driver=driver,
                 cuda=torch_facts.cuda_build,
             ),
-            fix=say("Update the NVIDIA driver (https://www.nvidia.com/drivers), restart, then run ./setup_environment.sh"),
+            fix=say(
+                "Update the NVIDIA driver (https://www.nvidia.com/drivers), restart, then run "
+                "./setup_environment.sh"
+            ),
         )
     else:
         yield Problem(
             what=say("An NVIDIA driver is loaded, but no GPU can be reached from here."),
-            fix=say("Start a container with --gpus all; on a real machine, restart and see whether nvidia-smi answers."),
+            fix=say(
+                "Start a container with --gpus all; on a real machine, restart and see whether nvidia-smi "
+                "works."
+            ),
         )
 
 
 def is_rosetta(machine: Machine) -> bool:
-    """Whether this is an Intel Python translated on an Apple chip."""
-    return machine.system == "Darwin" and machine.run_command(("sysctl", "-n", "sysctl.proc_translated")) == "1"
+    """Return whether this is an Intel Python translated on an Apple chip."""
+    return (
+        machine.system == "Darwin" and machine.run_command(("sysctl", "-n", "sysctl.proc_translated")) == "1"
+    )
 
 
 def rosetta_problem() -> Problem:
-    """The problem of an Intel Python on an Apple chip, with torch or without."""
+    """Return the problem of an Intel Python on an Apple chip, with torch or without."""
     return Problem(
-        what=say("This Python is made for Intel Macs and runs translated (Rosetta), so torch cannot use the Apple GPU."),
-        fix=say("Install Python for Apple Silicon (arm64) from python.org, delete .venv, then run ./setup_environment.sh"),
+        what=say(
+            "This Python is made for Intel Macs and runs translated (Rosetta), so torch cannot use the Apple "
+            "GPU."
+        ),
+        fix=say(
+            "Install Python for Apple Silicon (arm64) from python.org, delete .venv, then run "
+            "./setup_environment.sh"
+        ),
     )

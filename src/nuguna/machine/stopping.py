@@ -1,4 +1,6 @@
-"""Requests to end: Ctrl-C and SIGTERM. The first is obeyed in order, a second ends the process at once, wherever it is."""
+"""Requests to end: Ctrl-C and SIGTERM. The first is obeyed in order, a second ends the process at once,
+wherever it is.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ REQUESTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopNow(BaseException):  # noqa: N818 - no error: the work in hand is let go
-    """Raised where a request comes while work may be dropped; like KeyboardInterrupt it passes `except Exception`."""
+    """Raised where a request comes while work may be dropped; like KeyboardInterrupt it passes `except
+    Exception`.
+    """
 
 
 class TerminateRequest(KeyboardInterrupt):  # noqa: N818 - like its base
@@ -37,14 +41,17 @@ class Stop:
     def receive(self, number: int, frame: FrameType | None) -> None:
         """The signal's handler."""
         self.number = number
-        for request in REQUESTS:  # a second one does what the system does with it, in the midst of a long computation too
+        # a second one does what the system does with it, in the midst of a long computation too
+        for request in REQUESTS:
             signal.signal(request, signal.SIG_DFL)
         if self._is_droppable:
             raise StopNow
 
     @contextmanager
     def droppable(self) -> Iterator[None]:
-        """Within, a request raises `StopNow` at once: what is done there can be done again as if it had not been begun."""
+        """While the block runs, a request raises `StopNow` at once: what is done there can be done again as
+        if it had not been begun.
+        """
         self._is_droppable = True
         try:
             if self.is_asked:
@@ -56,8 +63,8 @@ class Stop:
 
 @contextmanager
 def stop_requests() -> Iterator[Stop]:
-    """Within, a request is remembered, so that nothing is left half done. Only the main thread receives signals: in any other
-    nothing changes.
+    """While the block runs, a request is remembered, so that nothing is left half done. Only the main thread
+    receives signals: in any other nothing changes.
     """
     stop = Stop()
     with _handled_by(stop.receive):
@@ -66,7 +73,9 @@ def stop_requests() -> Iterator[Stop]:
 
 @contextmanager
 def raised_requests() -> Iterator[Stop]:
-    """Within, a request raises KeyboardInterrupt or `TerminateRequest`. It is remembered too: libraries lose exceptions."""
+    """While the block runs, a request raises KeyboardInterrupt or `TerminateRequest`. It is remembered too:
+    libraries lose exceptions.
+    """
     stop = Stop()
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -91,11 +100,11 @@ def _handled_by(receive: Callable[[int, FrameType | None], None]) -> Iterator[No
 
 
 def interrupted(number: int | None, what: Message, fix: Message) -> Interrupted:
-    """The error that ends a command, with the exit code of the request."""
+    """Return the error that ends a command, with the exit code of the request."""
     kind = Terminated if number == signal.SIGTERM else Interrupted
     return kind(what, fix=fix)
 
 
 def stopped_by_you(number: int | None) -> Interrupted:
-    """Where nothing had to be kept."""
+    """Return where nothing had to be kept."""
     return interrupted(number, say("Stopped by you."), say("Start the same command again whenever you like."))

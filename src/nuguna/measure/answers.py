@@ -1,4 +1,6 @@
-"""What can be said of answers alone: how long they are, whether they repeat themselves, in which language they are."""
+"""What can be said of answers alone: how long they are, whether they repeat themselves, in which language
+they are.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from .words_of import Tokenization
 RUN = 4  # words; the same run again is a repetition
 
 
-def described(answers: Sequence[str], languages: Sequence[tuple[str, str]], way: Tokenization) -> dict[str, Rows]:
-    """Length, repetition and language of answers; `languages` are those of each question and its answer ("none": no letters)."""
+def described(
+    answers: Sequence[str], languages: Sequence[tuple[str, str]], way: Tokenization
+) -> dict[str, Rows]:
+    """Length, repetition and language of answers; `languages` are those of each question and its answer
+    ("none": no letters).
+    """
     split = [way.words(answer) for answer in answers]
     return {
         "answer_words": mean_of([float(len(words)) for words in split]),
@@ -23,6 +29,6 @@ def described(answers: Sequence[str], languages: Sequence[tuple[str, str]], way:
 
 
 def repeated(words: Sequence[str]) -> tuple[float, float]:
-    """(runs of four words that stood in the same answer before, all runs)."""
+    """Return (runs of four words that stood in the same answer before, all runs)."""
     runs = [tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1)]
     return float(len(runs) - len(set(runs))), float(len(runs))

@@ -1,8 +1,10 @@
-"""Multiple choice by likelihood: which of the possible answers the model finds the most likely. Nothing is generated.
+"""Multiple choice by likelihood: which of the possible answers the model finds the most likely. Nothing is
+generated.
 
-A choice is scored as the answer it would be: by the sum of log p over the tokens that training would learn of it, the end token
-among them. Without the end an answer that begins another one would always beat it, though nobody would have stopped there.
-lm-evaluation-harness scores the words alone, in prompts of its own; its figures for a dataset are not these.
+A choice is scored as the answer it would be: by the sum of log p over the tokens that training would learn of
+it, the end token among them. Without the end an answer that begins another one would always beat it, though
+nobody would have stopped there. lm-evaluation-harness scores the words alone, in prompts of its own; its
+figures for a dataset are not these.
 """
 
 from __future__ import annotations
@@ -33,12 +35,18 @@ def choice_scores(
     batch_size: int,
     on_less: Callable[[int], None],
 ) -> dict[str, Rows]:
-    """Accuracy in percent over the conversations that have choices, {} if none has; `examples` are the encoded conversations.
+    """Accuracy in percent over the conversations that have choices, {} if none has; `examples` are the
+    encoded conversations.
 
-    `choice_accuracy` takes the choice of the largest log-likelihood, `choice_accuracy_norm` that of the largest one a character,
-    as lm-evaluation-harness does (acc and acc_norm, lm_eval/api/task.py); of equals the first.
+    `choice_accuracy` takes the choice of the largest log-likelihood, `choice_accuracy_norm` that of the
+    largest one a character, as lm-evaluation-harness does (acc and acc_norm, lm_eval/api/task.py); of equals
+    the first.
     """
-    asked = [(c, choice_examples(loaded, c, e)) for c, e in zip(conversations, examples, strict=True) if _is_asked(c, e)]
+    asked = [
+        (c, choice_examples(loaded, c, e))
+        for c, e in zip(conversations, examples, strict=True)
+        if _is_asked(c, e)
+    ]
     asked = [(conversation, tried) for conversation, tried in asked if tried]
     if not asked:
         return {}
@@ -63,26 +71,37 @@ def _best(values: Sequence[float]) -> int:
 
 
 def choice_examples(loaded: Loaded, conversation: Conversation, example: Encoded) -> list[Encoded]:
-    """The conversation with each of its choices as the last answer, behind the tokens of the same prompt; only they are trained.
+    """Return the conversation with each of its choices as the last answer, behind the tokens of the same
+    prompt; only they are trained.
 
-    Where the window has cut the prompt of the example, all choices follow on what is left of it. Empty if the template does not
-    show one of them.
+    Where the window has cut the prompt of the example, all choices follow on what is left of it. Empty if the
+    template does not show one of them.
     """
     turns = conversation.turns[:-1]
-    tried = [replace(conversation, turns=(*turns, Turn("assistant", choice))) for choice in conversation.choices]
-    made = encode_many(loaded.tokenizer, tried, sys.maxsize, loaded.end_ids)
+    tried = [
+        replace(conversation, turns=(*turns, Turn("assistant", choice))) for choice in conversation.choices
+    ]
+    made = encode_many(loaded.tokenizer, tried, sys.maxsize, loaded.eos_ids)
     prompt = example.ids[: _answer_start(example)]
     unread = np.zeros(len(prompt), dtype=np.bool_)
     answers = [
-        (one.ids[start:], one.loss_mask[start:]) for one in made if isinstance(one, Encoded) for start in [_answer_start(one)]
+        (one.ids[start:], one.loss_mask[start:])
+        for one in made
+        if isinstance(one, Encoded)
+        for start in [_answer_start(one)]
     ]
     if len(answers) < len(tried):
         return []
-    return [Encoded(np.concatenate([prompt, ids]), np.concatenate([unread, loss_mask])) for ids, loss_mask in answers]
+    return [
+        Encoded(np.concatenate([prompt, ids]), np.concatenate([unread, loss_mask]))
+        for ids, loss_mask in answers
+    ]
 
 
 def _answer_start(example: Encoded) -> int:
-    """Where the last answer begins: prompt and answers are encoded apart, so its tokens do not depend on what stands before."""
+    """Return where the last answer begins: prompt and answers are encoded apart, so its tokens do not depend
+    on what stands before.
+    """
     return int(np.flatnonzero(example.loss_mask[1:] & ~example.loss_mask[:-1])[-1]) + 1
 
 
@@ -93,7 +112,7 @@ def log_likelihoods(
     batch_size: int,
     on_less: Callable[[int], None],
 ) -> list[list[float]]:
-    """The sum of log p (natural) over the trained tokens of every choice of every question."""
+    """Return the sum of log p (natural) over the trained tokens of every choice of every question."""
     examples = list(chain.from_iterable(questions))
     device = next(loaded.model.parameters()).device
     groups = _groups(questions, device) if loaded.shortcuts.packed else [list(range(len(examples)))]
@@ -105,7 +124,9 @@ def log_likelihoods(
             for group in groups:
                 few = [examples[i] for i in group]
                 batches = micro_batches(few, most_tokens, device, packed=loaded.shortcuts.packed)
-                losses = torch.cat([document_losses(loaded.model, batch, loaded.shortcuts).cpu() for batch in batches]).tolist()
+                losses = torch.cat(
+                    [document_losses(loaded.model, batch, loaded.shortcuts).cpu() for batch in batches]
+                ).tolist()
                 for place, loss in zip(by_length(few), losses, strict=True):
                     found[group[place]] = -loss
         return found
@@ -117,7 +138,9 @@ def log_likelihoods(
 
 
 def _groups(questions: Sequence[Sequence[Encoded]], device: torch.device) -> list[list[int]]:
-    """Which examples go together: those of a question whose long prompt is read once then; all others by length."""
+    """Return which examples go together: those of a question whose long prompt is read once then; all others
+    by length.
+    """
     rest: list[int] = []
     groups: list[list[int]] = []
     count = 0

@@ -1,7 +1,8 @@
-"""The one table of metrics: what each is called, what it means to someone who has never heard of it, and how it may be compared.
+"""The one table of metrics: what each is called, what it means to someone who has never heard of it, and how
+it may be compared.
 
-Screens, pages, the card, the guides in docs/ and the ranking of runs all read it. To add a metric, compute it in `scores` or
-`answers` under the name of its row here.
+Screens, pages, the card, the guides in docs/ and the ranking of runs all read it. To add a metric, compute it
+in `scores` or `answers` under the name of its row here.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ class Metric:
     unit: str = ""  # on the pages
     decimals: int = 1  # on the pages
     is_main: bool = False  # a run shows it on the screen; the report has all
-    ranks_runs: bool = False  # report.json keeps the sum and the count of each question, so that runs are compared one by one
-    depends_on: Literal["", "words", "tokens"] = ""  # what results must share: how texts became words; the model's tokens
+    # report.json keeps the sum and the count of each question, so that runs are compared one by one
+    ranks_runs: bool = False
+    # what results must share: how texts became words; the model's tokens
+    depends_on: Literal["", "words", "tokens"] = ""
     only_for: Message | None = None  # the data that has it; None: every run has it
 
     @property
@@ -57,10 +60,13 @@ class Metric:
 
 
 _OTHER_WORDS = say(
-    "A right answer may be said in other words: a good answer can score low, and a wrong one with the same words high."
+    "A right answer can be worded differently: a good answer can score low, and a wrong one with the same "
+    "words high."
 )
-_OTHER_TOKENS = say("Models with different tokenizers cannot be compared: their tokens are not the same pieces.")
-_GUESSING = say("With four options blind guessing gets 25.")
+_OTHER_TOKENS = say(
+    "Models with different tokenizers cannot be compared: their tokens are not the same pieces."
+)
+_GUESSING = say("With four options, blind guessing gets 25.")
 _CHOICES = say("Only for multiple choice.")
 
 # In the order of screens and guides.
@@ -83,7 +89,9 @@ METRICS = (
         name="perplexity",
         label=say("perplexity"),
         title=say("Hesitation"),
-        meaning=say("Among about how many pieces of words the model wavers each time. 1 would be no doubt at all."),
+        meaning=say(
+            "Between roughly how many word pieces the model hesitates each time. 1 would be no doubt at all."
+        ),
         caution=_OTHER_TOKENS,
         technical="perplexity",
         page_place=130,
@@ -105,7 +113,7 @@ METRICS = (
     Metric(
         name="rouge_2",
         label=say("ROUGE-2 (pairs of words)"),
-        title=say("Same pairs of words"),
+        title=say("Same word pairs"),
         meaning=say("How many pairs of neighbouring words the answer shares with the right answer."),
         caution=_OTHER_WORDS,
         technical="ROUGE-2",
@@ -116,9 +124,10 @@ METRICS = (
     Metric(
         name="rouge_l",
         label=say("ROUGE-L (words in order)"),
-        title=say("Like the right answer"),
+        title=say("Similar to the right answer"),
         meaning=say(
-            "How many words the answer shares with the right answer, in the same order. 100 is word for word; 0 is nothing."
+            "How many words the answer shares with the right answer, in the same order. 100 is word for "
+            "word; 0 is nothing in common."
         ),
         caution=_OTHER_WORDS,
         technical="ROUGE-L",
@@ -133,9 +142,12 @@ METRICS = (
         label=say("BLEU"),
         title=say("Same phrases"),
         meaning=say(
-            "How many runs of up to four words are the same as in the right answer. Strict: even good answers seldom reach 100."
+            "How many sequences of up to four words are the same as in the right answer. Strict: even good "
+            "answers seldom reach 100."
         ),
-        caution=say("It was made for translations: where answers are short or free, even good ones seldom reach 30."),
+        caution=say(
+            "It was made for translations: where answers are short or open, even good ones seldom reach 30."
+        ),
         technical="BLEU",
         page_place=80,
         percent_of=100,
@@ -146,7 +158,10 @@ METRICS = (
         name="chrf",
         label=say("chrF"),
         title=say("Same letters"),
-        meaning=say("How many short runs of letters are the same. Fair to Korean, where endings change the words."),
+        meaning=say(
+            "How many short sequences of letters are the same. Fair to Korean, where endings change the "
+            "words."
+        ),
         caution=say("It is never 0 for texts in the same script: 15 to 20 may mean nothing."),
         technical="chrF",
         page_place=70,
@@ -156,14 +171,14 @@ METRICS = (
     Metric(
         name="key_terms",
         label=say("right key terms, %"),
-        title=say("Key terms said"),
-        meaning=say("Of the terms that a right answer must contain, how many the answer really names."),
+        title=say("Key terms mentioned"),
+        meaning=say("Of the terms that a right answer must contain, how many the answer mentions."),
         caution=say("An answer can name the term and say the opposite."),
         page_place=20,
         percent_of=100,
         unit=" %",
         is_main=True,
-        only_for=say("Only for data that names them, in the column terms."),
+        only_for=say("Only for data that lists them, in the column terms."),
     ),
     Metric(
         name="choice_accuracy",
@@ -180,9 +195,9 @@ METRICS = (
     ),
     Metric(
         name="choice_accuracy_norm",
-        label=say("right choices by likelihood a character, %"),
+        label=say("right choices by likelihood per character, %"),
         title=say("Right choices, whatever their length"),
-        meaning=say("The same by likelihood a character, so that short options have no advantage."),
+        meaning=say("The same by likelihood per character, so that short options have no advantage."),
         caution=_GUESSING,
         technical="accuracy, normalized",
         page_place=40,
@@ -194,7 +209,7 @@ METRICS = (
         name="exact_match",
         label=say("right word for word, %"),
         title=say("Word for word"),
-        meaning=say("How many answers are the right answer, word for word. Only short answers can be."),
+        meaning=say("How many answers match the right answer word for word. Only short answers can."),
         caution=say("Where answers are sentences it is 0, and means nothing."),
         technical="EM",
         page_place=120,
@@ -206,7 +221,10 @@ METRICS = (
         name="word_f1",
         label=say("words in common"),
         title=say("Words in common"),
-        meaning=say("Of the words of both answers, how many the other one has too, however often and in whatever order."),
+        meaning=say(
+            "Of the words in both answers, how many the other one has too, no matter how often or in what "
+            "order."
+        ),
         caution=say("It is meant for short answers with one right form, such as a number or a name."),
         technical="F1",
         page_place=110,
@@ -215,9 +233,9 @@ METRICS = (
     ),
     Metric(
         name="stop_rate",
-        label=say("answers that end by themselves"),
-        title=say("Ends by itself"),
-        meaning=say("How many answers came to an end by themselves instead of being cut off at the length limit."),
+        label=say("answers that end on their own"),
+        title=say("Ends on its own"),
+        meaning=say("How many answers ended on their own instead of being cut off at the length limit."),
         caution=say("It says nothing where right answers are longer than the limit of 256 tokens."),
         page_place=50,
         percent_of=1,
@@ -236,9 +254,9 @@ METRICS = (
     ),
     Metric(
         name="repetition",
-        label=say("said again in the same answer, %"),
-        title=say("Says things again"),
-        meaning=say("How many runs of four words stood in the same answer before."),
+        label=say("repeated within the same answer, %"),
+        title=say("Repeats itself"),
+        meaning=say("How many four-word sequences already occurred in the same answer."),
         caution=say("Above 10 % a model is going round in circles, unless its answers are lists or tables."),
         page_place=140,
         higher_is_better=False,
@@ -249,9 +267,12 @@ METRICS = (
     Metric(
         name="same_language",
         label=say("in the language of the question, %"),
-        title=say("In the question's language"),
+        title=say("In the language of the question"),
         meaning=say("How many answers are in the language in which the question was asked."),
-        caution=say("It goes by the letters of both, so it says nothing of answers that are only names and numbers."),
+        caution=say(
+            "It goes by the letters of both, so it says nothing about answers that are only names and "
+            "numbers."
+        ),
         page_place=150,
         percent_of=100,
         unit=" %",

@@ -1,7 +1,7 @@
 """Answers compared with references: ROUGE, BLEU, chrF, exact match, shared words. All on a scale of 0 to 100.
 
-Sources: Lin 2004 by rouge-score; Papineni et al. 2002 and Popović 2015 by sacrebleu; exact match and word F1 as in SQuAD
-(Rajpurkar et al. 2016, section 4.2).
+Sources: Lin 2004 by rouge-score; Papineni et al. 2002 and Popović 2015 by sacrebleu; exact match and word F1
+as in SQuAD (Rajpurkar et al. 2016, section 4.2).
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from .words_of import Tokenization, find_tokenization, one_form
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
 
 
-def compare(answers: Sequence[str], references: Sequence[str], tokenization: Tokenization | None = None) -> dict[str, Rows]:
-    """Every score by its name, with what each pair adds to it. Without a tokenization, the one that fits the references."""
+def compare(
+    answers: Sequence[str], references: Sequence[str], tokenization: Tokenization | None = None
+) -> dict[str, Rows]:
+    """Return every score by its name, with what each pair adds to it. Without a tokenization, the one that
+    fits the references.
+    """
     way = tokenization or find_tokenization(references)
-    split = [(way.words(answer), way.words(reference)) for answer, reference in zip(answers, references, strict=True)]
+    split = [
+        (way.words(answer), way.words(reference))
+        for answer, reference in zip(answers, references, strict=True)
+    ]
     return {
         **_rouge(split),
         "bleu": _bleu(answers, references, way),
@@ -32,7 +39,7 @@ def compare(answers: Sequence[str], references: Sequence[str], tokenization: Tok
 
 
 def signatures(tokenization: Tokenization) -> dict[str, str]:
-    """How each score was computed, in the form in which papers give it."""
+    """Return how each score was computed, in the form in which papers give it."""
     own = "" if _is_usual(tokenization) else f"|{tokenization.signature}"
     return {
         "rouge": f"{tokenization.signature}|rouge-score:F1",
@@ -73,8 +80,8 @@ def _is_usual(way: Tokenization) -> bool:
 def _bleu_metric(way: Tokenization) -> Any:
     from sacrebleu.metrics import BLEU
 
-    # 13a is what everybody compares in English. What is shorter than four words has no run of four: `effective_order` leaves
-    # it out, and changes nothing else
+    # 13a is what everybody compares in English. What is shorter than four words has no run of four:
+    # `effective_order` leaves it out, and changes nothing else
     return BLEU(tokenize="13a" if _is_usual(way) else "none", effective_order=True, force=True)
 
 
@@ -92,11 +99,15 @@ def _bleu(answers: Sequence[str], references: Sequence[str], way: Tokenization) 
 
 
 def _chrf(answers: Sequence[str], references: Sequence[str]) -> Rows:
-    return _by_sacrebleu(_chrf_metric(), [(one_form(a), one_form(r)) for a, r in zip(answers, references, strict=True)])
+    return _by_sacrebleu(
+        _chrf_metric(), [(one_form(a), one_form(r)) for a, r in zip(answers, references, strict=True)]
+    )
 
 
 def _by_sacrebleu(metric: Any, texts: Sequence[tuple[str, str]]) -> Rows:
-    """What sacrebleu counts for each pair. Its own significance test is built on these two calls, which have no public name."""
+    """Return what sacrebleu counts for each pair. Its own significance test is built on these two calls,
+    which have no public name.
+    """
     counted = metric._extract_corpus_statistics([a for a, _ in texts], [[r for _, r in texts]])
     if not any(a or r for a, r in texts):  # nothing was asked for and nothing said
         return mean_of([1.0] * len(texts), 100)
@@ -108,7 +119,7 @@ def _by_sacrebleu(metric: Any, texts: Sequence[tuple[str, str]]) -> Rows:
 
 
 def word_f1(answer: Sequence[str], reference: Sequence[str]) -> float:
-    """Of the words of both, whatever their order, how many the other has too, 0 to 1."""
+    """Return of the words of both, whatever their order, how many the other has too, 0 to 1."""
     shared = sum((Counter(answer) & Counter(reference)).values())
     if not answer or not reference:
         return float(answer == reference)
@@ -116,7 +127,9 @@ def word_f1(answer: Sequence[str], reference: Sequence[str]) -> float:
 
 
 def key_terms(answers: Sequence[str], terms: Sequence[Sequence[str]]) -> Rows | None:
-    """Percentage of the terms that stand in their answer, letter for letter but for case; None when no row names terms."""
+    """Percentage of the terms that stand in their answer, letter for letter but for case; None when no row
+    names terms.
+    """
     if not any(terms):
         return None
     pairs = []

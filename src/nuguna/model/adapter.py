@@ -41,11 +41,18 @@ def attach_adapter(
     """
     names = block_linear_names(base)
     config = LoraConfig(
-        r=lora_r, lora_alpha=lora_alpha, lora_dropout=0.0, bias="none", target_modules=_shortest(names), task_type="CAUSAL_LM"
+        r=lora_r,
+        lora_alpha=lora_alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=_shortest(names),
+        task_type="CAUSAL_LM",
     )
     config.fan_in_fan_out = _uses_conv1d(base, names)
     # peft's way to bring one's own layer, for quantized ones too; it is not saved
-    config._register_custom_module({nn.Linear: LoraLinear, Conv1D: partial(LoraLinear, is_target_conv_1d_layer=True)})
+    config._register_custom_module(
+        {nn.Linear: LoraLinear, Conv1D: partial(LoraLinear, is_target_conv_1d_layer=True)}
+    )
     torch.manual_seed(seed)
     if gradient_checkpointing:
         switch_checkpointing(base, is_on=True)
@@ -60,7 +67,9 @@ def attach_adapter(
 
 
 def _shortest(names: list[str]) -> list[str]:
-    """Module names for adapter_config.json: the last parts, as other tools expect them (q_proj, down_proj, …)."""
+    """Module names for adapter_config.json: the last parts, as other tools expect them (q_proj, down_proj,
+    …).
+    """
     return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
@@ -69,7 +78,8 @@ def _uses_conv1d(base: CausalLM, names: list[str]) -> bool:
 
 
 def save_adapter(model: CausalLM, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a standard PEFT adapter with the tokenizer and the template it was trained with, each file whole or not at all.
+    """Write a standard PEFT adapter with the tokenizer and the template it was trained with, each file whole
+    or not at all.
 
     Raises `EnvironmentFault`.
     """
@@ -87,26 +97,29 @@ def save_adapter(model: CausalLM, tokenizer: Tokenizer, folder: Path) -> None:
         raise EnvironmentFault(
             say("The adapter could not be written to {folder}.", folder=folder),
             seen=say("{reason}", reason=getattr(error, "strerror", None) or error),
-            fix=say("Free some disk space and start the same command again: it goes on from the last checkpoint."),
+            fix=say(
+                "Free some disk space and start the same command again: it continues from the last "
+                "checkpoint."
+            ),
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def adapter_tensors(model: CausalLM) -> dict[str, torch.Tensor]:
-    """The adapter's matrices by their names in the saved file."""
+    """Return the adapter's matrices by their names in the saved file."""
     found = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: tensor for name, tensor in found.items() if "lora_" in name}
 
 
 def lora_layers(model: CausalLM) -> dict[str, Any]:
-    """The layers with LoRA by name."""
+    """Return the layers with LoRA by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
 @contextmanager
 def reported_layers(model: CausalLM) -> Iterator[set[str]]:
-    """Within, the names of the layers with LoRA that compute something are put into the set."""
+    """While the block runs, the names of the layers with LoRA that compute something are put into the set."""
     called: set[str] = set()
 
     def report(name: str) -> Any:
@@ -123,8 +136,8 @@ def reported_layers(model: CausalLM) -> Iterator[set[str]]:
 def reload_adapter(base: CausalLM, adapter: CheckedAdapter) -> CausalLM:
     """Attach a saved adapter to a loaded base, frozen. Raises `ModelError` when they do not belong together.
 
-    peft passes over matrices that it does not find in the file or in the model (its issue 2115: no more than a warning), and the
-    model would answer as if it had never been trained.
+    peft passes over matrices that it does not find in the file or in the model (its issue 2115: no more than
+    a warning), and the model would answer as if it had never been trained.
     """
     if has_changed(adapter):
         adapter = check_adapter(adapter.folder)
@@ -137,13 +150,15 @@ def reload_adapter(base: CausalLM, adapter: CheckedAdapter) -> CausalLM:
             with safe_open(folder / ADAPTER, framework="pt") as file:
                 saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118 - not a dict
             if strangers := sorted(saved ^ set(adapter_tensors(model))):
-                raise ValueError(f"{len(strangers)} matrices are in the file or in the model alone: {strangers[0]}")
+                raise ValueError(
+                    f"{len(strangers)} matrices are in the file or in the model alone: {strangers[0]}"
+                )
         return model
     except Exception as error:  # as above
         if is_shortage(error):
             raise
         raise ModelError(
-            say("The adapter in {folder} cannot be put on its base model.", folder=folder),
+            say("The adapter in {folder} cannot be attached to its base model.", folder=folder),
             seen=say("{reason}", reason=first_line(error)),
             fix=say("Train it again: ./run.sh"),
         ) from error

@@ -1,4 +1,6 @@
-"""The seam at which an engine docks: all that the stages ask of whatever computes. Torch is the first; MLX would be another."""
+"""The seam at which an engine docks: all that the stages ask of whatever computes. Torch is the first; MLX
+would be another.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,35 @@ class Engine(Protocol):
     def load(self, base: CheckedModel, placement: Placement) -> Loaded:
         """Return the base model, and what may be left out in computing it without a difference."""
 
-    def attach(self, loaded: Loaded, method: Method, *, base_name: str, seed: int, gradient_checkpointing: bool) -> Loaded:
+    def attach(
+        self, loaded: Loaded, method: Method, *, base_name: str, seed: int, gradient_checkpointing: bool
+    ) -> Loaded:
         """Return the same model, ready to learn by `method`."""
 
     def stepper(
-        self, tuned: Loaded, objective: Objective, *, learning_rate: float, weight_decay: float, max_grad_norm: float
+        self,
+        tuned: Loaded,
+        objective: Objective,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        max_grad_norm: float,
     ) -> Stepper:
         """Return what takes optimizer steps on the model."""
 
-    def losses(self, loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on_less: OnLess) -> list[tuple[float, float]]:
+    def losses(
+        self, loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on_less: OnLess
+    ) -> list[tuple[float, float]]:
         """Return (summed cross-entropy, number of trained tokens) of each example."""
 
     def answers(
-        self, loaded: Loaded, asked: Sequence[Conversation], *, max_new_tokens: int, cache_bytes: int, on_less: OnLess
+        self,
+        loaded: Loaded,
+        asked: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        cache_bytes: int,
+        on_less: OnLess,
     ) -> list[Answer]:
         """Return greedy answers to the last question of each conversation."""
 
@@ -65,16 +83,30 @@ class TorchEngine:
 
     def load(self, base: CheckedModel, placement: Placement) -> Loaded:
         """Return the base model with its shortcuts, each tried on the model itself."""
-        loaded = load_base(base, dtype=placement.dtype, device=placement.device, quantization=placement.quantization)
+        loaded = load_base(
+            base, dtype=placement.dtype, device=placement.device, quantization=placement.quantization
+        )
         return replace(loaded, shortcuts=find_shortcuts(loaded.model))
 
-    def attach(self, loaded: Loaded, method: Method, *, base_name: str, seed: int, gradient_checkpointing: bool) -> Loaded:
-        """Return the same model, ready to learn by `method`; the base itself is changed on the way, as peft does it."""
-        model = method.attach(loaded.model, base_name=base_name, seed=seed, gradient_checkpointing=gradient_checkpointing)
+    def attach(
+        self, loaded: Loaded, method: Method, *, base_name: str, seed: int, gradient_checkpointing: bool
+    ) -> Loaded:
+        """Return the same model, ready to learn by `method`; the base itself is changed on the way, as peft
+        does it.
+        """
+        model = method.attach(
+            loaded.model, base_name=base_name, seed=seed, gradient_checkpointing=gradient_checkpointing
+        )
         return replace(loaded, model=model)
 
     def stepper(
-        self, tuned: Loaded, objective: Objective, *, learning_rate: float, weight_decay: float, max_grad_norm: float
+        self,
+        tuned: Loaded,
+        objective: Objective,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        max_grad_norm: float,
     ) -> Stepper:
         """Return a fused AdamW and the step that it takes."""
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm}
@@ -87,7 +119,13 @@ class TorchEngine:
         return heldout_losses(loaded, examples, batch_size, on_less)
 
     def answers(
-        self, loaded: Loaded, asked: Sequence[Conversation], *, max_new_tokens: int, cache_bytes: int, on_less: OnLess
+        self,
+        loaded: Loaded,
+        asked: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        cache_bytes: int,
+        on_less: OnLess,
     ) -> list[Answer]:
         """Return greedy answers, as many at once as have room."""
         return answer(
@@ -95,7 +133,7 @@ class TorchEngine:
             loaded.tokenizer,
             [conversation.prompt for conversation in asked],
             tools=[conversation.tools for conversation in asked],
-            end_ids=loaded.end_ids,
+            eos_ids=loaded.eos_ids,
             max_new_tokens=max_new_tokens,
             cache_bytes=cache_bytes,
             on_less=on_less,

@@ -17,7 +17,7 @@ from ..engine.memory_watch import is_shortage
 from ..engine.quantized import keep_layout, problem
 from ..errors import EnvironmentFault, ModelError, NugunaError, first_line
 from ..message import say
-from ..tokens.encode import end_token_ids
+from ..tokens.laid_out import end_token_ids
 from ..tokens.tokenizer import load_tokenizer
 from ..tokens.tokenizer_protocol import Tokenizer
 
@@ -28,7 +28,7 @@ class Loaded:
 
     model: CausalLM
     tokenizer: Tokenizer
-    end_ids: frozenset[int]
+    eos_ids: frozenset[int]
     shortcuts: Shortcuts = CAREFUL  # what `find_shortcuts` found of the base model
 
 
@@ -63,10 +63,13 @@ def _from_pretrained(folder: Path, options: dict[str, Any], num_stored: int) -> 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         _require_size(config, num_stored, folder)
-        # SDPA has no cap for attention scores (Gemma 2): only the plain implementation computes these models exactly
+        # SDPA has no cap for attention scores (Gemma 2): only the plain implementation computes these models
+        # exactly
         exact = "eager" if config.get_text_config().to_dict().get("attn_logit_softcapping") else "sdpa"
         _without_dropout(config)
-        return AutoModelForCausalLM.from_pretrained(folder, config=config, attn_implementation=exact, **common, **options)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, config=config, attn_implementation=exact, **common, **options
+        )
     except Exception as error:  # what stands in a configuration can fail in any way
         if is_shortage(error) or isinstance(error, NugunaError):
             raise
@@ -78,7 +81,9 @@ def _from_pretrained(folder: Path, options: dict[str, Any], num_stored: int) -> 
 
 
 def _require_size(config: Any, num_stored: int, folder: Path) -> None:
-    """Build the model without memory and count: transformers makes room for all that is described, whatever the files hold."""
+    """Build the model without memory and count: transformers makes room for all that is described, whatever
+    the files hold.
+    """
     with torch.device("meta"):
         built = AutoModelForCausalLM.from_config(config)
     described = sum(tensor.numel() for tensor in (*built.parameters(), *built.buffers()))
@@ -86,25 +91,30 @@ def _require_size(config: Any, num_stored: int, folder: Path) -> None:
 
 
 def _without_dropout(config: Any) -> None:
-    """Dropout belongs to the training of the base (GPT-2 keeps 0.1 in its configuration). It would make what is learned depend on
-    the micro-batch size, and a continued run different from one that was not interrupted.
+    """Dropout belongs to the training of the base (GPT-2 keeps 0.1 in its configuration). It would make what
+    is learned depend on the micro-batch size, and a continued run different from one that was not
+    interrupted.
     """
     for part in (config, config.get_text_config()):
         for name, value in vars(part).items():
-            if isinstance(value, float) and name.endswith(("dropout", "dropout_prob", "dropout_rate", "_pdrop")):
+            if isinstance(value, float) and name.endswith(
+                ("dropout", "dropout_prob", "dropout_rate", "_pdrop")
+            ):
                 setattr(part, name, 0.0)
 
 
 def require_quantization(kind: str, device: str) -> None:
-    """Raise `EnvironmentFault` where weights of this kind cannot be used; found out by trying, before anything is downloaded."""
+    """Raise `EnvironmentFault` where weights of this kind cannot be used; found out by trying, before
+    anything is downloaded.
+    """
     if kind == "none" or (why := problem(kind, device)) is None:
         return
     raise EnvironmentFault(
-        say("Weights of {kind} cannot be used on this machine.", kind=kind),
+        say("{kind} weights cannot be used on this machine.", kind=kind),
         seen=why,
         fix=say(
-            "Install or renew the package (.venv/bin/pip install -U bitsandbytes), go without it (QUANTIZATION=none ./run.sh), or"
-            " take a smaller model."
+            "Install or update the package (.venv/bin/pip install -U bitsandbytes), do without it "
+            "(QUANTIZATION=none ./run.sh), or choose a smaller model."
         ),
     )
 
@@ -115,5 +125,8 @@ def _quantization_config(kind: str, dtype: str) -> Any:
     if kind == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=getattr(torch, dtype)
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
     )

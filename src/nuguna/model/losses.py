@@ -15,7 +15,8 @@ from ..tokens.encode import Encoded
 from .load import Loaded
 
 T = TypeVar("T")
-OnLess = Callable[[int], None]  # told how many tokens or answers are at once in memory from now on, where it was short
+# told how many tokens or answers are at once in memory from now on, where it was short
+OnLess = Callable[[int], None]
 
 
 def ignore_less(size: int) -> None:
@@ -25,13 +26,18 @@ def ignore_less(size: int) -> None:
 def over_batches(
     loaded: Loaded, examples: Sequence[Encoded], batch_size: int, one: Callable[[Batch], T], on_less: OnLess
 ) -> list[T]:
-    """Return what `one` gives for each micro-batch of the examples, without gradients; in smaller ones where memory runs out."""
+    """Return what `one` gives for each micro-batch of the examples, without gradients; in smaller ones where
+    memory runs out.
+    """
     device = next(loaded.model.parameters()).device
 
     @torch.no_grad()
     def all_of_them(most_tokens: int) -> list[T]:
         with packed_attention(loaded.model, loaded.shortcuts.packed), watched(loaded.model):
-            return [one(batch) for batch in micro_batches(examples, most_tokens, device, packed=loaded.shortcuts.packed)]
+            return [
+                one(batch)
+                for batch in micro_batches(examples, most_tokens, device, packed=loaded.shortcuts.packed)
+            ]
 
     loaded.model.eval()
     most, least = (micro_batch_tokens(examples, size) for size in (batch_size, 1))
@@ -41,7 +47,9 @@ def over_batches(
 def heldout_losses(
     loaded: Loaded, examples: Sequence[Encoded], batch_size: int, on_less: OnLess = ignore_less
 ) -> list[tuple[float, float]]:
-    """Return (sum of the cross-entropies of its trained tokens, natural logarithm; how many these are) for each example."""
+    """Return (sum of the cross-entropies of its trained tokens, natural logarithm; how many these are) for
+    each example.
+    """
 
     def one(batch: Batch) -> torch.Tensor:
         return document_losses(loaded.model, batch, loaded.shortcuts).cpu()

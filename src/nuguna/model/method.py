@@ -1,4 +1,6 @@
-"""How a model learns: what is put into it, and what of it is saved. Another method (all weights, rsLoRA, DoRA) is another row."""
+"""How a model learns: what is put into it, and what of it is saved. Another method (all weights, rsLoRA,
+DoRA) is another row.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from .adapter import attach_adapter, save_adapter
 
 
 class Method(Protocol):
-    """What the engine asks of a method; the parameters that require a gradient afterwards are those that are trained."""
+    """What the engine asks of a method; the parameters that require a gradient afterwards are those that are
+    trained.
+    """
 
     def attach(self, base: CausalLM, *, base_name: str, seed: int, gradient_checkpointing: bool) -> CausalLM:
         """Return the base, ready to learn; `base_name` is how others can load it."""
@@ -23,7 +27,9 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters on all linear layers of the blocks (Hu et al., arXiv 2106.09685), saved as a standard PEFT adapter."""
+    """Low-rank adapters on all linear layers of the blocks (Hu et al., arXiv 2106.09685), saved as a standard
+    PEFT adapter.
+    """
 
     rank: int
     alpha: float  # the adapter's output is scaled by alpha / rank

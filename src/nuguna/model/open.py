@@ -19,21 +19,30 @@ from .load import Loaded, load_base
 
 
 def open_adapter(adapter: CheckedAdapter) -> Loaded:
-    """Load an adapter, of a run or any other, with its base and its own tokenizer if it has one. Raise `ModelError`."""
+    """Load an adapter, of a run or any other, with its base and its own tokenizer if it has one. Raise
+    `ModelError`.
+    """
     folder = adapter.folder
     dtype, device = _how_it_was_trained(folder)
     loaded = load_base(find_base(adapter), dtype=dtype, device=device)
     model = reload_adapter(loaded.model, adapter)
     has_tokenizer = (folder / "tokenizer_config.json").is_file()
-    return replace(loaded, model=model, tokenizer=load_tokenizer(check_tokenizer(folder)) if has_tokenizer else loaded.tokenizer)
+    return replace(
+        loaded,
+        model=model,
+        tokenizer=load_tokenizer(check_tokenizer(folder)) if has_tokenizer else loaded.tokenizer,
+    )
 
 
 def find_base(adapter: CheckedAdapter) -> CheckedModel:
-    """Return the base model that an adapter names: a local folder, the demo model, or one in the hub's cache."""
+    """Return the base model that an adapter names: a local folder, the demo model, or one in the hub's
+    cache.
+    """
     folder, name = adapter.folder, adapter.base_name
     if not name:
         raise ModelError(
-            say("{folder} does not say which base model it belongs to.", folder=folder), fix=say("Train it again: ./run.sh")
+            say("{folder} does not say which base model it belongs to.", folder=folder),
+            fix=say("Train it again: ./run.sh"),
         )
     report = read_json(folder / REPORT)
     if isinstance(report, dict) and report.get("model") == "demo":
@@ -49,7 +58,7 @@ def find_base(adapter: CheckedAdapter) -> CheckedModel:
 
 
 def _how_it_was_trained(folder: Path) -> tuple[str, str]:
-    """(dtype, device) of the run's plan where this machine has the device; else float32 on the CPU."""
+    """Return (dtype, device) of the run's plan where this machine has the device; else float32 on the CPU."""
     values = read_run_plan(folder)
     dtype, device = values.get("dtype", "float32"), values.get("device", "cpu")
     return (dtype, device) if is_available(device) else ("float32", "cpu")

@@ -1,4 +1,6 @@
-"""MODEL=auto: the best model that fits with room to spare and trains in sensible time; and which larger ones would."""
+"""MODEL=auto: the best model that fits with room to spare and trains in sensible time; and which larger ones
+would.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from .choices import Choice, Wishes
 from .memory_fit import USUAL_LENGTH, Fit, fit_for
 from .timing import predict, work_for
 
-# What a first run may take: its owner should see a result before losing patience. With the default 100 steps of 4 examples.
+# What a first run may take: its owner should see a result before losing patience. With the default 100 steps
+# of 4 examples.
 SENSIBLE_SECONDS = 1800.0
 FIRST_STEPS, FIRST_BATCH = 100, 4
-MOST_HELDOUT = 64  # questions that are kept for measuring
+MAX_HELDOUT = 64  # questions that are kept for measuring
 SMALL_MODEL_PARAMETERS = 30_000_000
 
 
@@ -47,15 +50,21 @@ class Conditions:
     quantization: str | None
 
     def fit(self, base: BaseModel) -> Fit:
-        """A model within these."""
+        """Return a model within these."""
         dtype = self.dtype or choose_dtype(base, self.hardware).value
         return fit_for(
-            base, self.hardware, self.facts, dtype=dtype, lora_r=self.lora_r, length=self.length, batch_size=FIRST_BATCH
+            base,
+            self.hardware,
+            self.facts,
+            dtype=dtype,
+            lora_r=self.lora_r,
+            length=self.length,
+            batch_size=FIRST_BATCH,
         )
 
 
 def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts) -> Conditions:
-    """The wishes that bear on which model fits."""
+    """Return the wishes that bear on which model fits."""
     lora_r, length, dtype = wishes.get("lora_r"), wishes.get("max_seq_length"), wishes.edited("dtype")
     quantization = wishes.quantization()
     return Conditions(
@@ -69,17 +78,22 @@ def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts) -> Condi
 
 
 def choose_dtype(base: BaseModel, hardware: Hardware) -> Choice[str]:
-    """The number format of the base weights.
+    """Return the number format of the base weights.
 
-    A model this small runs as fast in float32 as in bfloat16 (matrix products are not what its step waits for), and exactly.
+    A model this small runs as fast in float32 as in bfloat16 (matrix products are not what its step waits
+    for), and exactly.
     """
     if base.num_parameters < SMALL_MODEL_PARAMETERS:
         return Choice("float32", say("the model is so small that full precision costs nothing"), "model")
     return Choice(hardware.dtype, hardware.dtype_reason, "hardware")
 
 
-def choose_model(wishes: Wishes, conditions: Conditions, candidates: Sequence[BaseModel]) -> tuple[BaseModel, Choice[str]]:
-    """The model that was asked for, or the best of all at hand; the demo model where none is good enough."""
+def choose_model(
+    wishes: Wishes, conditions: Conditions, candidates: Sequence[BaseModel]
+) -> tuple[BaseModel, Choice[str]]:
+    """Return the model that was asked for, or the best of all at hand; the demo model where none is good
+    enough.
+    """
     wish = wishes.get("model")
     if wish is not None and wish.value != "auto":
         return candidates[0], wish
@@ -88,7 +102,8 @@ def choose_model(wishes: Wishes, conditions: Conditions, candidates: Sequence[Ba
     if fitting:
         best = max(fitting, key=lambda c: c.quality)
         reason = say(
-            "the best model at hand that fits into {memory} with room to spare and trains a first time within {minutes} minutes",
+            "the best available model that fits into {memory} with room to spare and finishes a first run "
+            "within {minutes} minutes",
             memory=format_bytes(conditions.hardware.memory_bytes),
             minutes=round(SENSIBLE_SECONDS / 60),
         )
@@ -100,11 +115,12 @@ def choose_model(wishes: Wishes, conditions: Conditions, candidates: Sequence[Ba
 def _why_demo(known: Sequence[BaseModel], candidates: Sequence[BaseModel]) -> Message:
     if known:
         return say(
-            "every other model at hand is too large for this machine, or would train longer than {minutes} minutes",
+            "every other available model is too large for this machine, or would train longer than "
+            "{minutes} minutes",
             minutes=round(SENSIBLE_SECONDS / 60),
         )
     if any(c.quality > 0 for c in candidates):
-        return say("no other model at hand knows Korean")
+        return say("no other available model knows Korean")
     return say("no other model is on this machine and the model hub cannot be reached")
 
 
@@ -113,7 +129,7 @@ def _knows_the_language(base: BaseModel, facts: DataFacts) -> bool:
 
 
 def is_comfortable(base: BaseModel, conditions: Conditions) -> bool:
-    """Whether a first run fits with room to spare and ends in sensible time."""
+    """Return whether a first run fits with room to spare and ends in sensible time."""
     fit = conditions.fit(base)
     quantization = conditions.quantization or fit.quantization().value
     checkpointing = fit.checkpointing(quantization).value
@@ -124,7 +140,9 @@ def is_comfortable(base: BaseModel, conditions: Conditions) -> bool:
 
 
 def first_run_seconds(fit: Fit, facts: DataFacts, quantization: str, checkpointing: bool) -> float:
-    """The time of a run with the default number of steps and examples, whatever the user wishes: it says what is sensible."""
+    """Return the time of a run with the default number of steps and examples, whatever the user wishes: it
+    says what is sensible.
+    """
     work = work_for(
         fit,
         facts,
@@ -132,14 +150,14 @@ def first_run_seconds(fit: Fit, facts: DataFacts, quantization: str, checkpointi
         micro_batch_size=1,
         quantization=quantization,
         gradient_checkpointing=checkpointing,
-        num_heldout=MOST_HELDOUT,
+        num_heldout=MAX_HELDOUT,
         num_unseen=facts.num_unseen,
     )
     return predict(fit.base, fit.hardware, work).total_seconds
 
 
 def larger_models(base: BaseModel, conditions: Conditions) -> tuple[Larger, ...]:
-    """The next larger model that would fit with room to spare, and the next larger that would not."""
+    """Return the next larger model that would fit with room to spare, and the next larger that would not."""
     found = list(_larger(base, conditions))
     fitting = next((one for one in found if one.fits), None)
     too_large = next((one for one in found if not one.fits), None)
@@ -148,7 +166,11 @@ def larger_models(base: BaseModel, conditions: Conditions) -> tuple[Larger, ...]
 
 def _larger(base: BaseModel, conditions: Conditions) -> Iterator[Larger]:
     for model in sorted(load_catalog(), key=lambda model: model.num_parameters):
-        if model.quality > 0 and model.num_parameters > base.num_parameters and _knows_the_language(model, conditions.facts):
+        if (
+            model.quality > 0
+            and model.num_parameters > base.num_parameters
+            and _knows_the_language(model, conditions.facts)
+        ):
             fit = conditions.fit(model)
             quantization = conditions.quantization or fit.quantization().value
             checkpointing = fit.checkpointing(quantization).value

@@ -1,4 +1,6 @@
-"""How many tokens the examples of a dataset have, guessed from their characters: no tokenizer is loaded to plan."""
+"""How many tokens the examples of a dataset have, guessed from their characters: no tokenizer is loaded to
+plan.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ USUAL_TEMPLATE_TOKENS = 16
 
 
 def chars_per_token(base: BaseModel, facts: DataFacts) -> float:
-    """Measured on the medical set and the two public sets in the tests: Korean 1.2 to 2.1, English 2.4 to 4.5, by vocabulary."""
+    """Measured on the medical set and the two public sets in the tests: Korean 1.2 to 2.1, English 2.4 to
+    4.5, by vocabulary.
+    """
     small = base.shape.vocab_size < 16_000
     if small and facts.source == DEMO:
         return 3.2  # the demo model's own reading
@@ -20,7 +24,7 @@ def chars_per_token(base: BaseModel, facts: DataFacts) -> float:
 
 
 def longest_tokens(base: BaseModel, facts: DataFacts) -> int:
-    """Tokens of the longest example."""
+    """Return tokens of the longest example."""
     return int(facts.max_chars / chars_per_token(base, facts)) + TEMPLATE_TOKENS
 
 
@@ -31,7 +35,9 @@ def long_tokens(base: BaseModel, facts: DataFacts) -> int:
 
 
 def mean_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
-    """Tokens of a middling example that is trained, when none may have more than `length`: most that are longer are left out."""
+    """Return tokens of a middling example that is trained, when none may have more than `length`: most that
+    are longer are left out.
+    """
     fitting = _fitting(base, facts, length)
     if len(fitting) == len(facts.quantile_chars):
         return min(facts.mean_chars / chars_per_token(base, facts) + USUAL_TEMPLATE_TOKENS, length)
@@ -39,7 +45,9 @@ def mean_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
 
 
 def seen_tokens(base: BaseModel, facts: DataFacts, length: int) -> float:
-    """Tokens of the example that a middling token stands in, which is longer than a middling example: what attention costs."""
+    """Return tokens of the example that a middling token stands in, which is longer than a middling example:
+    what attention costs.
+    """
     fitting = _fitting(base, facts, length)
     return sum(number**2 for number in fitting) / sum(fitting) if fitting else length
 

@@ -36,14 +36,18 @@ class Change:
     base: BaseModel
 
 
-def possible_changes(request: Request, edited: Edited, base: BaseModel, hardware: Hardware) -> Iterator[Iterator[Change]]:
-    """Of each kind of change, those that take less memory, the mildest first."""
+def possible_changes(
+    request: Request, edited: Edited, base: BaseModel, hardware: Hardware
+) -> Iterator[Iterator[Change]]:
+    """Yield of each kind of change, those that take less memory, the mildest first."""
     for kind in (_plan_file_lines, _quantization, _length, _rank, _model):
         yield kind(request, edited, base, hardware)
 
 
 def _typed(request: Request, name: str, value: object) -> str:
-    """A setting as the user types it: where the wish was made, since a flag comes before a variable."""
+    """Return a setting as the user types it: where the wish was made, since a flag comes before a
+    variable.
+    """
     setting = setting_named(name)
     source = request.sources.get(name)
     if source == "flag":
@@ -55,14 +59,18 @@ def _wished(request: Request, edited: Edited, base: BaseModel, name: str, value:
     return Change(_typed(request, name, value), replace(request, **{name: value}), edited, base)
 
 
-def _plan_file_lines(request: Request, edited: Edited, base: BaseModel, hardware: Hardware) -> Iterator[Change]:
-    """What only the plan file can say: a line is changed."""
+def _plan_file_lines(
+    request: Request, edited: Edited, base: BaseModel, hardware: Hardware
+) -> Iterator[Change]:
+    """Yield what only the plan file can say: a line is changed."""
     size = edited.get("micro_batch_size", 1)
     while isinstance(size, int) and size > 1:
         size //= 2
         yield Change(f"micro_batch_size = {size}", request, {**edited, "micro_batch_size": size}, base)
     if edited.get("gradient_checkpointing") is False:
-        yield Change("gradient_checkpointing = true", request, {**edited, "gradient_checkpointing": True}, base)
+        yield Change(
+            "gradient_checkpointing = true", request, {**edited, "gradient_checkpointing": True}, base
+        )
     if edited.get("dtype", hardware.dtype) != hardware.dtype:
         yield Change(f'dtype = "{hardware.dtype}"', request, {**edited, "dtype": hardware.dtype}, base)
 
@@ -75,7 +83,9 @@ def _quantization(request: Request, edited: Edited, base: BaseModel, hardware: H
 
 def _length(request: Request, edited: Edited, base: BaseModel, hardware: Hardware) -> Iterator[Change]:
     now = min(request.max_seq_length or LENGTHS[0], base.context_tokens)
-    yield from (_wished(request, edited, base, "max_seq_length", length) for length in LENGTHS if length < now)
+    yield from (
+        _wished(request, edited, base, "max_seq_length", length) for length in LENGTHS if length < now
+    )
 
 
 def _rank(request: Request, edited: Edited, base: BaseModel, hardware: Hardware) -> Iterator[Change]:
@@ -87,7 +97,9 @@ def _model(request: Request, edited: Edited, base: BaseModel, hardware: Hardware
     """Smaller models, the best first; the demo model is the last that is left."""
     if request.model in (None, "auto"):
         return
-    known = [model for model in load_catalog() if model.quality > 0 and model.num_parameters < base.num_parameters]
+    known = [
+        model for model in load_catalog() if model.quality > 0 and model.num_parameters < base.num_parameters
+    ]
     for model in [*sorted(known, key=lambda model: -model.quality), demo_model()]:
         if model.num_parameters < base.num_parameters:
             yield _wished(request, edited, model, "model", model.id)

@@ -1,4 +1,6 @@
-"""What fits into a machine's memory: how weights are stored, whether activations are computed twice, examples at once, length."""
+"""What fits into a machine's memory: how weights are stored, whether activations are computed twice, examples
+at once, length.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from .choices import Choice
 from .example_tokens import long_tokens, longest_tokens
 from .memory import MemoryEstimate, estimate
 
-# What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments, other programs).
+# What a first run may take of the usable memory; the rest is for what arithmetic does not see (fragments,
+# other programs).
 MEMORY_SHARE = 0.85
 USUAL_LENGTH = 512
 PART_NAMES: dict[str, Message] = {
@@ -25,11 +28,11 @@ PART_NAMES: dict[str, Message] = {
     "activations": say("activations"),
     "logits": say("scores of all words"),
     "overhead": say("libraries and reserve"),
-    "loading": say("more while loading"),
+    "loading": say("extra while loading"),
 }
 LONGEST_LENGTH = 2048  # chosen by itself: attention and its memory grow faster than the text
 LENGTH_STEP = 128  # lengths are tried in such steps
-_NO_LONGER = say("the usual length: many examples are longer, but more would not fit or take too long")
+_NO_LONGER = say("the usual length: many examples are longer, but more would not fit or would take too long")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Fit:
         return int(self.hardware.memory_bytes * MEMORY_SHARE)
 
     def estimate(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> MemoryEstimate:
-        """The memory of a step."""
+        """Return the memory of a step."""
         return estimate(
             self.base,
             lora_r=self.lora_r,
@@ -63,15 +66,19 @@ class Fit:
         )
 
     def fits(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> bool:
-        """Whether there is room to spare."""
+        """Return whether there is room to spare."""
         return self.estimate(micro_batch_size, quantization, checkpointing).total_bytes <= self.usable_bytes
 
     def quantization(self) -> Choice[str]:
         """Full precision when it fits; 4-bit weights only where bitsandbytes runs well (CUDA)."""
         if self.fits(1, "none", True):
-            return Choice("none", say("the model fits without it, and learns best so"), "hardware")
+            return Choice("none", say("the model fits without it, and learns best that way"), "hardware")
         if DEVICE_PROFILES[self.hardware.device].can_quantize:
-            return Choice("4bit", say("in full precision it would not fit into {memory}", memory=self._memory()), "hardware")
+            return Choice(
+                "4bit",
+                say("in full precision it would not fit into {memory}", memory=self._memory()),
+                "hardware",
+            )
         return Choice("none", say("4-bit training needs an NVIDIA GPU"), "hardware")
 
     def checkpointing(self, quantization: str) -> Choice[bool]:
@@ -81,37 +88,63 @@ class Fit:
         return Choice(True, say("saves memory: activations are computed twice"), "hardware")
 
     def micro_batch(self, quantization: str, checkpointing: bool) -> Choice[int]:
-        """The most examples at once that fit and still make it faster; it changes speed and memory, never the result."""
+        """Return the most examples at once that fit and still make it faster; it changes speed and memory,
+        never the result.
+        """
         enough = max(1, DEVICE_PROFILES[self.hardware.device].enough_tokens // self.length)
         size = min(self.batch_size, enough)
         while size > 1 and not self.fits(size, quantization, checkpointing):
             size //= 2
         if size == self.batch_size:
-            return Choice(size, say("the whole batch at once fits into {memory}", memory=self._memory()), "hardware")
+            return Choice(
+                size, say("the whole batch at once fits into {memory}", memory=self._memory()), "hardware"
+            )
         if size == enough:
-            return Choice(size, say("enough to keep the processor busy; the result stays the same"), "hardware")
-        return Choice(size, say("more would not fit into {memory}; the result stays the same", memory=self._memory()), "hardware")
+            return Choice(
+                size, say("enough to keep the processor busy; the result stays the same"), "hardware"
+            )
+        return Choice(
+            size,
+            say("more would not fit into {memory}; the result stays the same", memory=self._memory()),
+            "hardware",
+        )
 
     def _memory(self) -> str:
         return format_bytes(self.hardware.memory_bytes)
 
 
 def fit_for(
-    base: BaseModel, hardware: Hardware, facts: DataFacts, *, dtype: str, lora_r: int, length: int, batch_size: int
+    base: BaseModel,
+    hardware: Hardware,
+    facts: DataFacts,
+    *,
+    dtype: str,
+    lora_r: int,
+    length: int,
+    batch_size: int,
 ) -> Fit:
-    """A fit in which no example is longer than the data's longest, nor than the model reads."""
-    return Fit(base, hardware, dtype, lora_r, min(length, base.context_tokens, longest_tokens(base, facts)), batch_size)
+    """Return a fit in which no example is longer than the data's longest, nor than the model reads."""
+    return Fit(
+        base,
+        hardware,
+        dtype,
+        lora_r,
+        min(length, base.context_tokens, longest_tokens(base, facts)),
+        batch_size,
+    )
 
 
-def choose_length(fit: Fit, facts: DataFacts, quantization: str, is_quick: Callable[[int], bool]) -> Choice[int]:
-    """The usual length, or more where the data is longer and memory and time allow it.
+def choose_length(
+    fit: Fit, facts: DataFacts, quantization: str, is_quick: Callable[[int], bool]
+) -> Choice[int]:
+    """Return the usual length, or more where the data is longer and memory and time allow it.
 
-    An example whose answer alone is longer cannot be trained, so the length is to hold 95 of 100 examples whole.
-    `quantization` is what is chosen for the usual length: weights are not coarsened for longer examples. `is_quick` says whether
-    a first run with a length ends in sensible time.
+    An example whose answer alone is longer cannot be trained, so the length is to hold 95 of 100 examples
+    whole. `quantization` is what is chosen for the usual length: weights are not coarsened for longer
+    examples. `is_quick` says whether a first run with a length ends in sensible time.
     """
     if longest_tokens(fit.base, facts) < USUAL_LENGTH:
-        return Choice(USUAL_LENGTH, say("longer than every example of the data"), "data")
+        return Choice(USUAL_LENGTH, say("longer than every example in the data"), "data")
     wanted = -(-long_tokens(fit.base, facts) // LENGTH_STEP) * LENGTH_STEP
     highest = min(wanted, LONGEST_LENGTH, fit.base.context_tokens)
     for length in range(highest, USUAL_LENGTH, -LENGTH_STEP):
@@ -124,7 +157,7 @@ def choose_length(fit: Fit, facts: DataFacts, quantization: str, is_quick: Calla
 
 def _why_longer(length: int, wanted: int, highest: int) -> Message:
     if length == wanted:
-        return say("about 95 of 100 examples fit in whole")
+        return say("about 95 of 100 examples fit completely")
     if length == highest:
         return say("longer than usual, as the examples are long")
-    return say("longer than usual, as the examples are long; more would not fit or take too long")
+    return say("longer than usual, as the examples are long; more would not fit or would take too long")

@@ -1,4 +1,6 @@
-"""Machine + data + wishes → a plan, each value with its reason and where it came from. A pure function, without torch."""
+"""Machine + data + wishes → a plan, each value with its reason and where it came from. A pure function,
+without torch.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from ..data.facts import DEMO, DataFacts
 from ..machine.hardware import Hardware
 from ..message import Message, say
 from .auto import (
-    MOST_HELDOUT,
+    MAX_HELDOUT,
     SENSIBLE_SECONDS,
     Conditions,
     Larger,
@@ -27,19 +29,21 @@ from .choices import Wishes
 from .example_tokens import mean_tokens
 from .fixes import Remedy, possible_changes
 from .memory import MemoryEstimate
-from .memory_fit import choose_length, fit_for
+from .memory_fit import Fit, choose_length, fit_for
 from .plan_values import PLAN_VALUES
 from .settings import Request, setting_named
-from .timing import TimeEstimate, predict, work_for
+from .timing import TimeEstimate, Work, predict, work_for
 
 TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
-LEAST_STEPS = 100
+MIN_STEPS = 100
 MAX_REMEDIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything a run needs to know. Fields that are a `Choice` stand in plan.toml and may be edited there."""
+    """Everything a run needs to know. Fields that are a `Choice` stand in plan.toml and may be edited
+    there.
+    """
 
     model: Choice[str]
     data: Choice[str]
@@ -68,7 +72,8 @@ class Plan:
     memory: MemoryEstimate
     answer_bytes: int  # for keys and values of the answers that are made at once while the model is measured
     time: TimeEstimate
-    larger: tuple[Larger, ...] = ()  # the next model of the catalogue that would fit too, and the next that would not
+    # the next model of the catalogue that would fit too, and the next that would not
+    larger: tuple[Larger, ...] = ()
     remedies: tuple[Remedy, ...] = ()  # for a plan that does not fit: changes that are each enough
 
     @property
@@ -77,12 +82,15 @@ class Plan:
         return self.time.total_seconds
 
     def choices(self) -> dict[str, Choice[Any]]:
-        """All choices by name, in the order in which they are shown."""
+        """Return all choices by name, in the order in which they are shown."""
         return {name: getattr(self, name) for name in value_names()}
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `nuguna plan --json`."""
-        choices = {n: {"value": c.value, "reason": str(c.reason), "source": c.source} for n, c in self.choices().items()}
+        """Return the document of `nuguna plan --json`."""
+        choices = {
+            n: {"value": c.value, "reason": str(c.reason), "source": c.source}
+            for n, c in self.choices().items()
+        }
         memory = {
             "usable_bytes": self.usable_bytes,
             "predicted_peak_bytes": self.memory.total_bytes,
@@ -113,15 +121,16 @@ def make_plan(
 ) -> Plan:
     """Decide everything.
 
-    `candidates` are the models that can be had: the one that was asked for, or for MODEL=auto all at hand (always the demo).
-    `edited` are values from a plan file for what has no setting of its own (micro_batch_size, dtype, …).
-    Raises `SettingError` for an edited value that cannot be used.
+    `candidates` are the models that can be had: the one that was asked for, or for MODEL=auto all at hand
+    (always the demo). `edited` are values from a plan file for what has no setting of its own
+    (micro_batch_size, dtype, …). Raises `SettingError` for an edited value that cannot be used.
     """
     edited = dict(edited or {})
     plan, base = _decide(request, hardware, facts, candidates, edited)
     if plan.fits:
         return plan
-    # Of each kind of change the mildest that is enough; the plan is made again, so that what is said will be so.
+    # Of each kind of change the mildest that is enough; the plan is made again, so that what is said will be
+    # so.
     remedies = []
     for kind in possible_changes(request, edited, base, hardware):
         for change in kind:
@@ -133,9 +142,13 @@ def make_plan(
 
 
 def _decide(
-    request: Request, hardware: Hardware, facts: DataFacts, candidates: Sequence[BaseModel], edited: Mapping[str, Any]
+    request: Request,
+    hardware: Hardware,
+    facts: DataFacts,
+    candidates: Sequence[BaseModel],
+    edited: Mapping[str, Any],
 ) -> tuple[Plan, BaseModel]:
-    """The plan as it follows from the wishes, whether it fits or not, and its model."""
+    """Return the plan as it follows from the wishes, whether it fits or not, and its model."""
     wishes = Wishes(request, dict(edited))
     device, hardware = _choose_device(wishes, hardware)
     conditions = conditions_of(wishes, hardware, facts)
@@ -143,28 +156,22 @@ def _decide(
     dtype = wishes.edited("dtype") or choose_dtype(base, hardware)
     quantization, length = _choose_weights_and_length(wishes, conditions, base)
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
-    max_steps = wishes.get("max_steps") or _choose_steps(base, batch_size.value * mean_tokens(base, facts, length.value))
-    lora_r = wishes.get("lora_r") or _default("lora_r", say("large enough to learn new facts, small beside the model"))
+    step_tokens = batch_size.value * mean_tokens(base, facts, length.value)
+    max_steps = wishes.get("max_steps") or _choose_steps(base, step_tokens)
+    rank_reason = say("large enough to learn new facts, small compared with the model")
+    lora_r = wishes.get("lora_r") or _default("lora_r", rank_reason)
     sizes = {"lora_r": lora_r.value, "length": length.value, "batch_size": batch_size.value}
     fit = fit_for(base, hardware, facts, dtype=dtype.value, **sizes)
     checkpointing = wishes.edited("gradient_checkpointing") or fit.checkpointing(quantization.value)
-    micro = wishes.edited("micro_batch_size", highest=fit.batch_size) or fit.micro_batch(quantization.value, checkpointing.value)
+    most = fit.micro_batch(quantization.value, checkpointing.value)
+    micro = wishes.edited("micro_batch_size", highest=fit.batch_size) or most
     steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
     heldout = wishes.edited("heldout_examples") or _choose_heldout(facts)
-    work = work_for(
-        fit,
-        facts,
-        max_steps=steps,
-        micro_batch_size=micro.value,
-        quantization=quantization.value,
-        gradient_checkpointing=checkpointing.value,
-        num_heldout=heldout.value,
-        num_unseen=min(heldout.value, facts.num_unseen),
-    )
+    work = _work(fit, facts, steps, micro.value, quantization.value, checkpointing.value, heldout.value)
     made = Plan(
         model=model,
         data=wishes.get("data") or _default("data", say("the medical set that comes with the program")),
-        data_columns=wishes.get("data_columns") or Choice("", say("found from the names of the columns"), "data"),
+        data_columns=wishes.get("data_columns") or Choice("", say("found from the column names"), "data"),
         output_dir=wishes.get("output_dir") or _default("output_dir", say("the usual place")),
         max_steps=max_steps,
         batch_size=batch_size,
@@ -175,7 +182,7 @@ def _decide(
         weight_decay=wishes.edited("weight_decay") or _no_decay(),
         max_grad_norm=wishes.edited("max_grad_norm") or _usual_norm(),
         lora_r=lora_r,
-        lora_alpha=wishes.get("lora_alpha") or _default("lora_alpha", say("the customary scale for this rank")),
+        lora_alpha=wishes.get("lora_alpha") or _default("lora_alpha", say("the usual scale for this rank")),
         quantization=quantization,
         device=device,
         dtype=dtype,
@@ -194,10 +201,35 @@ def _decide(
     return made, base
 
 
+def _work(
+    fit: Fit,
+    facts: DataFacts,
+    steps: int,
+    at_once: int,
+    quantization: str,
+    checkpointing: bool,
+    num_heldout: int,
+) -> Work:
+    return work_for(
+        fit,
+        facts,
+        max_steps=steps,
+        micro_batch_size=at_once,
+        quantization=quantization,
+        gradient_checkpointing=checkpointing,
+        num_heldout=num_heldout,
+        num_unseen=min(num_heldout, facts.num_unseen),
+    )
+
+
 def _choose_deterministic(device: str) -> Choice[bool]:
     if device == "cpu":
-        return Choice(True, say("a processor computes the same bits every time"), "hardware")
-    return Choice(False, say("a GPU is faster so; with true the same run gives the same bits"), "default")
+        return Choice(True, say("a processor gives exactly the same result every time"), "hardware")
+    return Choice(
+        False,
+        say("a GPU is faster this way; with true the same run gives exactly the same result"),
+        "default",
+    )
 
 
 def _no_decay() -> Choice[float]:
@@ -208,8 +240,10 @@ def _usual_norm() -> Choice[float]:
     return Choice(1.0, say("one bad batch cannot throw the training off"), "default")
 
 
-def _choose_weights_and_length(wishes: Wishes, conditions: Conditions, base: BaseModel) -> tuple[Choice[str], Choice[int]]:
-    """How the weights are stored, and how long an example may be: each bears on the other."""
+def _choose_weights_and_length(
+    wishes: Wishes, conditions: Conditions, base: BaseModel
+) -> tuple[Choice[str], Choice[int]]:
+    """Return how the weights are stored, and how long an example may be: each bears on the other."""
     usual, facts = conditions.fit(base), conditions.facts
     quantization = wishes.quantization() or usual.quantization()
 
@@ -223,7 +257,7 @@ def _choose_weights_and_length(wishes: Wishes, conditions: Conditions, base: Bas
 
 
 def _choose_device(wishes: Wishes, hardware: Hardware) -> tuple[Choice[str], Hardware]:
-    """The device, and the machine as the rest of the plan has to see it."""
+    """Return the device, and the machine as the rest of the plan has to see it."""
     device = wishes.edited("device", choices=(hardware.device, "cpu")) or Choice(
         hardware.device, say("found on this machine"), "hardware"
     )
@@ -253,43 +287,63 @@ def _model_default(name: str, value: int | None) -> Choice[int]:
 
 
 def _choose_batch(base: BaseModel, facts: DataFacts) -> Choice[int]:
-    """The model's own batch was found on the medical set. What is new to it is learned from many small steps (docs/log.md)."""
+    """Return the model's own batch was found on the medical set. What is new to it is learned from many small
+    steps (docs/log.md).
+    """
     if base.batch_size is None or facts.source == DEMO:
         return _model_default("batch_size", base.batch_size)
-    return _default("batch_size", say("what is new to the model is learned best in many small steps"))
+    return _default("batch_size", say("things new to the model are learned best in many small steps"))
 
 
 def _choose_steps(base: BaseModel, tokens_per_step: float) -> Choice[int]:
-    """The model's own number of steps was found on short examples; with longer ones fewer steps read as much in the same time."""
+    """Return the model's own number of steps was found on short examples; with longer ones fewer steps read
+    as much in the same time.
+    """
     steps = _model_default("max_steps", base.max_steps)
     if base.max_steps is None or base.batch_size is None:
         return steps
     affordable = int(base.max_steps * base.batch_size * TYPICAL_TOKENS / tokens_per_step)
     if affordable >= steps.value:
         return steps
-    reason = say("the examples are long: so many steps take about as long as {steps} with short ones", steps=steps.value)
-    return Choice(max(LEAST_STEPS, affordable), reason, "data")
+    reason = say(
+        "the examples are long: this many steps take about as long as {steps} with short ones",
+        steps=steps.value,
+    )
+    return Choice(max(MIN_STEPS, affordable), reason, "data")
 
 
 def _without_gpu(hardware: Hardware) -> Hardware:
-    """The same machine when the plan file says device = "cpu": nothing was measured there, and float32 works everywhere."""
+    """Return the same machine when the plan file says device = "cpu": nothing was measured there, and float32
+    works everywhere.
+    """
     reason = say("found on this machine")
     memory = hardware.system_memory_bytes
-    return replace(hardware, device="cpu", memory_bytes=memory, dtype="float32", dtype_reason=reason, gemm_flops_per_second={})
+    return replace(
+        hardware,
+        device="cpu",
+        memory_bytes=memory,
+        dtype="float32",
+        dtype_reason=reason,
+        gemm_flops_per_second={},
+    )
 
 
 def _choose_rate(base: BaseModel, batch_size: int) -> Choice[float]:
-    """The peak learning rate of AdamW for LoRA: about ten times that of full training, less for larger models.
+    """Return the peak learning rate of AdamW for LoRA: about ten times that of full training, less for larger
+    models.
 
-    Source: "LoRA Without Regret" (Thinking Machines, 2025). A rate known for a model also suits smaller batches: lowered with
-    the batch, the demo model learned far less (docs/log.md). For larger ones it grows with the square root.
+    Source: "LoRA Without Regret" (Thinking Machines, 2025). A rate known for a model also suits smaller
+    batches: lowered with the batch, the demo model learned far less (docs/log.md). For larger ones it grows
+    with the square root.
     """
     if base.learning_rate is not None:
         known = base.batch_size or batch_size
         if batch_size <= known:
             return Choice(base.learning_rate, say("what suits this model best"), "model")
         rate = float(f"{base.learning_rate * math.sqrt(batch_size / known):.2g}")
-        reason = say("{known} suits batches of {size}; scaled by the square root", known=base.learning_rate, size=known)
+        reason = say(
+            "{known} suits batches of {size}; scaled by the square root", known=base.learning_rate, size=known
+        )
         return Choice(min(rate, 1e-2), reason, "model")
     if base.num_parameters < 1_000_000_000:
         return Choice(5e-4, say("usual for adapters on models below 1 billion parameters"), "model")
@@ -300,13 +354,21 @@ def _within_context(length: Choice[int], base: BaseModel) -> Choice[int]:
     if length.value <= base.context_tokens:
         return length
     reason = say(
-        "you asked for {value}, but the model reads {context} tokens at most", value=length.value, context=base.context_tokens
+        "you asked for {value}, but the model reads {context} tokens at most",
+        value=length.value,
+        context=base.context_tokens,
     )
     return Choice(base.context_tokens, reason, "model")
 
 
 def _choose_heldout(facts: DataFacts) -> Choice[int]:
     if facts.num_heldout:
-        return Choice(min(MOST_HELDOUT, facts.num_heldout), say("from the part that the dataset keeps for measuring"), "data")
-    share = max(1, min(MOST_HELDOUT, facts.num_examples // 10))
-    return Choice(share, say("a tenth of the data, at most 64, is kept for measuring and not trained on"), "data")
+        return Choice(
+            min(MAX_HELDOUT, facts.num_heldout),
+            say("from the part that the dataset keeps for measuring"),
+            "data",
+        )
+    share = max(1, min(MAX_HELDOUT, facts.num_examples // 10))
+    return Choice(
+        share, say("a tenth of the data, at most 64, is kept for measuring and not trained on"), "data"
+    )

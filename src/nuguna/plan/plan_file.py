@@ -23,12 +23,12 @@ MAX_CHARACTERS = 4096  # of a value: the longest path on Linux
 MAX_NUMBER = 2**53
 _HEADER = (
     say("The plan of a run. Edit any line and run it again: nuguna train --plan FILE"),
-    say("A line that is deleted is decided anew. Behind each value: why, and who decided."),
+    say("A deleted line is decided again. After each value: why, and who decided."),
 )
 
 
 def plan_toml(plan: Plan, translate: Callable[[Message], str]) -> str:
-    """The text of plan.toml, reasons in the user's language."""
+    """Return the text of plan.toml, reasons in the user's language."""
     document = tomlkit.document()
     for line in _HEADER:
         document.add(tomlkit.comment(translate(line)))
@@ -47,7 +47,9 @@ def write_plan(plan: Plan, path: Path, translate: Callable[[Message], str]) -> N
 
 
 def keep_older(plan: Plan, path: Path, translate: Callable[[Message], str]) -> Path | None:
-    """Rename a file at `path` that says something else than `plan`, since a person may have edited it. Returns its new place."""
+    """Rename a file at `path` that says something else than `plan`, since a person may have edited it.
+    Returns its new place.
+    """
     try:
         same = path.read_text(encoding="utf-8") == redact(plan_toml(plan, translate))
     except (OSError, ValueError):
@@ -56,7 +58,9 @@ def keep_older(plan: Plan, path: Path, translate: Callable[[Message], str]) -> P
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """Names and values of a plan file. Raises `SettingError`: no file, broken TOML, an unknown key, an absurd value."""
+    """Return names and values of a plan file. Raises `SettingError`: no file, broken TOML, an unknown key, an
+    absurd value.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -89,7 +93,8 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def read_run_plan(folder: Path) -> dict[str, Any]:
-    """The same for the plan in the folder of a run or adapter, which may be somebody else's; {} where there is none.
+    """Return the same for the plan in the folder of a run or adapter, which may be somebody else's; {} where
+    there is none.
 
     Every value has the kind and the size that a plan's has. Raises `SettingError`.
     """
@@ -110,7 +115,7 @@ def read_run_plan(folder: Path) -> dict[str, Any]:
 
 
 def _is_plain(value: object) -> bool:
-    """A text, a number or a yes, none of them absurd."""
+    """Return a text, a number or a yes, none of them absurd."""
     if isinstance(value, str):
         return len(value) <= MAX_CHARACTERS and "\0" not in value
     if isinstance(value, float):
@@ -127,9 +132,11 @@ def _shown(value: object) -> str:
 
 
 def split_edited(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(settings of `Request`, what only a plan file can say)."""
+    """Return (settings of `Request`, what only a plan file can say)."""
     names = {setting.name for setting in SETTINGS}
-    return {n: v for n, v in values.items() if n in names}, {n: v for n, v in values.items() if n not in names}
+    return {n: v for n, v in values.items() if n in names}, {
+        n: v for n, v in values.items() if n not in names
+    }
 
 
 SOURCES: dict[str, Message] = {

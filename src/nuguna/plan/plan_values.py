@@ -1,7 +1,8 @@
-"""Every value of a plan, defined once: its title, its kind, what it may be, and whether the trained weights depend on it.
+"""Every value of a plan, defined once: its title, its kind, what it may be, and whether the trained weights
+depend on it.
 
-To add one that only a plan file can say: a line here, and in `plan.Plan` the field with how it is chosen. A wish is a field of
-`settings.Request` instead.
+To add one that only a plan file can say: a line here, and in `plan.Plan` the field with how it is chosen. A
+wish is a field of `settings.Request` instead.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class PlanValue:
     title: Message
     kind: type  # str, int, float (whole numbers too) or bool
     choices: tuple[Any, ...] = ()  # () for any
-    # Bounds of numbers that only a plan file can say, both among them; `settings` checks the others. A whole number that is too
-    # large is brought down, since the highest may follow from other values.
+    # Bounds of numbers that only a plan file can say, both among them; `settings` checks the others. A whole
+    # number that is too large is brought down, since the highest may follow from other values.
     lowest: float = 0
     highest: float = 0
     has_effect: bool = True  # on the trained weights, beyond the last digits of their numbers
@@ -48,7 +49,7 @@ class PlanValue:
         if self.choices:
             return say("one of {choices}", choices=", ".join(str(choice).lower() for choice in self.choices))
         if self.kind is int:
-            return say("a whole number from 1 up")
+            return say("a whole number, 1 or more")
         return say("a number from {lowest} to {highest}", lowest=self.lowest, highest=self.highest)
 
 
@@ -78,7 +79,9 @@ _PLAN_FILE_ALONE = (
         choices=(True, False),
         has_effect=False,
     ),
-    PlanValue(name="heldout_examples", title=say("questions kept for measuring"), kind=int, lowest=1, highest=1000),
+    PlanValue(
+        name="heldout_examples", title=say("questions kept for measuring"), kind=int, lowest=1, highest=1000
+    ),
     PlanValue(
         name="checkpoint_every",
         title=say("checkpoint every (steps)"),
@@ -87,7 +90,13 @@ _PLAN_FILE_ALONE = (
         highest=MAX_WHOLE,
         has_effect=False,
     ),
-    PlanValue(name="deterministic", title=say("the same bits every time"), kind=bool, choices=(True, False), has_effect=False),
+    PlanValue(
+        name="deterministic",
+        title=say("exactly repeatable"),
+        kind=bool,
+        choices=(True, False),
+        has_effect=False,
+    ),
 )
 PLAN_VALUES = {value.name: value for value in (*_WISHES, *_PLAN_FILE_ALONE)}
 WITHOUT_EFFECT = frozenset(value.name for value in PLAN_VALUES.values() if not value.has_effect)

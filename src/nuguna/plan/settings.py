@@ -1,4 +1,6 @@
-"""The user's wishes: one definition each. Flags, environment variables, plan files and the Python API are made from `Request`."""
+"""The user's wishes: one definition each. Flags, environment variables, plan files and the Python API are
+made from `Request`.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +32,26 @@ def _wish(
     choices: tuple[str, ...] = (),
     has_effect: bool = True,
 ) -> Any:
-    """One field of `Request`: `None` means "not said"; everything else about the setting stands in its metadata."""
+    """Return one field of `Request`: `None` means "not said"; everything else about the setting stands in its
+    metadata.
+    """
     about = {"env": env, "default": default, "meaning": meaning, "expects": expects, "_parse": parse}
-    return field(default=None, metadata={**about, "title": title, "kind": kind, "choices": choices, "has_effect": has_effect})
+    return field(
+        default=None,
+        metadata={**about, "title": title, "kind": kind, "choices": choices, "has_effect": has_effect},
+    )
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError
-    value.encode()  # UnicodeEncodeError is a ValueError: bytes of the environment that are not text could not be written down
+    # UnicodeEncodeError is a ValueError: bytes of the environment that are not text could not be written down
+    value.encode()
     return value.strip()
 
 
 def _columns(value: object) -> str:
-    """One or two names; nothing is nothing said."""
+    """Return one or two names; nothing is nothing said."""
     names = [name.strip() for name in split_columns(_text(value))] if value else []
     if len(names) > 2 or not all(names):
         raise ValueError
@@ -93,15 +101,15 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
-_WHOLE = say("a whole number from 1 up")
+_WHOLE = say("a whole number, 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What the user wishes; `None` means that it is left to the planner.
 
-    `sources` says where each wish came from ("flag", "environment", "plan file"); a wish made in Python has none.
-    Raises `SettingError` for a value that no run could use.
+    `sources` says where each wish came from ("flag", "environment", "plan file"); a wish made in Python has
+    none. Raises `SettingError` for a value that no run could use.
     """
 
     model: str | None = _wish(
@@ -123,9 +131,12 @@ class Request:
     data_columns: str | None = _wish(
         "DATA_COLUMNS",
         None,
-        say("which columns to train on, if they are not found by themselves: QUESTION,ANSWER or one of plain text"),
+        say(
+            "which columns to train on, if they are not found automatically: QUESTION,ANSWER or one of plain "
+            "text"
+        ),
         _columns,
-        say("one or two names of columns, with a comma between"),
+        say("one or two column names, separated by a comma"),
         title=say("columns"),
     )
     output_dir: str | None = _wish(
@@ -137,7 +148,9 @@ class Request:
         title=say("result folder"),
         has_effect=False,
     )
-    max_steps: int | None = _wish("MAX_STEPS", 100, say("optimizer steps"), _whole, _WHOLE, title=say("steps"), kind=int)
+    max_steps: int | None = _wish(
+        "MAX_STEPS", 100, say("optimizer steps"), _whole, _WHOLE, title=say("steps"), kind=int
+    )
     batch_size: int | None = _wish(
         "BATCH_SIZE",
         4,
@@ -156,7 +169,9 @@ class Request:
         title=say("longest example (tokens)"),
         kind=int,
     )
-    lora_r: int | None = _wish("LORA_R", 32, say("rank of the adapter"), _whole, _WHOLE, title=say("adapter rank"), kind=int)
+    lora_r: int | None = _wish(
+        "LORA_R", 32, say("rank of the adapter"), _whole, _WHOLE, title=say("adapter rank"), kind=int
+    )
     lora_alpha: float | None = _wish(
         "LORA_ALPHA",
         16,
@@ -187,13 +202,15 @@ class Request:
     seed: int | None = _wish(
         "SEED",
         42,
-        say("start of all random numbers"),
+        say("seed of all random numbers"),
         _seed,
-        say("a whole number from 0 up"),
+        say("a whole number, 0 or more"),
         title=say("random seed"),
         kind=int,
     )
-    lang: str | None = _wish("NUGUNA_LANG", "auto", say("language of messages"), _one_of(*LANGUAGES), say("one of ko, en, auto"))
+    lang: str | None = _wish(
+        "NUGUNA_LANG", "auto", say("language of messages"), _one_of(*LANGUAGES), say("one of ko, en, auto")
+    )
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -203,7 +220,8 @@ class Request:
                 object.__setattr__(self, item.name, item.parse(value, self.sources.get(item.name, "")))
 
 
-_EXAMPLES = {"learning_rate": 0.0002, "data_columns": "question,answer"}  # of settings that are found out, if not said
+# of settings that are found out, if not said
+_EXAMPLES = {"learning_rate": 0.0002, "data_columns": "question,answer"}
 
 
 @dataclass(frozen=True)
@@ -227,7 +245,7 @@ class Setting:
         return "--" + self.name.replace("_", "-")
 
     def parse(self, value: object, source: str = "") -> Any:
-        """The value in its type, or `SettingError` with the mend in the user's own spelling."""
+        """Return the value in its type, or `SettingError` with the mend in the user's own spelling."""
         try:
             return self._parse(value)
         except (ValueError, OverflowError, TypeError):
@@ -244,7 +262,9 @@ class Setting:
             ) from None
 
 
-SETTINGS: tuple[Setting, ...] = tuple(Setting(item.name, **item.metadata) for item in fields(Request) if item.metadata)
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(item.name, **item.metadata) for item in fields(Request) if item.metadata
+)
 
 
 def setting_named(name: str) -> Setting:
@@ -253,7 +273,8 @@ def setting_named(name: str) -> Setting:
 
 
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str], plan_file: Mapping[str, Any]) -> Request:
-    """One request from all the places where a wish can stand: flag before environment before plan file.
+    """Return one request from all the places where a wish can stand: flag before environment before plan
+    file.
 
     An empty environment variable counts as not set. Raises `SettingError`.
     """
@@ -274,7 +295,11 @@ def gather(flags: Mapping[str, Any], environ: Mapping[str, str], plan_file: Mapp
 
 
 def unknown_key(name: str, known: list[str], file: str) -> SettingError:
-    """The error for a key that no setting has, with the nearest one that exists."""
+    """Return the error for a key that no setting has, with the nearest one that exists."""
     near = difflib.get_close_matches(name, known, n=1)
-    fix = say("Did you mean {near}?", near=near[0]) if near else say("Known keys are: {names}", names=", ".join(known))
+    fix = (
+        say("Did you mean {near}?", near=near[0])
+        if near
+        else say("Known keys are: {names}", names=", ".join(known))
+    )
     return SettingError(say("{file} has an unknown key: {name}", file=file, name=name), fix=fix)

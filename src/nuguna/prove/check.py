@@ -1,7 +1,7 @@
 """The one table of checks: what each proves, what it is called, and what is said where it fails.
 
-Screens, pages and the guides in docs/ read it, and a check without a row cannot be made. Without torch, so that they can name
-checks at once.
+Screens, pages and the guides in docs/ read it, and a check without a row cannot be made. Without torch, so
+that they can name checks at once.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ class AfterTraining:
 BEFORE_TRAINING = (
     BeforeTraining(
         "rows_trained",
-        say("Every example trains something, fits the window, and holds no token that the model does not have."),
+        say(
+            "Every example teaches something, fits the window, and contains no token that the model does not "
+            "have."
+        ),
         say("Some examples teach nothing or do not fit the model."),
     ),
     BeforeTraining(
         "rows_begin",
-        say("No example begins with two begin tokens."),
-        say("Examples begin with the begin token twice."),
+        say("No example starts with two start tokens."),
+        say("Examples start with the start token twice."),
     ),
     BeforeTraining(
         "rows_end",
@@ -50,53 +53,56 @@ BEFORE_TRAINING = (
     ),
     BeforeTraining(
         "prompts_as_asked",
-        say("What nuguna ask sends is, token for token, what stands before the trained answer."),
-        say("A question would be asked with other tokens than were trained."),
+        say("What nuguna ask sends is, token for token, what comes before the trained answer."),
+        say("A question would be asked with different tokens than in training."),
     ),
     BeforeTraining(
         "prompts_as_published",
-        say("A question becomes the tokens that the model's own library makes of it."),
-        say("A question becomes other tokens than in the model's own library."),
+        say("A question turns into the same tokens as in the model's own library."),
+        say("A question turns into different tokens than in the model's own library."),
     ),
     BeforeTraining(
         "answers_after_prompts",
-        say("What is trained begins where a prompt ends."),
-        say("What is trained does not begin where the model's answer begins."),
+        say("The part that is trained begins where the prompt ends."),
+        say("The part that is trained does not begin where the model's answer begins."),
     ),
     BeforeTraining(
         "order",
-        say("Each step has its examples, an epoch has each of them once, and their order depends on seed and epoch alone."),
-        say("The examples do not come in the order that they should."),
+        say(
+            "Each step has its examples, an epoch has each of them once, and their order depends only on "
+            "seed and epoch."
+        ),
+        say("The examples are not in the order they should be."),
     ),
     BeforeTraining(
         "adapter_whole",
-        say("Exactly the adapter is trained: once on every linear layer, in float32, with the planned scale."),
-        say("The adapter is not attached as it should be."),
+        say("Only the adapter is trained: once on every linear layer, in float32, with the planned scale."),
+        say("The adapter is not attached the way it should be."),
     ),
     BeforeTraining(
         "adapter_fresh",
-        say("With a fresh adapter the model computes what it computed without one."),
-        say("The fresh adapter already changes the model."),
+        say("With a new adapter the model computes what it computed without one."),
+        say("The new adapter already changes the model."),
     ),
     BeforeTraining(
         "learning_rate",
-        say("The learning rate is above zero at some step, and a number at each."),
+        say("The learning rate is above zero at some step, and a number at every step."),
         say("The learning rate is not above zero, so nothing would be learned."),
     ),
     BeforeTraining(
         "own_loss",
         say("Loss and gradients of the training code are those of the plain model."),
-        say("The loss that would be trained is not the model's own."),
+        say("The loss used for training would not be the model's own."),
     ),
     BeforeTraining(
         "together_as_alone",
         say("Examples of different lengths give the same loss and gradients together as one by one."),
-        say("Examples that go through the model together give another result than one by one."),
+        say("Examples processed together give a different result than one by one."),
     ),
     BeforeTraining(
         "step_moves",
-        say("A training step moves every matrix of the adapter that takes part, and nothing else."),
-        say("A training step does not move the adapter."),
+        say("A training step changes every matrix of the adapter that takes part, and nothing else."),
+        say("A training step does not change the adapter."),
     ),
     BeforeTraining(
         "bad_step_skipped",
@@ -106,32 +112,35 @@ BEFORE_TRAINING = (
     BeforeTraining(
         "measured_as_trained",
         say("Measuring computes the same loss as training."),
-        say("Measuring computes another loss than training."),
+        say("Measuring gives a different loss than training."),
     ),
 )
 # In the order of report.json.
 AFTER_TRAINING = (
     AfterTraining(
         "adapter_weights",
-        say("The saved adapter holds finite numbers, and training has moved every layer of it."),
-        say("the adapter holds sound numbers"),
+        say("The saved adapter contains finite numbers, and training has changed every layer of it."),
+        say("the adapter contains valid numbers"),
         say("The adapter learned something and is not damaged"),
     ),
     AfterTraining(
         "base_unchanged",
         say("The base model's weights are the same, bit for bit, as before training."),
-        say("the base model was left alone"),
-        say("The base model was left as it was"),
+        say("the base model was not changed"),
+        say("The base model was not changed"),
     ),
     AfterTraining(
         "reloads_the_same",
-        say("The saved folder, opened anew by plain transformers and peft, computes what the trained model computed."),
+        say(
+            "The saved folder, opened again by plain transformers and peft, computes what the trained model "
+            "computed."
+        ),
         say("the saved result works the same when opened again"),
-        say("The saved result loads again and computes the same"),
+        say("The saved result loads again and gives the same numbers"),
     ),
     AfterTraining(
         "changes_the_model",
-        say("With the adapter the model computes something else than without."),
+        say("With the adapter the model computes something else than without it."),
         say("the adapter changes the model"),
         say("The adapter changes what the model says"),
     ),
@@ -143,33 +152,38 @@ AFTER_TRAINING = (
     ),
     AfterTraining(
         "answers_stop",
-        say("At least 90 % of the answers end by themselves, or the model has learned where an answer ends."),
+        say("At least 90 % of the answers end on their own, or the model has learned where an answer ends."),
         say("answers come to an end"),
         say("Its answers come to an end"),
     ),
     AfterTraining(
         "adapter_complete",
-        say("The saved file holds every matrix that was trained, bit for bit, and no other."),
-        say("all that was trained is in the saved file"),
+        say("The saved file contains every matrix that was trained, bit for bit, and no other."),
+        say("everything that was trained is in the saved file"),
         say("Everything that was trained is in the saved file"),
     ),
     AfterTraining(
         "base_without_adapter",
-        say("With its adapter switched off the opened result is the base model, so that --base compares with that."),
+        say(
+            "With its adapter switched off, the opened result is the base model, so --base compares with "
+            "exactly that."
+        ),
         say("without its adapter it is the base model again"),
         say("Without its adapter it is the base model again"),
     ),
     AfterTraining(
         "asks_as_trained",
-        say("The saved tokenizer and chat template turn questions into the very tokens that were trained."),
-        say("questions are asked as they were trained"),
-        say("It is asked with the same tokens as it was trained"),
+        say("The saved tokenizer and chat template turn questions into exactly the tokens used in training."),
+        say("questions are asked as they were in training"),
+        say("Its questions use the same tokens as in training"),
     ),
     AfterTraining(
         "steps_taken",
-        say("All steps were done, and of a hundred no more than one was skipped since its loss was not a number."),
-        say("the training took its steps"),
-        say("The training took its steps"),
+        say(
+            "All steps were done, and at most one in a hundred was skipped because its loss was not a number."
+        ),
+        say("the training completed its steps"),
+        say("The training completed its steps"),
     ),
 )
 _BEFORE = {row.name: row for row in BEFORE_TRAINING}

@@ -1,7 +1,9 @@
-"""A few small steps before the training, through the code that trains, compared with the plain model. Nothing is left changed.
+"""A few small steps before the training, through the code that trains, compared with the plain model. Nothing
+is left changed.
 
-What goes wrong in training without a word shows here in numbers: a loss that is not the model's own, examples that disturb each
-other, steps that move nothing, a broken step that is taken all the same (docs/reliability.md).
+What goes wrong in training without a word shows here in numbers: a loss that is not the model's own, examples
+that disturb each other, steps that move nothing, a broken step that is taken all the same
+(docs/reliability.md).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from ..engine.adapter import adapter_parameters
 from ..engine.causal_lm import CausalLM
 from ..engine.quantized import is_quantized
-from ..engine.sizes import CHUNK_BYTES
+from ..engine.sizes import LOGITS_BYTES
 from ..engine.step import LOSS_SCALE, Outcome, Stepper
 from ..engine.training import training_form
 from ..machine.stopping import Stop
@@ -34,18 +36,22 @@ from ..train.loop import Recipe, learning_rate_at
 from ..train.objectives import SFT
 from .check import Check
 
-# Largest difference that comes from adding in another order, relative, of a mean loss and of the vector of all gradients. A
-# neighbour that is seen, a mean over micro-batches or a label one place off are far above.
+# Largest difference that comes from adding in another order, relative, of a mean loss and of the vector of
+# all gradients. A neighbour that is seen, a mean over micro-batches or a label one place off are far above.
 LOSS_ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.03, torch.float16: 0.01}
 GRADIENT_ROUNDING = {torch.float32: 1e-2, torch.bfloat16: 0.25, torch.float16: 0.05}
 QUANTIZED_ROUNDING = 0.1  # bitsandbytes' layers round their input too, a training step does not (docs/log.md)
-FEW_TRAINED, MORE_TRAINED = 3, 12  # trained tokens of the two rows: uneven, so that a mean of means is another number
+# trained tokens of the two rows: uneven, so that a mean of means is another number
+FEW_TRAINED, MORE_TRAINED = 3, 12
 CONTEXT_TOKENS = 8  # before the first trained one
-STIR = 0.02  # standard deviation of what stands in the B's for the time being: a fresh adapter computes nothing
-LEAST_MOVE = 0.1  # of the learning rate; AdamW's first step moves every weight by about all of it (arXiv 1412.6980, section 2.1)
+# standard deviation of what stands in the B's for the time being: a fresh adapter computes nothing
+STIR = 0.02
+# of the learning rate; AdamW's first step moves every weight by about all of it (arXiv 1412.6980, section
+# 2.1)
+MIN_MOVE = 0.1
 FAULT = say(
-    "Set it up anew: ./setup_environment.sh. If that does not help, it is a fault in the program: "
-    "please report it with the log file."
+    "Set it up again: ./setup_environment.sh. If that does not help, it is a bug in the program: please "
+    "report it with the log file."
 )
 
 
@@ -75,7 +81,7 @@ class _Onlooker:
             parameter.grad = torch.zeros_like(parameter)
 
 
-class Rehearsal:
+class TrialStep:
     """Small steps on a model whose adapter holds random numbers for the time being."""
 
     def __init__(self, tuned: Loaded, rows: Sequence[Encoded], recipe: Recipe) -> None:
@@ -99,14 +105,17 @@ class Rehearsal:
             yield self._check_measured(own)
 
     def _own(self) -> tuple[_Found, frozenset[str]]:
-        """Loss and gradients of the model as its makers compute it, one row after the other, and which layers took part."""
+        """Return loss and gradients of the model as its makers compute it, one row after the other, and which
+        layers took part.
+        """
         self.model.eval()
         num_trained, total = sum(row.num_trained for row in self.rows), 0.0
         with torch.enable_grad(), reported_layers(self.model) as called:
             for row in self.rows:
                 ids = torch.tensor(row.ids, dtype=torch.int64, device=self.device)[None]  # (1, tokens)
                 places = torch.tensor(np.flatnonzero(row.loss_mask), device=self.device)
-                logits = self.model(input_ids=ids, use_cache=False).logits[0, places - 1].float()  # (trained, vocabulary)
+                # (trained, vocabulary)
+                logits = self.model(input_ids=ids, use_cache=False).logits[0, places - 1].float()
                 loss = cross_entropy(logits, ids[0, places], reduction="sum")
                 torch.autograd.backward(loss * (LOSS_SCALE / num_trained))
                 total += float(loss.detach())
@@ -116,7 +125,7 @@ class Rehearsal:
         return _Found(total / num_trained, gradients), frozenset(called)
 
     def _stepper(self, max_grad_norm: float) -> Stepper:
-        """The same that trains, with an optimizer that has seen nothing."""
+        """Return the same that trains, with an optimizer that has seen nothing."""
         recipe = self.recipe
         return Stepper(
             self.model,
@@ -128,9 +137,9 @@ class Rehearsal:
         )
 
     def _step(self, stepper: Stepper, rows: Sequence[Encoded], most_tokens: int) -> Outcome:
-        """One step as the training does it, at the peak of the learning rate."""
+        """Return one step as the training does it, at the peak of the learning rate."""
         batches = list(micro_batches(rows, most_tokens, self.device, packed=self.tuned.shortcuts.packed))
-        return stepper.step(batches, learning_rate_at(_peak(self.recipe), self.recipe), CHUNK_BYTES, Stop())
+        return stepper.step(batches, learning_rate_at(_peak(self.recipe), self.recipe), LOGITS_BYTES, Stop())
 
     def _looked(self, most_tokens: int) -> _Found:
         stepper = self._stepper(max_grad_norm=math.inf)
@@ -139,7 +148,9 @@ class Rehearsal:
         return _Found(float(outcome.loss), onlooker.gradients)
 
     def _check_own(self, own: _Found, found: _Found) -> Check:
-        """The loss that is trained is the cross-entropy of the trained tokens, each predicted from the one before it."""
+        """The loss that is trained is the cross-entropy of the trained tokens, each predicted from the one
+        before it.
+        """
         rounding = QUANTIZED_ROUNDING if self.is_quantized else LOSS_ROUNDING[self.dtype]
         same = _near(own.loss, found.loss, rounding)
         if same and not self.is_quantized:
@@ -161,27 +172,35 @@ class Rehearsal:
         return Check("measured_as_trained", _near(own.loss, mean, rounding), seen, FAULT)
 
     def _check_step(self, gradients: Tensor, called: frozenset[str]) -> Check:
-        """A step moves every matrix of every layer that takes part, and nothing that is frozen belongs to the optimizer."""
+        """A step moves every matrix of every layer that takes part, and nothing that is frozen belongs to the
+        optimizer.
+        """
         stepper = self._stepper(self.recipe.max_grad_norm)
         moved_by_it = {id(p) for group in stepper.optimizer.param_groups for p in group["params"]}
         before = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._step(stepper, self.rows, 10**6)
-        least = LEAST_MOVE * learning_rate_at(_peak(self.recipe), self.recipe)
+        least = MIN_MOVE * learning_rate_at(_peak(self.recipe), self.recipe)
         still = []
         for (name, parameter), gradient in zip(
-            self.parameters.items(), torch.split(gradients, [p.numel() for p in self.parameters.values()]), strict=True
+            self.parameters.items(),
+            torch.split(gradients, [p.numel() for p in self.parameters.values()]),
+            strict=True,
         ):
-            takes_part = name.partition(".lora_")[0] in called and (self._sees_more_than_one() or bool(gradient.any()))
+            takes_part = name.partition(".lora_")[0] in called and (
+                self._sees_more_than_one() or bool(gradient.any())
+            )
             if takes_part and not float((parameter.detach() - before[name]).abs().max()) >= least > 0:
                 still.append(name)
             with torch.no_grad():
                 parameter.copy_(before[name])
         is_all = moved_by_it == {id(p) for p in self.parameters.values()}
-        seen = say("{count} of {total} matrices do not move", count=len(still), total=len(before))
+        seen = say("{count} of {total} matrices do not change", count=len(still), total=len(before))
         return Check("step_moves", not still and is_all and bool(called), seen, FAULT)
 
     def _sees_more_than_one(self) -> bool:
-        """Whether some trained token is predicted with a choice where to look; else queries and keys learn nothing."""
+        """Return whether some trained token is predicted with a choice where to look; else queries and keys
+        learn nothing.
+        """
         return any(row.loss_mask[2:].any() for row in self.rows)
 
     def _check_bad_step(self) -> Check:
@@ -194,13 +213,15 @@ class Rehearsal:
         outcome = self._step(stepper, self.rows[:1], 10**6)
         with torch.no_grad():
             first.view(-1)[0] = before[0].view(-1)[0]
-        same = all(torch.equal(old, new.detach()) for old, new in zip(before, self.parameters.values(), strict=True))
+        same = all(
+            torch.equal(old, new.detach()) for old, new in zip(before, self.parameters.values(), strict=True)
+        )
         told = outcome.read()
-        seen = say("the loss is told as {loss}", loss=told) if same else say("the adapter has changed all the same")
+        seen = say("the loss is reported as {loss}", loss=told) if same else say("the adapter changed anyway")
         return Check("bad_step_skipped", same and told is None, seen, FAULT)
 
 
-def rehearsal_rows(examples: Sequence[Encoded]) -> list[Encoded]:
+def trial_rows(examples: Sequence[Encoded]) -> list[Encoded]:
     """Two short pieces of real examples with uneven numbers of trained tokens."""
     ordered = sorted(examples, key=lambda example: example.num_trained)
     most = ordered[-1].num_trained
@@ -208,7 +229,9 @@ def rehearsal_rows(examples: Sequence[Encoded]) -> list[Encoded]:
 
 
 def _piece(example: Encoded, num_trained: int) -> Encoded:
-    """The end of an example: its last trained tokens, the one that ends the answer among them, and a little before them."""
+    """Return the end of an example: its last trained tokens, the one that ends the answer among them, and a
+    little before them.
+    """
     trained = np.flatnonzero(example.loss_mask)
     stop = int(trained[-1]) + 1
     places = trained[trained >= max(1, stop - 2 * MORE_TRAINED)][-num_trained:]
@@ -218,7 +241,9 @@ def _piece(example: Encoded, num_trained: int) -> Encoded:
 
 @contextmanager
 def _as_it_was(model: CausalLM, parameters: dict[str, torch.nn.Parameter]) -> Iterator[None]:
-    """Within, every parameter has a gradient of zeros and each B random numbers; afterwards all is as before."""
+    """While the block runs, every parameter has a gradient of zeros and each B random numbers; afterwards all
+    is as before.
+    """
     was_training = model.training
     random = torch.Generator().manual_seed(0)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
@@ -239,13 +264,13 @@ def _as_it_was(model: CausalLM, parameters: dict[str, torch.nn.Parameter]) -> It
 
 
 def _gradients(parameters: dict[str, torch.nn.Parameter]) -> Tensor:
-    """All gradients, one after the other; zeros where there is none."""
+    """Return all gradients, one after the other; zeros where there is none."""
     found = (torch.zeros_like(p) if p.grad is None else p.grad for p in parameters.values())
     return torch.cat([gradient.detach().float().flatten().cpu() for gradient in found])
 
 
 def _peak(recipe: Recipe) -> int:
-    """The step with the highest learning rate."""
+    """Return the step with the highest learning rate."""
     return min(recipe.warmup_steps, recipe.max_steps - 1)
 
 
@@ -254,7 +279,7 @@ def _near(a: float, b: float, rounding: float) -> bool:
 
 
 def _apart(a: Tensor, b: Tensor) -> float:
-    """How far two vectors are from each other, as a share of the first."""
+    """Return how far two vectors are from each other, as a share of the first."""
     return float((a - b).norm() / a.norm())
 
 

@@ -1,6 +1,7 @@
 """README.md of a run folder: the model card, as the model hub reads it.
 
-Whatever a model wrote is hostile until it is escaped: all values but those that are quoted for YAML or Python.
+Whatever a model wrote is hostile until it is escaped: all values but those that are quoted for YAML or
+Python.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _CARD = {
     "before": say("Before"),
     "after": say("After"),
     "better": say("Better is"),
-    "judgement": say("Judgement"),
+    "judgement": say("Verdict"),
     "intervals": INTERVALS_INTRO,
     "unseen_before": say("New subjects, before"),
     "unseen_after": say("New subjects, after"),
@@ -50,14 +51,18 @@ _CARD = {
 }
 
 
-def render_card(report: Report, translate: Translate, *, name: str, licence: str, languages: Sequence[str]) -> str:
-    """README.md with the front matter that the model hub reads. Of the user's paths only a local base model's is in it."""
+def render_card(
+    report: Report, translate: Translate, *, name: str, licence: str, languages: Sequence[str]
+) -> str:
+    """README.md with the front matter that the model hub reads. Of the user's paths only a local base model's
+    is in it.
+    """
     t = translate
     base, on_hub = report.model, _is_on_hub(report.model)
     data = DEMO if report.data == DEMO else Path(report.data).name
     made = say(
-        "{steps} training steps over {tokens} tokens in {time} (hours:minutes:seconds), by nuguna. Every setting and its reason "
-        "stands in plan.toml.",
+        "{steps} training steps over {tokens} tokens in {time} (hours:minutes:seconds), by nuguna. Every "
+        "setting and its reason is in plan.toml.",
         steps=f"{report.train.steps:,}",
         tokens=f"{report.train.tokens:,}",
         time=format_seconds(report.train.seconds),
@@ -66,7 +71,9 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "t": {key: t(text) for key, text in _CARD.items()},
         "matter": _front_matter(base if on_hub else None, licence, languages),
         "title": say("{name}: an adapter for {base}", name=name, base=base),
-        "about": say("A LoRA adapter that was trained on top of {base} with the dataset {data}.", base=base, data=data),
+        "about": say(
+            "A LoRA adapter trained on top of {base} with the dataset {data}.", base=base, data=data
+        ),
         "made": made,
         "ok": report.status == "succeeded",
         "rows": numbers(report, t),
@@ -75,14 +82,18 @@ def render_card(report: Report, translate: Translate, *, name: str, licence: str
         "samples": report.samples[:5],
         "checks": [describe_check(check, t) for check in report.checks],
         "snippet": _snippet(base, name, report.system, t),
-        "licence": say("The base model's licence is {licence}. Its terms apply to this adapter too.", licence=licence),
+        "licence": say(
+            "The base model's licence is {licence}. Its terms apply to this adapter too.", licence=licence
+        ),
         "limits": [t(text) for text in [*limits(report), _DECISIONS]],
     }
     context |= {key: t(text) for key, text in context.items() if isinstance(text, Message)}
     return fill_markdown("card.md.jinja", context)
 
 
-_DECISIONS = say("Not for decisions about people's health, money, rights or safety without a person who checks them.")
+_DECISIONS = say(
+    "Not for decisions about people's health, money, rights or safety without a person who checks them."
+)
 
 
 def _is_on_hub(model: str) -> bool:
@@ -90,7 +101,9 @@ def _is_on_hub(model: str) -> bool:
 
 
 def _front_matter(base: str | None, licence: str, languages: Sequence[str]) -> Markup:
-    """YAML between two lines of dashes. A local base has no `base_model`: the hub would take it for one of its own."""
+    """YAML between two lines of dashes. A local base has no `base_model`: the hub would take it for one of
+    its own.
+    """
     lines = ["---"]
     lines += [f"base_model: {_quoted(base)}"] if base else []
     lines += ["library_name: peft", "pipeline_tag: text-generation", f"license: {_quoted(licence.lower())}"]
@@ -104,7 +117,11 @@ def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
     """Python that uses the adapter with transformers and peft alone (the demo model lies in this package)."""
     demo = base == DEMO
     first = f'{{"role": "system", "content": {_quoted(system)}}}, ' if system else ""
-    lines = ["import torch", "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer"]
+    lines = [
+        "import torch",
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    ]
     lines += ["from nuguna.base_models.catalog import DEMO_FOLDER"] if demo else []
     return Markup(  # noqa: S704 - code, which stands in a block
         "\n".join(
@@ -114,7 +131,8 @@ def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
                 f"adapter = {_quoted('./' + name)}",
                 f"base = {'DEMO_FOLDER' if demo else _quoted(base)}",
                 "tokenizer = AutoTokenizer.from_pretrained(adapter)",
-                "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()",
+                "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "
+                "adapter).eval()",
                 "",
                 f'messages = [{first}{{"role": "user", "content": {_quoted(t(say("your question")))}}}]',
                 "inputs = tokenizer.apply_chat_template(",
@@ -129,5 +147,7 @@ def _snippet(base: str, name: str, system: str, t: Translate) -> Markup:
 
 
 def _quoted(text: str) -> str:
-    """A string that YAML, JSON and Python read alike, safe inside a fenced block of a Markdown file."""
+    """Return a string that YAML, JSON and Python read alike, safe inside a fenced block of a Markdown
+    file.
+    """
     return json.dumps(text, ensure_ascii=False).replace("<", "\\u003c").replace("`", "\\u0060")

@@ -10,7 +10,7 @@ from ..message import Message, say
 from ..text.language import Translate
 from ..train.step_log import LoggedStep
 
-MOST_POINTS = 500  # more than there are pixels to tell them apart
+MAX_POINTS = 500  # more than there are pixels to tell them apart
 Points = Sequence[tuple[int, float]]
 
 
@@ -44,7 +44,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart, ready to be drawn: `raw` and `smooth` are points of polylines, marks on axes are (place, label)."""
+    """One chart, ready to be drawn: `raw` and `smooth` are points of polylines, marks on axes are (place,
+    label).
+    """
 
     name: str
     title: str
@@ -61,7 +63,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Curve:
-    """The loss of one of several runs: points of a polyline, its end, the height of its name, first and last value in words."""
+    """The loss of one of several runs: points of a polyline, its end, the height of its name, first and last
+    value in words.
+    """
 
     points: str
     end: tuple[float, float]
@@ -99,12 +103,16 @@ class _Scale:
         return round(x, 1), round(frame.bottom - (frame.bottom - frame.top) * share, 1)
 
     def line(self, points: Points) -> str:
-        stride = math.ceil(len(points) / MOST_POINTS)
+        stride = math.ceil(len(points) / MAX_POINTS)
         kept = [*points[:-1:stride], points[-1]]
         return " ".join(f"{x:g},{y:g}" for x, y in (self.place(*point) for point in kept))
 
     def x_labels(self) -> tuple[tuple[float, str], ...]:
-        return tuple((self.place(mark, self.y_marks[0])[0], f"{mark:,.0f}") for mark in self.x_marks if mark == round(mark))
+        return tuple(
+            (self.place(mark, self.y_marks[0])[0], f"{mark:,.0f}")
+            for mark in self.x_marks
+            if mark == round(mark)
+        )
 
     def y_labels(self) -> tuple[tuple[float, str], ...]:
         return tuple((self.place(0, mark)[1], _label(mark)) for mark in self.y_marks)
@@ -116,7 +124,9 @@ def _scale(frame: Frame, last_step: int, lowest: float, highest: float) -> _Scal
 
 
 def loss_curves(runs: Sequence[tuple[str, Sequence[LoggedStep]]], t: Translate) -> Curves | None:
-    """The smoothed training losses of (name, steps), each with its name at its end; None where no run recorded one."""
+    """Return the smoothed training losses of (name, steps), each with its name at its end; None where no run
+    recorded one.
+    """
     found = [(name, _points(steps, lambda step: step.loss)) for name, steps in runs]
     smooth = [(name, _smooth(points, _window(points)) if points else []) for name, points in found]
     drawn = [points for _, points in smooth if points]
@@ -148,11 +158,15 @@ def loss_curves(runs: Sequence[tuple[str, Sequence[LoggedStep]]], t: Translate) 
         )
         curves.append(Curve(scale.line(points), end, name, next(heights), summary))
     title = t(say("Training loss, smoothed"))
-    return Curves("losses", title, " ".join(sentences), SEVERAL, tuple(curves), scale.x_labels(), scale.y_labels())
+    return Curves(
+        "losses", title, " ".join(sentences), SEVERAL, tuple(curves), scale.x_labels(), scale.y_labels()
+    )
 
 
 def _apart(heights: Sequence[float], frame: Frame) -> list[float]:
-    """Heights moved as little as need be for names to stand clear of each other, within the frame as far as there is room."""
+    """Heights moved as little as need be for names to stand clear of each other, within the frame as far as
+    there is room.
+    """
     gap = min(NAME_HEIGHT, (frame.bottom - frame.top) / max(1, len(heights) - 1))
     order = sorted(range(len(heights)), key=heights.__getitem__)
     moved = list(heights)
@@ -165,8 +179,12 @@ def _apart(heights: Sequence[float], frame: Frame) -> list[float]:
     return [round(height, 1) for height in moved]
 
 
-def loss_chart(steps: Sequence[LoggedStep], heldout: tuple[float | None, float | None], t: Translate) -> Chart | None:
-    """The training loss over the steps, and the held-out loss before and after them; None without a finite loss."""
+def loss_chart(
+    steps: Sequence[LoggedStep], heldout: tuple[float | None, float | None], t: Translate
+) -> Chart | None:
+    """Return the training loss over the steps, and the held-out loss before and after them; None without a
+    finite loss.
+    """
     points = _points(steps, lambda step: step.loss)
     if not points:
         return None
@@ -185,11 +203,15 @@ def loss_chart(steps: Sequence[LoggedStep], heldout: tuple[float | None, float |
         if loss is not None and math.isfinite(loss)
     ]
     levels = [loss for _, loss, _ in measured]
-    return _chart(LARGE, "loss", say("Training loss"), description, points, t, levels=levels, measured=measured)
+    return _chart(
+        LARGE, "loss", say("Training loss"), description, points, t, levels=levels, measured=measured
+    )
 
 
 def small_charts(steps: Sequence[LoggedStep], t: Translate) -> list[Chart]:
-    """Learning rate, speed and memory over the steps; what was never anything but 0 was not measured and is left out."""
+    """Learning rate, speed and memory over the steps; what was never anything but 0 was not measured and is
+    left out.
+    """
     most = max((step.memory_bytes for step in steps), default=0)
     unit, size = ("GiB", 2**30) if most >= 2**30 else ("MiB", 2**20)
     kinds: list[tuple[str, Message, Points]] = [
@@ -203,13 +225,18 @@ def small_charts(steps: Sequence[LoggedStep], t: Translate) -> list[Chart]:
         if highest <= 0:
             continue
         description = say(
-            "{title}: at most {highest}, at the end {last}.", title=title, highest=f"{highest:,.4g}", last=f"{points[-1][1]:,.4g}"
+            "{title}: {highest} at most, {last} at the end.",
+            title=title,
+            highest=f"{highest:,.4g}",
+            last=f"{points[-1][1]:,.4g}",
         )
         charts.append(_chart(SMALL, name, title, description, points, t, levels=[0.0]))
     return charts
 
 
-def _points(steps: Sequence[LoggedStep], value: Callable[[LoggedStep], float | None]) -> list[tuple[int, float]]:
+def _points(
+    steps: Sequence[LoggedStep], value: Callable[[LoggedStep], float | None]
+) -> list[tuple[int, float]]:
     pairs = ((step.step, value(step)) for step in steps)
     return [(step, found) for step, found in pairs if found is not None and math.isfinite(found)]
 
@@ -240,7 +267,9 @@ def _chart(
         end=scale.place(*smooth[-1]),
         x_marks=scale.x_labels(),
         y_marks=scale.y_labels(),
-        marks=tuple(Mark(*scale.place(step, value), f"{value:.2f}", is_after) for step, value, is_after in measured),
+        marks=tuple(
+            Mark(*scale.place(step, value), f"{value:.2f}", is_after) for step, value, is_after in measured
+        ),
         smoothed=t(say("mean of {count} steps", count=2 * window + 1)),
     )
 
@@ -254,7 +283,7 @@ def _window(points: Points) -> int:
 
 
 def _smooth(points: Points, window: int) -> list[tuple[int, float]]:
-    """The mean of each point and up to `window` neighbours on either side."""
+    """Return the mean of each point and up to `window` neighbours on either side."""
     sums = [0.0]
     for _, value in points:
         sums.append(sums[-1] + value)

@@ -1,4 +1,6 @@
-"""Templates filled in: pages and the card. Whatever a model wrote is hostile until it is escaped, and that is done here."""
+"""Templates filled in: pages and the card. Whatever a model wrote is hostile until it is escaped, and that is
+done here.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 def fill_html(template: str, context: Mapping[str, Any]) -> str:
     """Return a page in which every value is only text in HTML."""
-    environment = Environment(loader=_TEMPLATES, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=_TEMPLATES, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template(template).render(context)
 
 
@@ -30,9 +34,12 @@ def fill_markdown(template: str, context: Mapping[str, Any]) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return any text as one line that is only text in Markdown: no markup, no HTML, no table bars. `Markup` passes."""
+    """Return any text as one line that is only text in Markdown: no markup, no HTML, no table bars. `Markup`
+    passes.
+    """
     if isinstance(value, Markup):
         return value
     line = " ".join(str(value).split())
     escaped = "".join(_HTML.get(sign, sign) for sign in _MARKDOWN.sub(lambda match: "\\" + match[0], line))
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")  # GitHub's Markdown links bare addresses
+    # GitHub's Markdown links bare addresses
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")

@@ -1,4 +1,6 @@
-"""What was found, in the words that page and card share: the numbers, the checks, and what the result cannot do."""
+"""What was found, in the words that page and card share: the numbers, the checks, and what the result cannot
+do.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,16 @@ from .verdict import VERDICTS, judge
 if TYPE_CHECKING:
     from ..prove.check import Check
 
-NUMBERS_INTRO = say("Every number was measured on questions that were kept out of the training, before it and after it.")
+NUMBERS_INTRO = say("Every number was measured on questions held out from training, before and after it.")
 INTERVALS_INTRO = say(
-    "Other questions would have given somewhat other numbers: in 95 of 100 cases they lie within the range beside each number. "
-    "A difference counts as real when its whole range lies on one side of zero."
+    "Other questions would have given slightly different numbers: in 95 of 100 cases they lie within the "
+    "range beside each number. A difference counts as real when its whole range lies on one side of zero."
 )
 ROOM = 1.08  # above the largest number of a metric that has no upper bound
 
 
 def numbers(report: Report, t: Translate) -> list[dict[str, Any]]:
-    """All that was measured, each with the same on unseen subjects beside it."""
+    """Return all that was measured, each with the same on unseen subjects beside it."""
     shown = []
     for metric in ON_PAGES:
         if metric.name not in report.before and metric.name not in report.after:
@@ -37,13 +39,15 @@ def numbers(report: Report, t: Translate) -> list[dict[str, Any]]:
         main, unseen = _sides(metric.name, report), report.unseen
         beside = None
         if unseen is not None and (metric.name in unseen.before or metric.name in unseen.after):
-            beside = _number(metric, (unseen.before.get(metric.name), unseen.after.get(metric.name)), unseen, t)
+            beside = _number(
+                metric, (unseen.before.get(metric.name), unseen.after.get(metric.name)), unseen, t
+            )
         shown.append({**_number(metric, main, report.scores, t), "unseen": beside})
     return shown
 
 
 def between(metric: Metric, score: Score | None, t: Translate, *, signed: bool = False) -> str:
-    """An interval in words; empty where there is none."""
+    """Return an interval in words; empty where there is none."""
     if score is None or score.low is None or score.high is None:
         return ""
     low, high = (metric.show(value, signed=signed) for value in (score.low, score.high))
@@ -52,8 +56,12 @@ def between(metric: Metric, score: Score | None, t: Translate, *, signed: bool =
     return t(say("{low} to {high}", low=low.removesuffix(metric.unit), high=high))
 
 
-def _number(metric: Metric, sides: tuple[Score | None, Score | None], compared: Compared | None, t: Translate) -> dict[str, Any]:
-    """One metric as texts: both sides and their difference with their ranges, and where they lie on a scale."""
+def _number(
+    metric: Metric, sides: tuple[Score | None, Score | None], compared: Compared | None, t: Translate
+) -> dict[str, Any]:
+    """Return one metric as texts: both sides and their difference with their ranges, and where they lie on a
+    scale.
+    """
     change = compared.change.get(metric.name) if compared is not None else None
     verdict = judge(metric, change) if change is not None else ""
     top = top_of(metric, sides)
@@ -99,7 +107,7 @@ def meaning_of_setting(name: str, t: Translate) -> str:
 
 
 def _sides(name: str, report: Report) -> tuple[Score | None, Score | None]:
-    """A metric before and after, with its interval where there is one."""
+    """Return a metric before and after, with its interval where there is one."""
 
     def side(values: Mapping[str, float], scores: Mapping[str, Score]) -> Score | None:
         return scores.get(name) or (Score(values[name]) if name in values else None)
@@ -109,13 +117,19 @@ def _sides(name: str, report: Report) -> tuple[Score | None, Score | None]:
 
 
 def top_of(metric: Metric, scores: Sequence[Score | None]) -> float:
-    """The end of the scale on which these numbers and their ranges are drawn."""
-    largest = (score.value if score.high is None else max(score.value, score.high) for score in scores if score is not None)
-    return metric.percent_of or ROOM * max((one for one in largest if math.isfinite(one) and one > 0), default=1.0)
+    """Return the end of the scale on which these numbers and their ranges are drawn."""
+    largest = (
+        score.value if score.high is None else max(score.value, score.high)
+        for score in scores
+        if score is not None
+    )
+    return metric.percent_of or ROOM * max(
+        (one for one in largest if math.isfinite(one) and one > 0), default=1.0
+    )
 
 
 def strip(score: Score | None, top: float) -> dict[str, float] | None:
-    """Where a number and its range lie on a scale from 0 to `top`, as percentages."""
+    """Return where a number and its range lie on a scale from 0 to `top`, as percentages."""
     if score is None or not math.isfinite(score.value):
         return None
 
@@ -127,7 +141,7 @@ def strip(score: Score | None, top: float) -> dict[str, float] | None:
 
 
 def describe_check(check: Check, t: Translate) -> dict[str, Any]:
-    """One check as texts."""
+    """Return one check as texts."""
     title = title_of(check.name)
     return {
         "title": t(title) if isinstance(title, Message) else title,
@@ -139,11 +153,17 @@ def describe_check(check: Check, t: Translate) -> dict[str, Any]:
 
 
 def limits(report: Report) -> list[Message]:
-    """What people should know before they rely on the result."""
+    """Return what people should know before they rely on the result."""
     general = [
-        say("It says wrong things in the same sure tone as right ones. Check what matters."),
+        say("It says wrong things as confidently as right ones. Check what matters."),
         say("It knows what its base model and the data taught it, and nothing that happened since."),
     ]
     if report.data != DEMO:
         return general
-    return [say("It was trained on medical questions for practice. Its answers are not medical advice: ask a doctor."), *general]
+    return [
+        say(
+            "It was trained on medical questions for practice. Its answers are not medical advice: ask a "
+            "doctor."
+        ),
+        *general,
+    ]

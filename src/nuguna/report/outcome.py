@@ -38,7 +38,8 @@ NUM_FIRST = 12  # held-out questions that are shown as they come, and as many of
 class Sample:
     """A held-out question, its right answer, and what the model said before and after training.
 
-    `number` counts the held-out questions from 1. `rouge_l_before` and `rouge_l_after` are of this question alone, 0 to 100.
+    `number` counts the held-out questions from 1. `rouge_l_before` and `rouge_l_after` are of this question
+    alone, 0 to 100.
     """
 
     question: str
@@ -52,8 +53,9 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The outcome of a run. `before` and `after` are metrics by their names in report.json; `unseen` has both, with their
-    intervals, on subjects that training did not contain, and is None where the data has no such part.
+    """The outcome of a run. `before` and `after` are metrics by their names in report.json; `unseen` has
+    both, with their intervals, on subjects that training did not contain, and is None where the data has no
+    such part.
     """
 
     status: str  # succeeded, failed
@@ -71,7 +73,9 @@ class Report:
     num_heldout: int = 0  # questions that `before` and `after` were measured on
 
     def to_json(self) -> dict[str, Any]:
-        """The document of report.json. A metric that is not a finite number is null, since JSON has no such numbers."""
+        """Return the document of report.json. A metric that is not a finite number is null, since JSON has no
+        such numbers.
+        """
         return {
             "status": self.status,
             "model": self.model,
@@ -109,7 +113,7 @@ def _values(scores: Mapping[str, Score]) -> dict[str, float | None]:
 
 
 def loss_curve(steps: Sequence[LoggedStep]) -> list[tuple[int, float]]:
-    """(step, training loss) of every step that was not skipped."""
+    """Return (step, training loss) of every step that was not skipped."""
     return [(step.step, step.loss) for step in steps if step.loss is not None]
 
 

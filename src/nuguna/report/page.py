@@ -1,4 +1,6 @@
-"""report.html: a run for people. Whatever a model wrote is hostile until it is escaped: jinja2's autoescape does that."""
+"""report.html: a run for people. Whatever a model wrote is hostile until it is escaped: jinja2's autoescape
+does that.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,15 @@ from ..train.step_log import LoggedStep
 from .advice import Tried, advice
 from .chart import loss_chart, small_charts
 from .fill import fill_html
-from .findings import INTERVALS_INTRO, NUMBERS_INTRO, describe_check, limits, meaning_of_setting, numbers, split_cards
+from .findings import (
+    INTERVALS_INTRO,
+    NUMBERS_INTRO,
+    describe_check,
+    limits,
+    meaning_of_setting,
+    numbers,
+    split_cards,
+)
 from .outcome import Report, tokens_per_second
 from .questions import questions
 from .verdict import HEADLINES, evidence, judge_all
@@ -35,25 +45,27 @@ _PAGE = {
     "further_unseen": say("All numbers on new subjects"),
     "measure": say("Measure"),
     "change": say("Difference"),
-    "judgement": say("Judgement"),
+    "judgement": say("Verdict"),
     "split": say("How the scores were computed"),
     "unseen": say("New subjects"),
     "unseen_intro": say(
-        "“New subjects” are those that the training data never mentions. There a model must rely on what it knew before, so "
-        "expect less: training teaches the facts it is shown, not all others."
+        "“New subjects” are those that the training data never mentions. There a model must rely on what it "
+        "knew before, so expect less: training teaches the facts it is shown, not all others."
     ),
     "chart": say("How it learned"),
-    "chart_intro": say("The lower the line, the less the right answers surprise the model. It should fall, then level off."),
+    "chart_intro": say(
+        "The lower the line, the less the right answers surprise the model. It should fall, then level off."
+    ),
     "no_chart": say("No loss was recorded in this run."),
     "step": say("Step"),
     "each_step": say("each step"),
     "heldout_before": say("held-out questions before"),
     "heldout_after": say("held-out questions after"),
     "samples": say("Read for yourself"),
-    "samples_intro": say("Numbers can deceive. These are real answers to questions that were kept out of the training."),
-    "samples_key": say("Underlined words stand in the right answer too."),
+    "samples_intro": say("Numbers can deceive. These are real answers to questions held out from training."),
+    "samples_key": say("Underlined words also occur in the right answer."),
     "order": say("Order"),
-    "as_they_come": say("As they come"),
+    "as_they_come": say("Original order"),
     "worst_first": say("Worst first"),
     "reference": say("Right answer"),
     "answer_before": say("Before training"),
@@ -65,7 +77,9 @@ _PAGE = {
     "not_passed": say("failed"),
     "try": say("What to try"),
     "plan": say("What was decided, and why"),
-    "plan_intro": say("The same stands in plan.toml in the run folder. Edit it there and train again to change it."),
+    "plan_intro": say(
+        "The same is in plan.toml in the run folder. To change it, edit that file and train again."
+    ),
     "setting": say("Setting"),
     "value": say("Value"),
     "reason": say("Reason"),
@@ -75,10 +89,13 @@ _PAGE = {
     "limits": say("What it cannot do"),
 }
 _SEALS = {"better": "✓", "worse": "✗"}  # anything else is a question
-_CARDS = (("rouge_l",), ("choice_accuracy", "key_terms", "chrf"), ("stop_rate",), ("loss",))  # of each, the first there is
+# of each, the first there is
+_CARDS = (("rouge_l",), ("choice_accuracy", "key_terms", "chrf"), ("stop_rate",), ("loss",))
 
 
-def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, steps: Sequence[LoggedStep]) -> str:
+def render_page(
+    report: Report, plan: Plan, translate: Translate, *, lang: str, steps: Sequence[LoggedStep]
+) -> str:
     """report.html: one file that loads nothing and runs nothing."""
     t = translate
     all_numbers = numbers(report, t)
@@ -106,7 +123,9 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
         "worst": sorted((sample for sample in asked if sample["worst"]), key=itemgetter("worst")),
         "checks": [describe_check(check, t) for check in report.checks],
         "plan": _plan_rows(plan, t),
-        "advice": [{"name": a.name, "text": t(a.text), "commands": a.commands} for a in advice(report, steps, tried)],
+        "advice": [
+            {"name": a.name, "text": t(a.text), "commands": a.commands} for a in advice(report, steps, tried)
+        ],
         "commands": [(t(what), command) for what, command in _commands(plan, t)],
         "limits": [t(text) for text in limits(report)],
     }
@@ -114,7 +133,11 @@ def render_page(report: Report, plan: Plan, translate: Translate, *, lang: str, 
 
 
 def _signatures(report: Report) -> list[str]:
-    return [] if report.scores is None else [f"{name}: {text}" for name, text in report.scores.signatures.items()]
+    return (
+        []
+        if report.scores is None
+        else [f"{name}: {text}" for name, text in report.scores.signatures.items()]
+    )
 
 
 def _verdict(report: Report, t: Translate) -> dict[str, Any]:
@@ -127,28 +150,52 @@ def _verdict(report: Report, t: Translate) -> dict[str, Any]:
         data=say("the built-in medical set") if report.data == DEMO else Path(report.data).name,
         steps=f"{report.train.steps:,}",
     )
-    passed = say("{passed} of {total} checks passed.", passed=len(report.checks) - len(failed), total=len(report.checks))
-    shared = {"made": t(made), "fixes": list(dict.fromkeys(t(check.fix) for check in failed if check.fix is not None))}
+    passed = say(
+        "{passed} of {total} checks passed.",
+        passed=len(report.checks) - len(failed),
+        total=len(report.checks),
+    )
+    shared = {
+        "made": t(made),
+        "fixes": list(dict.fromkeys(t(check.fix) for check in failed if check.fix is not None)),
+    }
     if report.status == "succeeded":
         kind = {"better": "good", "worse": "no"}.get(judged, "open")
         reasons = [*evidence(report), passed]
         headline = HEADLINES[judged]
-        return {**shared, "kind": kind, "seal": _SEALS.get(judged, "?"), "headline": t(headline), "reasons": map(t, reasons)}
-    headline = say("The training ended, but the result did not pass.") if failed else say("The training did not succeed.")
+        return {
+            **shared,
+            "kind": kind,
+            "seal": _SEALS.get(judged, "?"),
+            "headline": t(headline),
+            "reasons": map(t, reasons),
+        }
+    headline = (
+        say("The training ended, but the result did not pass its checks.")
+        if failed
+        else say("The training did not succeed.")
+    )
     reasons = [
-        say("This check failed: “{check}” ({detail}).", check=title_of(check.name), detail=check.detail) for check in failed
+        say("This check failed: “{check}” ({detail}).", check=title_of(check.name), detail=check.detail)
+        for check in failed
     ] or [say("The log file in the folder where you started says what happened.")]
-    return {**shared, "kind": "no", "seal": "✗", "headline": t(headline), "reasons": map(t, [*reasons, *evidence(report)])}
+    return {
+        **shared,
+        "kind": "no",
+        "seal": "✗",
+        "headline": t(headline),
+        "reasons": map(t, [*reasons, *evidence(report)]),
+    }
 
 
 def _facts(report: Report) -> list[tuple[Message, str]]:
     train = report.train
     facts = [
-        (say("Questions kept out"), f"{report.num_heldout:,}"),
+        (say("Held-out questions"), f"{report.num_heldout:,}"),
         (say("Time"), format_seconds(train.seconds)),
         (say("Tokens read"), f"{train.tokens:,}"),
         (say("Tokens per second"), f"{tokens_per_second(train):,.0f}"),
-        (say("Most memory used"), format_bytes(train.peak_memory_bytes)),
+        (say("Peak memory"), format_bytes(train.peak_memory_bytes)),
     ]
     return [*facts, (say("Steps skipped"), f"{train.skipped_steps:,}")] if train.skipped_steps else facts
 
@@ -159,15 +206,17 @@ def _plan_rows(plan: Plan, t: Translate) -> list[dict[str, str]]:
         value = str(choice.value).lower() if isinstance(choice.value, bool) else str(choice.value)
         meaning = meaning_of_setting(name, t)
         source = t(SOURCES[choice.source]) if choice.source in SOURCES else choice.source
-        rows.append({"name": name, "meaning": meaning, "value": value, "reason": t(choice.reason), "source": source})
+        rows.append(
+            {"name": name, "meaning": meaning, "value": value, "reason": t(choice.reason), "source": source}
+        )
     return rows
 
 
 def _commands(plan: Plan, t: Translate) -> list[tuple[Message, str]]:
-    """What can be done with the run folder, each with the line to type."""
+    """Return what can be done with the run folder, each with the line to type."""
     folder, question = shlex.quote(plan.output_dir.value), f'"{t(say("your question"))}"'
     return [
         (say("Ask it one question"), f"nuguna ask {folder} {question}"),
         (say("The same question without the training, to compare"), f"nuguna ask {folder} {question} --base"),
-        (say("Talk with it"), f"nuguna chat {folder}"),
+        (say("Talk to it"), f"nuguna chat {folder}"),
     ]

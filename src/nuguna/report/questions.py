@@ -1,4 +1,6 @@
-"""Held-out questions side by side: which words an answer shares with the right one, and which questions were answered worst."""
+"""Held-out questions side by side: which words an answer shares with the right one, and which questions were
+answered worst.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ _LITTLE = re.compile(r"[A-Za-z][a-z]{0,2}")  # the, of, is, a; but not MRI
 
 
 def marked(text: str, reference: str) -> list[tuple[str, bool]]:
-    """The text in pieces, each with whether the reference has these words too, each word as often as there.
+    """Return the text in pieces, each with whether the reference has these words too, each word as often as
+    there.
 
-    A Korean word counts without its particle: 약을 is found in 약은. Little words such as "of" are marked beside others only.
+    A Korean word counts without its particle: 약을 is found in 약은. Little words such as "of" are marked
+    beside others only.
     """
     text = one_form(text)
     left = Counter(_stem(word[0]) for word in _WORD.finditer(one_form(reference)))
@@ -59,11 +63,13 @@ def _joined(pieces: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
 
 
 def questions(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Samples as the page shows them, in their order. `worst`: their place when the worst answered come first, 0 for those that
-    are not among them; `first`: whether they are among the first questions.
+    """Samples as the page shows them, in their order. `worst`: their place when the worst answered come
+    first, 0 for those that are not among them; `first`: whether they are among the first questions.
     """
     scored = [sample for sample in samples if sample.rouge_l_after is not None]
-    places = {id(s): i + 1 for i, s in enumerate(sorted(scored, key=lambda s: s.rouge_l_after or 0.0)[:NUM_FIRST])}
+    places = {
+        id(s): i + 1 for i, s in enumerate(sorted(scored, key=lambda s: s.rouge_l_after or 0.0)[:NUM_FIRST])
+    }
     return [
         {
             "number": sample.number or i + 1,

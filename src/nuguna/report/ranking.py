@@ -1,4 +1,6 @@
-"""Finished runs beside each other, as values: what differs, which is best on the held-out questions, and could that be chance?"""
+"""Finished runs beside each other, as values: what differs, which is best on the held-out questions, and
+could that be chance?
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,16 @@ from .verdict import CHOICE, LOSS, ROUGE_L, VERDICTS, judge
 # These change no result, or are another view of the same: nobody compares runs by them.
 # What decides which questions are measured; asked only where a report does not name them.
 _QUESTIONS = ("data", "data_columns", "seed", "heldout_examples", "max_seq_length")
-LEADS = {**VERDICTS, "better": say("really ahead"), "same": say("equal")}  # of the first run over another; never behind it
-MOST_NAMED = 3  # runs that the best one is held against in sentences; the numbers are of all
+# of the first run over another; never behind it
+LEADS = {**VERDICTS, "better": say("really ahead"), "same": say("equal")}
+MAX_NAMED = 3  # runs that the best one is held against in sentences; the numbers are of all
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one folder says. `training`: steps, tokens, seconds, tokens_per_second, peak_memory_bytes; `checks`: name, passed."""
+    """What one folder says. `training`: steps, tokens, seconds, tokens_per_second, peak_memory_bytes;
+    `checks`: name, passed.
+    """
 
     name: str
     status: str
@@ -56,7 +61,9 @@ class Comparison:
     @cached_property
     def differing(self) -> dict[str, tuple[Any, ...]]:
         """Settings that are not the same in all runs."""
-        names = dict.fromkeys(name for run in self.runs for name in run.settings if name not in WITHOUT_EFFECT)
+        names = dict.fromkeys(
+            name for run in self.runs for name in run.settings if name not in WITHOUT_EFFECT
+        )
         values = {name: tuple(run.settings.get(name) for run in self.runs) for name in names}
         return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
 
@@ -85,11 +92,15 @@ class Comparison:
         """Why numbers may not be comparable."""
         found = []
         if not self.has_same_questions:
-            found.append(say("These runs were measured on different questions: compare their numbers with care."))
+            found.append(
+                say("These runs were measured on different questions: compare their numbers with care.")
+            )
         if len({run.tokenization for run in self.runs}) > 1:
-            found.append(say("These runs take texts apart in different ways: ROUGE and BLEU cannot be compared."))
+            found.append(say("These runs split texts in different ways: ROUGE and BLEU cannot be compared."))
         if len({run.settings.get("model") for run in self.runs}) > 1:
-            found.append(say("These runs have different base models: loss and perplexity cannot be compared."))
+            found.append(
+                say("These runs have different base models: loss and perplexity cannot be compared.")
+            )
         return found
 
     def scores(self) -> dict[str, tuple[Score | None, ...]]:
@@ -98,7 +109,7 @@ class Comparison:
         return {name: tuple(run.after.get(name) for run in self.runs) for name in names}
 
     def is_comparable(self, name: str) -> bool:
-        """Whether all runs have this metric, in the same sense."""
+        """Return whether all runs have this metric, in the same sense."""
         depends_on = metric_named(name).depends_on
         if depends_on == "tokens" and len({run.settings.get("model") for run in self.runs}) > 1:
             return False
@@ -107,27 +118,31 @@ class Comparison:
         return not self.is_apart and all(name in run.after for run in self.runs)
 
     def values(self, name: str) -> list[float]:
-        """A metric of each run, on the shared questions where these are known."""
+        """Return a metric of each run, on the shared questions where these are known."""
         if (rows := self._paired(name)) is not None:
             marks = self.shared or ()
             return [side.rows(name, marks).value for side in rows]
         return [run.after[name].value for run in self.runs]
 
     def leader(self, name: str) -> int:
-        """The run with the best value, by chance or not."""
+        """Return the run with the best value, by chance or not."""
         values, sign = self.values(name), 1 if metric_named(name).higher_is_better else -1
         return max(range(len(values)), key=lambda i: sign * values[i])
 
     def lead(self, name: str, one: int, other: int) -> Score | None:
-        """How much more run `one` has of a metric than run `other`, on the shared questions; None where reports do not tell."""
+        """Return how much more run `one` has of a metric than run `other`, on the shared questions; None
+        where reports do not tell.
+        """
         rows = self._paired(name)
         return None if rows is None else paired(rows[other], rows[one], name, self.shared or ())
 
     def best(self, name: str) -> int | None:
-        """The run that is better than every other by more than chance; None if none is, or if they cannot be compared.
+        """Return the run that is better than every other by more than chance; None if none is, or if they
+        cannot be compared.
 
-        Question by question where the reports have that; else its interval must touch none of theirs, which asks for more. Each
-        difference is held against its own 95 %: to beat all others by luck is harder than to beat one.
+        Question by question where the reports have that; else its interval must touch none of theirs, which
+        asks for more. Each difference is held against its own 95 %: to beat all others by luck is harder than
+        to beat one.
         """
         metric = metric_named(name)
         if metric.higher_is_better is None or not self.is_comparable(name):
@@ -136,7 +151,9 @@ class Comparison:
         others = [i for i in range(len(self.runs)) if i != first]
         leads = [self.lead(name, first, other) for other in others]
         if all(lead is not None for lead in leads):
-            return first if all(lead is not None and judge(metric, lead) == "better" for lead in leads) else None
+            return (
+                first if all(lead is not None and judge(metric, lead) == "better" for lead in leads) else None
+            )
         bounds = [_bounds(run.after[name], metric.higher_is_better) for run in self.runs]
         if not self.has_same_questions or any(bound is None for bound in bounds):
             return None
@@ -148,7 +165,7 @@ class Comparison:
         return sides if self.shared and len(sides) == len(self.runs) else None
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `nuguna compare --json`."""
+        """Return the document of `nuguna compare --json`."""
         ranking = rank(self)
         runs = [
             {
@@ -176,7 +193,7 @@ class Comparison:
 
 
 def _bounds(score: Score, higher_is_better: bool) -> tuple[float, float] | None:
-    """(low, high) of a score on a scale where more is better."""
+    """Return (low, high) of a score on a scale where more is better."""
     if score.low is None or score.high is None:
         return None
     return (score.low, score.high) if higher_is_better else (-score.high, -score.low)
@@ -193,14 +210,16 @@ class Ranking:
 
 
 def rank(found: Comparison) -> Ranking:
-    """Which run is best on the held-out questions. Its answers decide, as in the verdict on one run; where these could be chance,
-    how likely it finds the right ones (loss).
+    """Return which run is best on the held-out questions. Its answers decide, as in the verdict on one run;
+    where these could be chance, how likely it finds the right ones (loss).
     """
     answers = next((m for m in (CHOICE, ROUGE_L) if found.is_comparable(m.name)), None)
     metric = answers or (LOSS if found.is_comparable(LOSS.name) else None)
     if metric is None:
         kind = "apart" if found.is_apart else "unlike"
-        return Ranking(kind, None, _headline(kind, ""), (*(_distance(found) if found.is_apart else ()), *_failed(found)))
+        return Ranking(
+            kind, None, _headline(kind, ""), (*(_distance(found) if found.is_apart else ()), *_failed(found))
+        )
     kind, first = _judged(found, metric)
     if kind == "best" and answers is None:
         kind = "loss_only"
@@ -212,20 +231,23 @@ def rank(found: Comparison) -> Ranking:
         values = found.values(LOSS.name)
         reasons.append(
             say(
-                "But the right answers surprise {other} less, and that is more than chance (loss {low}, against {high}).",
+                "But the right answers surprise {other} less, and that is more than chance (loss {low}, "
+                "against {high}).",
                 other=found.labels[likelier or 0],
                 low=LOSS.show(values[likelier or 0]),
                 high=LOSS.show(values[first]),
             )
         )
     if kind == "chance":
-        reasons.append(say("More questions would tell: write a larger heldout_examples into the plan files and train again."))
+        reasons.append(
+            say("More questions would tell: set a larger heldout_examples in the plan files and train again.")
+        )
     named = None if kind in ("alike", "unknown") else first
     return Ranking(kind, named, _headline(kind, found.labels[first]), (*reasons, *_failed(found)))
 
 
 def _judged(found: Comparison, metric: Metric) -> tuple[str, int]:
-    """What one metric says, and who is ahead in it."""
+    """Return what one metric says, and who is ahead in it."""
     first = found.leader(metric.name)
     if found.best(metric.name) is not None:
         return "best", first
@@ -240,23 +262,33 @@ def _judged(found: Comparison, metric: Metric) -> tuple[str, int]:
 def _headline(kind: str, name: str) -> Message:
     return {
         "best": say("{name} is best on the held-out questions, and that is more than chance.", name=name),
-        "likelier": say("Which run answers best could be chance, but the right answers surprise {name} least.", name=name),
-        "loss_only": say("The right answers surprise {name} least. The scores of the answers cannot be compared.", name=name),
-        "chance": say("No run is better than all others by more than chance. {name} is ahead, for now.", name=name),
+        "likelier": say(
+            "Which run answers best could be chance, but the right answers surprise {name} least.", name=name
+        ),
+        "loss_only": say(
+            "The right answers surprise {name} least. The scores of the answers cannot be compared.",
+            name=name,
+        ),
+        "chance": say(
+            "No run is better than all others by more than chance. {name} is ahead, for now.", name=name
+        ),
         "alike": say("These runs answer equally well."),
-        "unknown": say("Too few questions were kept out to say which run is best."),
+        "unknown": say("Too few questions were held out to say which run is best."),
         "apart": say("These runs were measured on different questions, so they cannot be ranked."),
         "unlike": say("These runs were measured in different ways, so they cannot be ranked."),
     }[kind]
 
 
 def _basis(found: Comparison) -> Message:
-    """Which questions a verdict rests on."""
+    """Return which questions a verdict rests on."""
     if found.shared is None:
-        return say("Not every report names its questions; by the settings of the runs they were the same.")
+        return say(
+            "Not every report lists its questions; going by the settings of the runs, they were the same."
+        )
     if found.has_same_questions:
         return say(
-            "All were asked the same {count} questions, which none of them was trained on.", count=f"{len(found.shared):,}"
+            "All were asked the same {count} questions, which none of them was trained on.",
+            count=f"{len(found.shared):,}",
         )
     return say(
         "Not all of their questions are the same. This verdict rests on the {count} that all were asked.",
@@ -265,18 +297,20 @@ def _basis(found: Comparison) -> Message:
 
 
 def _distance(found: Comparison) -> list[Message]:
-    """How far apart the questions of runs are that cannot be ranked."""
+    """Return how far apart the questions of runs are that cannot be ranked."""
     if found.shared is not None:
-        return [say("Of their questions only {count} are the same.", count=len(found.shared))]
+        return [say("Only {count} of their questions are the same.", count=len(found.shared))]
     names = ", ".join(name for name in _QUESTIONS if name in found.differing)
-    return [say("These settings decide which questions are kept out, and they differ: {names}.", names=names)]
+    return [say("These settings decide which questions are held out, and they differ: {names}.", names=names)]
 
 
 def _leads(found: Comparison, metric: Metric, first: int) -> list[Message]:
-    """The best run beside those that come nearest to it."""
+    """Return the best run beside those that come nearest to it."""
     values, sentences = found.values(metric.name), []
-    others = sorted((i for i in range(len(found.runs)) if i != first), key=lambda i: abs(values[i] - values[first]))
-    for other in others[:MOST_NAMED]:
+    others = sorted(
+        (i for i in range(len(found.runs)) if i != first), key=lambda i: abs(values[i] - values[first])
+    )
+    for other in others[:MAX_NAMED]:
         told = {
             "measure": _title(metric),
             "name": found.labels[first],
@@ -291,8 +325,8 @@ def _leads(found: Comparison, metric: Metric, first: int) -> list[Message]:
         ends = {"low": metric.show(lead.low, signed=True), "high": metric.show(lead.high, signed=True)}
         sentences.append(
             say(
-                "{measure}: {name} {value}, {other} {other_value}. With other questions the difference would most likely lie "
-                "between {low} and {high}: {verdict}.",
+                "{measure}: {name} {value}, {other} {other_value}. With other questions the difference "
+                "would most likely lie between {low} and {high}: {verdict}.",
                 **told,
                 **ends,
                 verdict=LEADS[judge(metric, lead)],

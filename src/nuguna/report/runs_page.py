@@ -1,4 +1,6 @@
-"""comparison.html: several runs for people. It loads nothing and runs nothing; names and answers are hostile until escaped."""
+"""comparison.html: several runs for people. It loads nothing and runs nothing; names and answers are hostile
+until escaped.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from ..text.language import Translate
 from ..text.units import format_bytes, format_seconds
 from .chart import loss_curves
 from .fill import fill_html
-from .findings import INTERVALS_INTRO, between, describe_metric, meaning_of_setting, split_cards, strip, top_of
+from .findings import (
+    INTERVALS_INTRO,
+    between,
+    describe_metric,
+    meaning_of_setting,
+    split_cards,
+    strip,
+    top_of,
+)
 from .outcome import Sample
 from .questions import marked
 from .ranking import LEADS, Comparison, Run, rank
@@ -22,8 +32,9 @@ from .verdict import judge
 
 MADE_BY = '<meta name="generator" content="nuguna compare">'  # tells our page from anybody else's file
 NUM_STYLES = 6  # of lines: colour and dashes; letters tell more runs apart
-MOST_QUESTIONS = 12
-_CARDS = (("choice_accuracy", "rouge_l"), ("key_terms", "chrf"), ("stop_rate",), ("loss",))  # of each, the first there is
+MAX_QUESTIONS = 12
+# of each, the first there is
+_CARDS = (("choice_accuracy", "rouge_l"), ("key_terms", "chrf"), ("stop_rate",), ("loss",))
 _SEALS = {"best": "★", "likelier": "★", "loss_only": "★", "alike": "="}  # anything else is a question
 
 _PAGE = {
@@ -34,36 +45,42 @@ _PAGE = {
     "not_passed": say("not passed"),
     "settings": say("What differs"),
     "settings_intro": say(
-        "Only these settings are not the same. Whether a file of data was changed in between does not show here."
+        "Only these settings differ. Whether a data file was changed in between is not shown here."
     ),
     "settings_same": say("All settings that could change a result are the same."),
     "setting": say("Setting"),
     "scores": say("How well they answer"),
     "scores_intro": say(
-        "Measured after training, on questions that were kept out of it. A star marks a run that is better than every other by "
-        "more than chance."
+        "Measured after training, on held-out questions. A star marks a run that is better than every other "
+        "by more than chance."
     ),
     "star": say("better than every other by more than chance"),
     "intervals": INTERVALS_INTRO,
     "further": say("More numbers"),
     "measure": say("Measure"),
     "chart": say("How they learned"),
-    "chart_intro": say("The lower the line, the less the right answers surprise the model while it is trained."),
-    "other_models": say("These runs have different base models, so compare how the lines fall, not how high they lie."),
+    "chart_intro": say(
+        "The lower the line, the less the right answers surprise the model while it is trained."
+    ),
+    "other_models": say(
+        "These runs have different base models, so compare how the lines fall, not how high they lie."
+    ),
     "no_chart": say("No loss was recorded in these runs."),
     "no_curve": say("no loss recorded"),
     "step": say("Step"),
-    "cost": say("What they took"),
+    "cost": say("Time and memory"),
     "steps": say("Steps"),
     "tokens": say("Tokens read"),
     "time": say("Time"),
     "rate": say("Tokens per second"),
-    "memory": say("Most memory used"),
+    "memory": say("Peak memory"),
     "heldout_loss": say("Held-out loss, before → after"),
     "checks": say("Checks"),
     "samples": say("Read for yourself"),
-    "samples_intro": say("The same questions, kept out of the training of every run, and what each run answered."),
-    "samples_key": say("Underlined words stand in the right answer too."),
+    "samples_intro": say(
+        "The same questions, held out from the training of every run, and what each run answered."
+    ),
+    "samples_key": say("Underlined words also occur in the right answer."),
     "reference": say("Right answer"),
     "answer_before": say("Before training"),
     "empty": say("(no answer)"),
@@ -72,10 +89,14 @@ _PAGE = {
 
 
 def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> str:
-    """The page in `lang`, texts by `translate`."""
+    """Return the page in `lang`, texts by `translate`."""
     t = translate
     letters = [_letter(i) for i in range(len(found.runs))]
-    numbers = [_number(metric, found, t) for metric in ON_PAGES if any(metric.name in run.after for run in found.runs)]
+    numbers = [
+        _number(metric, found, t)
+        for metric in ON_PAGES
+        if any(metric.name in run.after for run in found.runs)
+    ]
     cards, further = split_cards(numbers, _CARDS)
     context = {
         "lang": lang,
@@ -90,7 +111,9 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
         "settings": _settings(found, t),
         "cards": cards,
         "further": further,
-        "chart": loss_curves([(letter, run.steps) for letter, run in zip(letters, found.runs, strict=True)], t),
+        "chart": loss_curves(
+            [(letter, run.steps) for letter, run in zip(letters, found.runs, strict=True)], t
+        ),
         "has_other_models": "model" in found.differing,
         "costs": [_cost(run, t) for run in found.runs],
         "samples": _questions(found),
@@ -99,7 +122,7 @@ def render_comparison(found: Comparison, translate: Translate, *, lang: str) -> 
 
 
 def _letter(number: int) -> str:
-    """A to Z, then A2, B2, …"""
+    """Return a to Z, then A2, B2, …"""
     letter, round_number = chr(ord("A") + number % 26), number // 26 + 1
     return letter if round_number == 1 else f"{letter}{round_number}"
 
@@ -136,7 +159,9 @@ def _shown(value: object) -> str:
 
 
 def _number(metric: Metric, found: Comparison, t: Translate) -> dict[str, Any]:
-    """One metric as texts: the value of each run with its range and where it lies on a scale, and the best beside the others."""
+    """Return one metric as texts: the value of each run with its range and where it lies on a scale, and the
+    best beside the others.
+    """
     scores = [run.after.get(metric.name) for run in found.runs]
     best = found.best(metric.name)
     top = top_of(metric, scores)
@@ -157,7 +182,7 @@ def _side(metric: Metric, score: Score | None, top: float, t: Translate, *, is_b
 
 
 def _leads(metric: Metric, found: Comparison, t: Translate) -> list[dict[str, str]]:
-    """How far the first is ahead of each other run, where that is known question by question."""
+    """Return how far the first is ahead of each other run, where that is known question by question."""
     if not found.is_comparable(metric.name):
         return []
     first = found.leader(metric.name)
@@ -174,7 +199,7 @@ def _leads(metric: Metric, found: Comparison, t: Translate) -> list[dict[str, st
 
 
 def _cost(run: Run, t: Translate) -> dict[str, Any]:
-    """What a run took, and which checks it did not pass."""
+    """Return what a run took, and which checks it did not pass."""
     training, loss = run.training, [side.get("loss") for side in (run.before, run.after)]
     failed = [title_of(name) for name, passed in run.checks if not passed]
     passed = say("{passed} of {total} passed", passed=len(run.checks) - len(failed), total=len(run.checks))
@@ -192,10 +217,15 @@ def _cost(run: Run, t: Translate) -> dict[str, Any]:
 
 
 def _questions(found: Comparison) -> list[dict[str, Any]]:
-    """The first questions that all reports show, with every run's answer, and that before training where it is the same."""
+    """Return the first questions that all reports show, with every run's answer, and that before training
+    where it is the same.
+    """
     told = [{(sample.question, sample.reference): sample for sample in run.samples} for run in found.runs]
-    shared = [key for key in told[0] if all(key in samples for samples in told[1:])][:MOST_QUESTIONS]
-    return [_question(key, [samples[key] for samples in told], number) for number, key in enumerate(shared, start=1)]
+    shared = [key for key in told[0] if all(key in samples for samples in told[1:])][:MAX_QUESTIONS]
+    return [
+        _question(key, [samples[key] for samples in told], number)
+        for number, key in enumerate(shared, start=1)
+    ]
 
 
 def _question(key: tuple[str, str], samples: Sequence[Sample], number: int) -> dict[str, Any]:

@@ -22,17 +22,21 @@ VERDICTS = {
 HEADLINES = {
     "better": say("Your model really answers better than before."),
     "mixed": say("Your model got better in some ways and worse in others."),
-    "learned": say("Your model learned from the data, but whether it answers better could be chance."),
-    "not_yet": say("Your model learned from the data, but its answers are not nearer to the right ones yet."),
-    "chance": say("Whether your model got better could be chance."),
+    "learned": say(
+        "Your model learned from the data, but whether it answers better is unclear: it could be chance."
+    ),
+    "not_yet": say("Your model learned from the data, but its answers are not closer to the right ones yet."),
+    "chance": say("Whether your model got better is unclear: it could be chance."),
     "worse": say("Your model really answers worse than before."),
-    "unknown": say("Your model was trained, but too few questions were kept out to say whether it got better."),
+    "unknown": say(
+        "Your model was trained, but too few questions were held out to say whether it got better."
+    ),
 }
 LOSS, ROUGE_L, CHOICE = map(metric_named, ("loss", "rouge_l", "choice_accuracy"))
 
 
 def judge(metric: Metric, change: Score) -> str:
-    """The key in `VERDICTS` of a difference."""
+    """Return the key in `VERDICTS` of a difference."""
     real = is_real(change)
     if real is None:
         return "unknown"
@@ -46,8 +50,8 @@ def judge(metric: Metric, change: Score) -> str:
 
 
 def answers_change(report: Report) -> tuple[Metric, Score] | None:
-    """How much the answers themselves changed, and by which metric: right choices where the data has options, else ROUGE-L.
-    The other scores of answers follow these, so that they are no further evidence.
+    """Return how much the answers themselves changed, and by which metric: right choices where the data has
+    options, else ROUGE-L. The other scores of answers follow these, so that they are no further evidence.
     """
     changes = report.scores.change if report.scores is not None else {}
     metric = CHOICE if CHOICE.name in changes else ROUGE_L
@@ -55,8 +59,8 @@ def answers_change(report: Report) -> tuple[Metric, Score] | None:
 
 
 def judge_all(report: Report) -> str:
-    """The key in `HEADLINES` of a run. Two numbers decide: are its answers nearer to the right ones, and does it find the right
-    ones more likely (loss)?
+    """Return the key in `HEADLINES` of a run. Two numbers decide: are its answers nearer to the right ones,
+    and does it find the right ones more likely (loss)?
     """
     change = answers_change(report)
     if report.scores is None or change is None or LOSS.name not in report.scores.change:
@@ -75,7 +79,7 @@ def judge_all(report: Report) -> str:
 
 
 def evidence(report: Report) -> list[Message]:
-    """The numbers on which `judge_all` rests, as sentences."""
+    """Return the numbers on which `judge_all` rests, as sentences."""
     found = answers_change(report)
     if report.scores is None or found is None:
         return []
@@ -86,20 +90,30 @@ def evidence(report: Report) -> list[Message]:
         "after": metric.show(report.scores.after[metric.name].value),
     }
     sentences = [
-        say("Of {count} questions that it was not trained on, it chooses right in {after}; before it was {before}.", **values)
+        say(
+            "Of {count} questions it was not trained on, it gets {after} right; before training it was "
+            "{before}.",
+            **values,
+        )
         if metric is CHOICE
         else say(
-            "Asked {count} questions that it was not trained on, it comes this near to the right answers: {after} of 100 points, "
-            "{before} before (ROUGE-L).",
+            "On {count} questions it was not trained on, its answers score {after} of 100 points for "
+            "closeness to the right ones, {before} before (ROUGE-L).",
             **values,
         )
     ]
     if change.low != change.high:
         ends = {"low": metric.show(change.low, signed=True), "high": metric.show(change.high, signed=True)}
-        sentences.append(say("With other questions the difference would most likely lie between {low} and {high}.", **ends))
+        sentences.append(
+            say("With other questions the difference would most likely lie between {low} and {high}.", **ends)
+        )
     if LOSS.name in report.scores.change and judge_all(report) in ("mixed", "learned", "not_yet", "worse"):
         old, new = (LOSS.show(side[LOSS.name].value) for side in (report.scores.before, report.scores.after))
         sentences.append(
-            say("How much the right answers surprise it (loss): {after}, {before} before; less is better.", before=old, after=new)
+            say(
+                "How much the right answers surprise it (loss): {after}, {before} before; lower is better.",
+                before=old,
+                after=new,
+            )
         )
     return sentences

@@ -12,8 +12,13 @@ from .measure import MeasuredAll, scores
 
 
 def samples(parts: Parts, before: MeasuredAll, after: MeasuredAll) -> tuple[Sample, ...]:
-    """Questions with the right answer and the answers before and after, for people to read: the first, and the worst answered."""
-    old, new = ([round(100 * float(row[0]), 1) for row in side.main.rows["rouge_l"].values] for side in (before, after))
+    """Questions with the right answer and the answers before and after, for people to read: the first, and
+    the worst answered.
+    """
+    old, new = (
+        [round(100 * float(row[0]), 1) for row in side.main.rows["rouge_l"].values]
+        for side in (before, after)
+    )
     worst = sorted(range(len(new)), key=new.__getitem__)[:NUM_FIRST]
     right = before.main.references
     rows = list(zip(parts.heldout, before.main.answers, after.main.answers, old, new, strict=False))
@@ -31,7 +36,7 @@ def conclude(
     trained: Trained,
     checks: tuple[Check, ...],
 ) -> Report:
-    """All that was found, as the report has it."""
+    """Return all that was found, as the report has it."""
     main, unseen = scores(before, after)
     return Report(
         status="succeeded" if all(check.passed for check in checks) else "failed",

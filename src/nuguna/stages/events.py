@@ -1,4 +1,6 @@
-"""What a run tells while it works. The stages return values; these small records go out by a callback to whoever shows them."""
+"""What a run tells while it works. The stages return values; these small records go out by a callback to
+whoever shows them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RowsRead:
     """So many rows of the data were read."""
 
     num_rows: int
@@ -78,7 +80,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class Scored:
-    """Held-out numbers before and after, with their intervals; `unseen` on subjects that training did not contain."""
+    """Held-out numbers before and after, with their intervals; `unseen` on subjects that training did not
+    contain.
+    """
 
     scores: Compared
     unseen: Compared | None
@@ -101,7 +105,9 @@ class Finished:
     seconds: float
 
 
-Event = Stage | Note | Reading | Planned | Downloading | Trying | Stepped | Saved | Scored | Proved | Finished
+Event = (
+    Stage | Note | RowsRead | Planned | Downloading | Trying | Stepped | Saved | Scored | Proved | Finished
+)
 Tell = Callable[[Event], None]
 
 

@@ -23,7 +23,15 @@ def bring(base: BaseModel, plan: Plan, tell: Tell) -> tuple[CheckedModel, Loaded
     engine = engine_for(placement)
     engine.require(placement)
     if base.folder is None:
-        tell(Note(say("{model} is downloaded once: {size}.", model=base.id, size=format_bytes(base.download_bytes))))
+        tell(
+            Note(
+                say(
+                    "{model} is downloaded once: {size}.",
+                    model=base.id,
+                    size=format_bytes(base.download_bytes),
+                )
+            )
+        )
     place = fetch(base, on_progress=lambda done, total: tell(Downloading(done, total)))
     return place, engine.load(place, placement)
 
@@ -34,7 +42,9 @@ def method_of(plan: Plan) -> Method:
 
 
 def attach(loaded: Loaded, base: BaseModel, plan: Plan) -> Loaded:
-    """Return the same model, ready to learn. What is saved names the base as others can load it: hub name, or folder."""
+    """Return the same model, ready to learn. What is saved names the base as others can load it: hub name, or
+    folder.
+    """
     is_local = base.folder is not None and ("/" not in base.id or Path(base.id).is_dir())
     return engine_for(loaded).attach(
         loaded,

@@ -1,4 +1,6 @@
-"""The stages of a run as `run` calls them: each takes plain values, does one thing and returns what the next one needs."""
+"""The stages of a run as `run` calls them: each takes plain values, does one thing and returns what the next
+one needs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from ..data.conversations.conversation import Conversation
 from ..engine.sizes import MAX_UNSEEN_ANSWERS
 from ..measure.compared import Compared, compared
-from ..measure.evaluate import Measured, measure, stop_chance
+from ..measure.evaluate import Measured, measure, stop_probability
 from ..message import say
 from ..model.load import Loaded
 from ..plan.plan import Plan
@@ -22,17 +24,26 @@ class MeasuredAll:
 
     main: Measured
     unseen: Measured | None
-    stop_chance: float | None
+    stop_probability: float | None
 
 
 def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> MeasuredAll:
-    """Loss and answers on the held-out parts."""
+    """Return loss and answers on the held-out parts."""
     size = plan.micro_batch_size.value
 
     def on_less(count: int) -> None:
-        tell(Note(say("Memory was short while measuring: it goes on with less at once, and the numbers stay the same.")))
+        tell(
+            Note(
+                say(
+                    "Memory ran short while measuring: it continues with less at once, and the numbers stay "
+                    "the same."
+                )
+            )
+        )
 
-    def one(conversations: tuple[Conversation, ...], encoded: tuple[Encoded, ...], num_answers: int) -> Measured:
+    def one(
+        conversations: tuple[Conversation, ...], encoded: tuple[Encoded, ...], num_answers: int
+    ) -> Measured:
         return measure(
             loaded,
             conversations,
@@ -45,11 +56,13 @@ def measure_all(loaded: Loaded, parts: Parts, plan: Plan, tell: Tell) -> Measure
 
     main = one(parts.heldout, parts.heldout_encoded, len(parts.heldout))
     unseen = one(parts.unseen, parts.unseen_encoded, MAX_UNSEEN_ANSWERS) if parts.unseen else None
-    return MeasuredAll(main, unseen, stop_chance(loaded, parts.heldout_encoded, size, on_less))
+    return MeasuredAll(main, unseen, stop_probability(loaded, parts.heldout_encoded, size, on_less))
 
 
 def scores(before: MeasuredAll, after: MeasuredAll) -> tuple[Compared, Compared | None]:
-    """Both measurements with intervals and differences: of the main questions, and of subjects that training does not contain."""
+    """Return both measurements with intervals and differences: of the main questions, and of subjects that
+    training does not contain.
+    """
     main = compared(before.main.rows, after.main.rows, before.main.tokenization)
     if before.unseen is None or after.unseen is None:
         return main, None

@@ -47,7 +47,9 @@ class After:
     trained: Trained
 
 
-def prove(before: Before, after: After, parts: Parts, plan: Plan, place: CheckedModel, folder: Path) -> tuple[Check, ...]:
+def prove(
+    before: Before, after: After, parts: Parts, plan: Plan, place: CheckedModel, folder: Path
+) -> tuple[Check, ...]:
     """Return all checks of the run in `folder`; the base model lies in `place`.
 
     The trained model is let go before the saved folder is opened anew, so that only one is in memory.
@@ -58,15 +60,18 @@ def prove(before: Before, after: After, parts: Parts, plan: Plan, place: Checked
     fingerprint, scales = base_fingerprint(model), _scales(model)
     tensors = {name: tensor.cpu() for name, tensor in adapter_tensors(model).items()}
     release(model)
-    fresh = load_base(place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value)
-    # as everyone opens it later: the base's own template may ask otherwise, without the thoughts that were trained
+    fresh = load_base(
+        place, dtype=plan.dtype.value, device=plan.device.value, quantization=plan.quantization.value
+    )
+    # as everyone opens it later: the base's own template may ask otherwise, without the thoughts that were
+    # trained
     fresh = replace(fresh, tokenizer=load_tokenizer(check_tokenizer(folder)))
     as_before = Opened(loaded=fresh, logits=tuned_logits, logits_without_adapter=before.logits, scales=scales)
     evidence = Evidence(
         folder=folder,
         fingerprints=(before.fingerprint, fingerprint),
         losses=(old.main.metrics["loss"], new.main.metrics["loss"]),
-        stop_chances=(old.stop_chance, new.stop_chance),
+        stop_chances=(old.stop_probability, new.stop_probability),
         stop_rate=new.main.metrics["stop_rate"],
         base_logits=before.logits,
         tuned_logits=tuned_logits,
@@ -88,7 +93,9 @@ def _scales(model: CausalLM) -> dict[str, dict[str, float]]:
 
 
 def _opened_anew(as_before: Opened, folder: Path, parts: Parts) -> Opened:
-    """Return what a saved folder computes that plain transformers and peft open, with its adapter and without."""
+    """Return what a saved folder computes that plain transformers and peft open, with its adapter and
+    without.
+    """
     fresh = as_before.loaded
     try:
         opened = replace(fresh, model=reload_adapter(fresh.model, check_adapter(folder)))

@@ -19,7 +19,7 @@ DEFAULT_FOLDER = setting_named("output_dir").default
 
 
 def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: None) -> Dataset:
-    """The dataset that the user named; `on_rows` is told how many rows were read.
+    """Return the dataset that the user named; `on_rows` is told how many rows were read.
 
     Raises `DataError`; when too many rows are broken, they stand in the run folder.
     """
@@ -37,7 +37,9 @@ def read_data(request: Request, on_rows: Callable[[int], None] = lambda count: N
 
 
 def write_bad_rows(folder: Path, bad_rows: Sequence[BadRow]) -> None:
-    """All rows that were left out because they are broken, one JSON object a line; no file when there is none."""
+    """All rows that were left out because they are broken, one JSON object a line; no file when there is
+    none.
+    """
     path = folder / BAD_ROWS
     if bad_rows:
         write_text(path, "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in bad_rows))

@@ -1,4 +1,5 @@
-"""Event files for TensorBoard, for those who have it installed: what each step was and what was measured, while a run works.
+"""Event files for TensorBoard, for those who have it installed: what each step was and what was measured,
+while a run works.
 
 Nothing is done and nothing said where the package is missing, and nothing that goes wrong here stops a run.
 """
@@ -17,22 +18,29 @@ from ..train.loop import Step
 from .events import Event, Note, Scored, Stepped, Tell
 
 FORMAT = "brain.Event:2"  # the version of the format, as TensorBoard writes it at the head of a file
-Write = Callable[[int, Mapping[str, float], bool], None]  # step, values by name, whether a session begins with this step
+# step, values by name, whether a session begins with this step
+Write = Callable[[int, Mapping[str, float], bool], None]
 
 
 def with_tensorboard(tell: Tell, folder: Path, num_steps: int) -> Tell:
-    """`tell` for a run of `num_steps` steps into `folder`; where TensorBoard is installed, what is told is kept for it too."""
+    """`tell` for a run of `num_steps` steps into `folder`; where TensorBoard is installed, what is told is
+    kept for it too.
+    """
     return _Recorder(tell, folder / TENSORBOARD, num_steps) if _is_installed() else tell
 
 
 def _is_installed() -> bool:
-    """Whether there is such a package. A folder of event files in the working directory that bears the name is none."""
+    """Return whether there is such a package. A folder of event files in the working directory that bears the
+    name is none.
+    """
     found = importlib.util.find_spec("tensorboard")
     return found is not None and found.origin is not None
 
 
 class _Recorder:
-    """Passes events on and writes what they hold; after the first failure, said once, it only passes them on."""
+    """Passes events on and writes what they hold; after the first failure, said once, it only passes them
+    on.
+    """
 
     def __init__(self, tell: Tell, folder: Path, num_steps: int) -> None:
         self._tell, self._folder, self._num_steps = tell, folder, num_steps
@@ -49,7 +57,14 @@ class _Recorder:
         except Exception as error:  # noqa: BLE001 - a broken installation fails in many ways, and none may stop a run
             self._failed = True
             reason = first_line(error)
-            self._tell(Note(say("Files for TensorBoard cannot be written, so the run goes on without: {reason}", reason=reason)))
+            self._tell(
+                Note(
+                    say(
+                        "TensorBoard files cannot be written, so the run continues without them: {reason}",
+                        reason=reason,
+                    )
+                )
+            )
 
     def _record(self, event: Stepped | Scored) -> None:
         self._write = self._write or event_writer(self._folder)
@@ -62,7 +77,7 @@ class _Recorder:
 
 
 def _values(step: Step) -> dict[str, float]:
-    """A step as curves, under its names in metrics.jsonl."""
+    """Return a step as curves, under its names in metrics.jsonl."""
     values = {
         "loss": step.loss,
         "learning_rate": step.learning_rate,
@@ -73,12 +88,13 @@ def _values(step: Step) -> dict[str, float]:
 
 
 def event_writer(folder: Path) -> Write:
-    """A function that appends to a new event file in `folder`. Raises whatever an installation or a disk can raise.
+    """Return a function that appends to a new event file in `folder`. Raises whatever an installation or a
+    disk can raise.
 
-    A file is opened for each step, and written before the call returns. The writers that most programs take (SummaryWriter of
-    torch and of tensorboardX) leave this to a thread: on a full disk the one of torch prints a traceback, and the one of
-    tensorboardX ends while its queue fills, which stops the training for good. The name holds no host name, as theirs does:
-    run folders are passed on.
+    A file is opened for each step, and written before the call returns. The writers that most programs take
+    (SummaryWriter of torch and of tensorboardX) leave this to a thread: on a full disk the one of torch
+    prints a traceback, and the one of tensorboardX ends while its queue fills, which stops the training for
+    good. The name holds no host name, as theirs does: run folders are passed on.
     """
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -91,7 +107,9 @@ def event_writer(folder: Path) -> Write:
     def write(step: int, values: Mapping[str, float], begins: bool) -> None:
         events = [*head]
         if begins:  # what an interrupted session wrote from here on is not shown: these steps are done again
-            events.append(Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START)))
+            events.append(
+                Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
+            )
         found = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         events.append(Event(wall_time=time.time(), step=step, summary=Summary(value=found)))
         with open(path, "ab") as file:

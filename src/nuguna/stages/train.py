@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..disk.run_folder import METRICS
-from ..engine.sizes import CHUNK_BYTES
+from ..engine.sizes import LOGITS_BYTES
 from ..engine.step_limits import Limits
 from ..errors import EnvironmentFault
 from ..message import Message, say
@@ -24,14 +24,14 @@ from .events import Note, Saved, Stepped, Tell
 
 _NAMES = {
     "machine": say("the kind of processor"),
-    "device": say("where it is computed"),
-    "threads": say("threads of the processor"),
+    "device": say("the computing device"),
+    "threads": say("processor threads"),
     "at_once": say("examples at once"),
 }
 
 
 def recipe_of(plan: Plan) -> Recipe:
-    """What the loop needs to know of the plan."""
+    """Return what the loop needs to know of the plan."""
     return Recipe(
         max_steps=plan.max_steps.value,
         batch_size=plan.batch_size.value,
@@ -46,9 +46,13 @@ def recipe_of(plan: Plan) -> Recipe:
 
 
 class _Reporter:
-    """Hears the training: writes metrics.jsonl, turns what happens into events, and lets the plan file follow."""
+    """Hears the training: writes metrics.jsonl, turns what happens into events, and lets the plan file
+    follow.
+    """
 
-    def __init__(self, plan: Plan, batches: Batches, log: StepLog, tell: Tell, on_less: Callable[[Plan], None]) -> None:
+    def __init__(
+        self, plan: Plan, batches: Batches, log: StepLog, tell: Tell, on_less: Callable[[Plan], None]
+    ) -> None:
         self._plan, self._batches, self._log, self._tell, self._on_less = plan, batches, log, tell, on_less
 
     def on_resumed(self, resumed: Resumed) -> None:
@@ -72,16 +76,31 @@ class _Reporter:
 
     def on_unsaved(self, last_step: int, error: EnvironmentFault) -> None:
         """Say why no checkpoint could be written, and which one there is."""
-        what = say("No checkpoint could be written: {reason}. The training goes on, and tries again later.", reason=error.seen)
-        self._tell(Note(what if last_step == 0 else say("{what} Kept is step {step}.", what=what, step=last_step)))
+        what = say(
+            "No checkpoint could be written: {reason}. Training continues, and tries again later.",
+            reason=error.seen,
+        )
+        self._tell(
+            Note(
+                what
+                if last_step == 0
+                else say("{what} The last saved step is {step}.", what=what, step=last_step)
+            )
+        )
 
     def on_stopping(self) -> None:
         """Say that Ctrl-C was heard."""
-        self._tell(Note(say("Stopping: what was reached is kept. Ctrl-C once more ends at once.")))
+        self._tell(Note(say("Stopping: your progress is saved. Press Ctrl-C again to end at once.")))
 
 
 def train_adapter(
-    tuned: Loaded, parts: Parts, plan: Plan, folder: Path, plan_hash: str, tell: Tell, on_less: Callable[[Plan], None]
+    tuned: Loaded,
+    parts: Parts,
+    plan: Plan,
+    folder: Path,
+    plan_hash: str,
+    tell: Tell,
+    on_less: Callable[[Plan], None],
 ) -> tuple[Trained, list[LoggedStep]]:
     """Train, with one line a step in metrics.jsonl. Returns the totals and all steps.
 
@@ -97,17 +116,21 @@ def train_adapter(
 
 
 def _less(limits: Limits, step: int) -> Message:
-    if limits.chunk_bytes < CHUNK_BYTES:
+    if limits.chunk_bytes < LOGITS_BYTES:
         how = say("with fewer logits at once")
     elif limits.checkpointing:
         how = say("computing activations twice")
     else:
         how = say("with {count} tokens at once", count=f"{limits.most_tokens:,}")
-    return say("Memory ran out at step {step}; the step is done again {how}. The result stays the same.", step=step, how=how)
+    return say(
+        "Memory ran out at step {step}; the step is repeated {how}. The result stays the same.",
+        step=step,
+        how=how,
+    )
 
 
 def _with_limits(plan: Plan, limits: Limits, longest: int, step: int) -> Plan:
-    """The plan with what memory turned out to allow; `longest`: tokens of the longest example."""
+    """Return the plan with what memory turned out to allow; `longest`: tokens of the longest example."""
     reason = say("memory ran out at step {step} with more; the result stays the same", step=step)
     micro = Choice(max(1, limits.most_tokens // longest), reason, "hardware")
     if not limits.checkpointing:
@@ -121,9 +144,17 @@ def _place_of(plan: Plan) -> dict[str, str]:
 
 def tell_resumed(resumed: Resumed, plan: Plan, tell: Tell) -> None:
     """Say from where it goes on, and what is not as it was."""
-    tell(Note(say("Going on after step {step}.", step=resumed.progress.step)))
+    tell(Note(say("Continuing after step {step}.", step=resumed.progress.step)))
     now = _place_of(plan)
     for name, then in resumed.made_on.items():
         if name in now and now[name] != then:
             change = {"what": _NAMES.get(name, say("{name}", name=name)), "then": then, "now": now[name]}
-            tell(Note(say("Not as before: {what} ({then} → {now}). Numbers may differ in their last digits.", **change)))
+            tell(
+                Note(
+                    say(
+                        "Different from before: {what} ({then} → {now}). Numbers may differ in their last "
+                        "digits.",
+                        **change,
+                    )
+                )
+            )

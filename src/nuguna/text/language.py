@@ -1,4 +1,6 @@
-"""Which language the user reads, and messages in it. English is the source text; Korean comes from `locale/ko`."""
+"""Which language the user reads, and messages in it. English is the source text; Korean comes from
+`locale/ko`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Translate = Callable[[Message], str]
 
 
 def choose_language(wish: str | None, environ: Mapping[str, str]) -> str:
-    """`ko` or `en`: the wish, else the locale of the environment, else what the system says (macOS may set none)."""
+    """`ko` or `en`: the wish, else the locale of the environment, else what the system says (macOS may set
+    none).
+    """
     if wish in ("ko", "en"):
         return wish
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
@@ -24,14 +28,20 @@ def choose_language(wish: str | None, environ: Mapping[str, str]) -> str:
 
 
 def translator(lang: str) -> Translate:
-    """A function from messages to text in `lang`. Values that are messages themselves are translated too."""
+    """Return a function from messages to text in `lang`. Values that are messages themselves are translated
+    too.
+    """
     catalogue = gettext.translation("nuguna", LOCALE, languages=[lang], fallback=True)
 
     def translate(message: Message) -> str:
-        template = catalogue.gettext(message.template) if message.template else ""  # "" is the catalogue's own header
+        # "" is the catalogue's own header
+        template = catalogue.gettext(message.template) if message.template else ""
         if not message.values:
-            # a template without values is not formatted: say() in code doubles braces only where there are values
+            # a template without values is not formatted: say() in code doubles braces only where there are
+            # values
             return template
-        return template.format(**{k: translate(v) if isinstance(v, Message) else v for k, v in message.values.items()})
+        return template.format(
+            **{k: translate(v) if isinstance(v, Message) else v for k, v in message.values.items()}
+        )
 
     return translate

@@ -1,7 +1,9 @@
-"""Passwords and keys are taken out of every text at the doors where texts leave: screen, log, JSON, files of a run.
+"""Passwords and keys are taken out of every text at the doors where texts leave: screen, log, JSON, files of
+a run.
 
-What is taken out: the values of environment variables whose names say so, this user's token for the hub, what looks like a key of
-a known kind, and the password in an address. What a model answers on the screen is not touched, nor are weights and tokenizers.
+What is taken out: the values of environment variables whose names say so, this user's token for the hub, what
+looks like a key of a known kind, and the password in an address. What a model answers on the screen is not
+touched, nor are weights and tokenizers.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _QUICK = ("hf_", "sk-", "gh", "github_pat_", "AKIA", "ASIA", "xox", "AIza", "://
 
 
 def redact(text: str) -> str:
-    """The text with `[hidden]` in the place of every secret."""
+    """Return the text with `[hidden]` in the place of every secret."""
     for secret in _secrets():
         if secret in text:
             text = text.replace(secret, HIDDEN)
@@ -40,27 +42,40 @@ def redact(text: str) -> str:
 
 
 def redact_document(document: object) -> Any:
-    """A JSON document with the same done to every text in it, names of entries too; numbers and its shape stay."""
+    """Return a JSON document with the same done to every text in it, names of entries too; numbers and its
+    shape stay.
+    """
     if isinstance(document, str):
         return redact(document)
     if isinstance(document, dict):
-        return {redact(name) if isinstance(name, str) else name: redact_document(value) for name, value in document.items()}
+        return {
+            redact(name) if isinstance(name, str) else name: redact_document(value)
+            for name, value in document.items()
+        }
     if isinstance(document, list | tuple):
         return [redact_document(value) for value in document]
     return document
 
 
 def _secrets() -> list[str]:
-    """What must not be seen, as it can stand in a text, in JSON and in HTML; the longest first, since one can hold another."""
+    """Return what must not be seen, as it can stand in a text, in JSON and in HTML; the longest first, since
+    one can hold another.
+    """
     found = [value.strip() for name, value in os.environ.items() if name.upper().endswith(SECRET_NAMES)]
     found.append(_token(_token_file()))
     plain = {value for value in found if len(value) >= MIN_CHARACTERS}
-    forms = {form for value in plain for form in (value, html.escape(value), json.dumps(value, ensure_ascii=False)[1:-1])}
+    forms = {
+        form
+        for value in plain
+        for form in (value, html.escape(value), json.dumps(value, ensure_ascii=False)[1:-1])
+    }
     return sorted(forms | {json.dumps(value)[1:-1] for value in plain}, key=len, reverse=True)
 
 
 def _token_file() -> str:
-    """Where `hf auth login` keeps the token: huggingface_hub's own rule, which costs too much to import for every command."""
+    """Return where `hf auth login` keeps the token: huggingface_hub's own rule, which costs too much to
+    import for every command.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     home = os.environ.get("HF_HOME") or str(Path(cache) / "huggingface")
     return os.path.expanduser(os.environ.get("HF_TOKEN_PATH") or str(Path(home) / "token"))

@@ -1,4 +1,6 @@
-"""Numbers with units as people read them, the same in every language. For sentences only: JSON carries plain numbers."""
+"""Numbers with units as people read them, the same in every language. For sentences only: JSON carries plain
+numbers.
+"""
 
 from __future__ import annotations
 

@@ -24,13 +24,15 @@ from .token_store import Tokens
 class Batch:
     """A micro-batch as one row of tokens: documents end to end, nothing padded.
 
-    If all documents begin with the same tokens, these may stand once at the start of the row; the documents then go
-    on from there.
+    If all documents begin with the same tokens, these may stand once at the start of the row; the documents
+    then go on from there.
     """
 
     ids: Tensor  # (tokens,), int64
     positions: Tensor  # (tokens,), int64: the place within the document
-    trained: Tensor  # (trained,), int64: places in the row of the tokens that are trained, each predicted from the one before it
+    # (trained,), int64: places in the row of the tokens that are trained, each predicted from the one before
+    # it
+    trained: Tensor
     lengths: tuple[int, ...]  # tokens of each document, without the shared prefix
     prefix: int = 0  # tokens at the start of the row that belong to every document
 
@@ -42,14 +44,18 @@ class Batch:
 
 @lru_cache(maxsize=4)
 def epoch_order(num_examples: int, seed: int, epoch: int) -> tuple[int, ...]:
-    """The order of one pass over the data, a pure function of seed and epoch: resuming needs no stored state."""
+    """Return the order of one pass over the data, a pure function of seed and epoch: resuming needs no stored
+    state.
+    """
     order = list(range(num_examples))
     random.Random(f"order-{seed}-{epoch}").shuffle(order)
     return tuple(order)
 
 
 def step_indices(num_examples: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """The examples of optimizer step `step` (from 0): a window of `batch_size` over the endless chain of epochs."""
+    """Return the examples of optimizer step `step` (from 0): a window of `batch_size` over the endless chain
+    of epochs.
+    """
     first = step * batch_size
     indices: list[int] = []
     while len(indices) < batch_size:
@@ -60,15 +66,17 @@ def step_indices(num_examples: int, batch_size: int, seed: int, step: int) -> li
 
 
 def by_length(examples: Sequence[Encoded]) -> list[int]:
-    """The order in which `micro_batches` lays examples out: from the shortest to the longest."""
+    """Return the order in which `micro_batches` lays examples out: from the shortest to the longest."""
     return sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
 
 
-def micro_batches(examples: Sequence[Encoded], most_tokens: int, device: torch.device | str, *, packed: bool) -> Iterator[Batch]:
+def micro_batches(
+    examples: Sequence[Encoded], most_tokens: int, device: torch.device | str, *, packed: bool
+) -> Iterator[Batch]:
     """Micro-batches of at most `most_tokens` tokens, and of one example at least.
 
-    Like lengths go together: little is padded, inside attention or, if not `packed`, everywhere. Packed examples that begin with
-    the same tokens have these computed once, where that saves enough.
+    Like lengths go together: little is padded, inside attention or, if not `packed`, everywhere. Packed
+    examples that begin with the same tokens have these computed once, where that saves enough.
     """
     chosen: list[Encoded] = []
     tokens = 0
@@ -84,14 +92,19 @@ def micro_batches(examples: Sequence[Encoded], most_tokens: int, device: torch.d
 
 
 def require_whole(batches: Sequence[Batch], examples: Sequence[Encoded], batch_size: int) -> None:
-    """Raise `UnsoundError` unless the micro-batches of a step hold its `batch_size` examples and every token that is trained."""
+    """Raise `UnsoundError` unless the micro-batches of a step hold its `batch_size` examples and every token
+    that is trained.
+    """
     num_examples = sum(len(batch.lengths) for batch in batches)
-    num_trained, wanted = sum(len(batch.trained) for batch in batches), sum(example.num_trained for example in examples)
+    num_trained, wanted = (
+        sum(len(batch.trained) for batch in batches),
+        sum(example.num_trained for example in examples),
+    )
     if num_examples == batch_size and num_trained == wanted > 0:
         return
     raise UnsoundError(
         "whole_batch",
-        say("A training step does not hold the examples that it should."),
+        say("A training step does not contain the examples it should."),
         seen=say(
             "{found} examples with {tokens} trained tokens instead of {size} with {wanted}",
             found=num_examples,
@@ -99,7 +112,7 @@ def require_whole(batches: Sequence[Batch], examples: Sequence[Encoded], batch_s
             size=batch_size,
             wanted=wanted,
         ),
-        fix=say("This is a fault in the program: please report it with the log file."),
+        fix=say("This is a bug in the program: please report it with the log file."),
     )
 
 
@@ -108,12 +121,15 @@ def _laid_out(chosen: Sequence[Encoded], device: torch.device | str, packed: boo
 
 
 def micro_batch_tokens(examples: Sequence[Encoded], size: int) -> int:
-    """Tokens that a micro-batch may hold: as many as `size` examples of the greatest length, for which the plan has memory."""
+    """Return tokens that a micro-batch may hold: as many as `size` examples of the greatest length, for which
+    the plan has memory.
+    """
     return size * (examples.max_length if isinstance(examples, Tokens) else max(len(e.ids) for e in examples))
 
 
 def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
-    """How many first tokens all examples have in common, before the one that predicts the first trained; 0 if too few.
+    """Return how many first tokens all examples have in common, before the one that predicts the first
+    trained; 0 if too few.
 
     The token before a trained one stays with its document, since each document may go on with another token.
     """
@@ -128,7 +144,9 @@ def worthwhile_prefix(examples: Sequence[Encoded], device: torch.device) -> int:
 
 
 def collate(examples: Sequence[Encoded], device: torch.device | str, *, prefix: int = 0) -> Batch:
-    """Lay examples end to end; their first `prefix` tokens, which are the same in all, stand once before them."""
+    """Lay examples end to end; their first `prefix` tokens, which are the same in all, stand once before
+    them.
+    """
     first = examples[0]
     ids = np.concatenate([first.ids[:prefix], *(e.ids[prefix:] for e in examples)])
     targets = np.concatenate([np.zeros(prefix, dtype=np.bool_), *(e.loss_mask[prefix:] for e in examples)])

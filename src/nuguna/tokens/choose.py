@@ -1,7 +1,8 @@
 """Which examples are trained and which measured, and all of them as tokens.
 
-What is drawn depends on what is said and on the seed, never on the order of the rows in the file. Examples that ask the same, or
-nearly the same, stay on one side. Of a large dataset only as many are encoded as the run will see.
+What is drawn depends on what is said and on the seed, never on the order of the rows in the file. Examples
+that ask the same, or nearly the same, stay on one side. Of a large dataset only as many are encoded as the
+run will see.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from .tokenizer_protocol import Tokenizer
 
 AT_ONCE = 512  # conversations that are encoded together
 NUM_LOOKED_AT = 2000  # rows by which is judged whether likeness says anything
-# If more than this share is nearly the same as something measured, the set is made from a mould and likeness says nothing.
-MOST_ALIKE = 0.2
-MOST_LEFT_OUT = 0.5  # share of examples that may be too long or refused before it is the wrong data for the model
+# If more than this share is nearly the same as something measured, the set is made from a mould and likeness
+# says nothing.
+MAX_ALIKE = 0.2
+# share of examples that may be too long or refused before it is the wrong data for the model
+MAX_LEFT_OUT = 0.5
 FEW = 20  # rows below which numbers say little
 
 Pair = tuple[Conversation, Encoded]
@@ -37,7 +40,7 @@ _Chunk = tuple[list[int | None], Iterable[tuple[Conversation, Encoded | DataErro
 
 
 @dataclass(frozen=True)
-class Rules:
+class SplitRules:
     """How to draw, as plain values."""
 
     num_heldout: int
@@ -47,7 +50,7 @@ class Rules:
 
 
 @dataclass
-class Counts:
+class ExampleCounts:
     """What became of the rows that were drawn for training."""
 
     num_rows: int = 0
@@ -56,9 +59,9 @@ class Counts:
     num_refused: int = 0
     num_alike: int = 0
 
-    def plus(self, other: Counts) -> Counts:
-        """Both together."""
-        return Counts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+    def plus(self, other: ExampleCounts) -> ExampleCounts:
+        """Return both together."""
+        return ExampleCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Drawn:
 
     heldout: Sequence[Pair]
     num_left: int  # rows that the run has no time for
-    counts: Counts
+    counts: ExampleCounts
     notes: tuple[Message, ...]
     first_refusal: DataError | None  # why the template does not show some conversation
 
@@ -76,15 +79,19 @@ class _Measured:
     """What is only measured: its questions, and what is nearly the same, are not to be trained."""
 
     def __init__(self, heldout: Sequence[Pair], alike: Alike | None, *, knows_questions: bool) -> None:
-        """Unless it `knows_questions`, training asks what is measured, for there are few questions; only answers differ."""
+        """Unless it `knows_questions`, training asks what is measured, for there are few questions; only
+        answers differ.
+        """
         self._keys = {question_key(conversation) for conversation, _ in heldout} if knows_questions else set()
         self._contents = {content_key(conversation) for conversation, _ in heldout}
         # the answers of its earlier rounds count in what is measured
-        self._beginnings = {content_key(part) for conversation, _ in heldout for part in beginnings(conversation)}
+        self._beginnings = {
+            content_key(part) for conversation, _ in heldout for part in beginnings(conversation)
+        }
         self._alike = alike
 
     def asks(self, conversation: Conversation) -> bool:
-        """Whether a conversation asks what is measured."""
+        """Return whether a conversation asks what is measured."""
         keys = [content_key(part) for part in beginnings(conversation)]
         if not self._contents.isdisjoint(keys):
             return True  # the same, or the same and more
@@ -96,13 +103,17 @@ class _Measured:
 class Encoding:
     """How conversations are encoded, what became of them, and why the first was refused."""
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, end_ids: frozenset[int]) -> None:
-        self.tokenizer, self.max_length, self.end_ids = tokenizer, max_length, end_ids
-        self.counts = Counts()
+    def __init__(self, tokenizer: Tokenizer, max_length: int, eos_ids: frozenset[int]) -> None:
+        self.tokenizer, self.max_length, self.eos_ids = tokenizer, max_length, eos_ids
+        self.counts = ExampleCounts()
         self.first_refusal: DataError | None = None
 
-    def usable(self, conversations: Iterable[Conversation], measured: _Measured | None = None) -> Iterator[Pair]:
-        """Those that can be trained, with their tokens; the others, and those like something measured, are counted."""
+    def usable(
+        self, conversations: Iterable[Conversation], measured: _Measured | None = None
+    ) -> Iterator[Pair]:
+        """Yield those that can be trained, with their tokens; the others, and those like something measured,
+        are counted.
+        """
         for found, examples in self._chunks(iter(conversations), measured):
             made = iter(examples)
             for num_examples in found:
@@ -113,7 +124,9 @@ class Encoding:
                 yield from self._sorted_out(list(islice(made, num_examples)))
 
     def _chunks(self, rows: Iterator[Conversation], measured: _Measured | None) -> Iterator[_Chunk]:
-        """Rows, some at a time. While the tokenizer, which needs no Python, works on one chunk, the next is laid out."""
+        """Yield rows, some at a time. While the tokenizer, which needs no Python, works on one chunk, the
+        next is laid out.
+        """
         first = self._laid_out(rows, measured)
         yield self._marked(*first, first[1].token_ids(self.tokenizer))  # many want no more than this
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -126,21 +139,32 @@ class Encoding:
             for found, laid_out, token_ids in waiting:
                 yield self._marked(found, laid_out, token_ids.result())
 
-    def _laid_out(self, rows: Iterator[Conversation], measured: _Measured | None) -> tuple[list[int | None], LaidOut]:
-        """Return how many examples each of the next rows is, None if it asks what is measured, and these in the template."""
-        found = [None if measured is not None and measured.asks(row) else self._examples(row) for row in islice(rows, AT_ONCE)]
+    def _laid_out(
+        self, rows: Iterator[Conversation], measured: _Measured | None
+    ) -> tuple[list[int | None], LaidOut]:
+        """Return how many examples each of the next rows is, None if it asks what is measured, and these in
+        the template.
+        """
+        found = [
+            None if measured is not None and measured.asks(row) else self._examples(row)
+            for row in islice(rows, AT_ONCE)
+        ]
         flat = [example for examples in found if examples is not None for example in examples]
-        return [None if examples is None else len(examples) for examples in found], lay_out_many(self.tokenizer, flat)
+        return [None if examples is None else len(examples) for examples in found], lay_out_many(
+            self.tokenizer, flat
+        )
 
     def _marked(self, found: list[int | None], laid_out: LaidOut, token_ids: list[list[int]]) -> _Chunk:
-        made = mark_many(self.tokenizer, laid_out, token_ids, self.max_length, self.end_ids)
+        made = mark_many(self.tokenizer, laid_out, token_ids, self.max_length, self.eos_ids)
         return found, zip(laid_out.conversations, made, strict=True)
 
     def _examples(self, row: Conversation) -> list[Conversation]:
         return list(pieces(self.tokenizer, row, self.max_length))
 
     def _sorted_out(self, pairs: Iterable[tuple[Conversation, Encoded | DataError]]) -> list[Pair]:
-        """The examples of one row that can be trained; none where one is refused, so that no part of a row is lost unseen."""
+        """Return the examples of one row that can be trained; none where one is refused, so that no part of a
+        row is lost unseen.
+        """
         found: list[Pair] = []
         was_refused = False
         for conversation, example in pairs:
@@ -160,16 +184,20 @@ class Encoding:
 
 
 def choose(
-    tokenizer: Tokenizer, dataset: Dataset, rules: Rules, end_ids: frozenset[int], take: Callable[[Encoded], None]
+    tokenizer: Tokenizer,
+    dataset: Dataset,
+    rules: SplitRules,
+    eos_ids: frozenset[int],
+    take: Callable[[Encoded], None],
 ) -> Drawn:
     """Draw and encode; `take` receives the examples to train, one by one.
 
-    What is measured is the dataset's own part for that, if it has one. A single example is both trained and measured: there is
-    nothing else.
+    What is measured is the dataset's own part for that, if it has one. A single example is both trained and
+    measured: there is nothing else.
     """
     order, begins = _drawn(dataset, rules.seed)
     notes: list[Message] = []
-    apart = Encoding(tokenizer, rules.max_length, end_ids)
+    apart = Encoding(tokenizer, rules.max_length, eos_ids)
     heldout: list[Pair] = []
     rest = order
     if dataset.heldout:
@@ -181,8 +209,13 @@ def choose(
         if not heldout and len(order) > 1:  # every question has very many answers
             each = np.arange(len(order))
             heldout, rest = _set_apart(apart, dataset, rules.num_heldout, order, each)
-            notes.append(say("There are few different questions, so training and measuring share them; only the answers differ."))
-    training = Encoding(tokenizer, rules.max_length, end_ids)
+            notes.append(
+                say(
+                    "There are only a few different questions, so training and measuring share them; only "
+                    "the answers differ."
+                )
+            )
+    training = Encoding(tokenizer, rules.max_length, eos_ids)
     is_shared = _is_shared(dataset, order, rest)
     alike = None if is_shared else _alike(dataset, heldout, rest, notes)
     measured = _Measured(heldout, alike, knows_questions=not is_shared)
@@ -193,18 +226,23 @@ def choose(
         take(pair[1])
     if not heldout and first:
         heldout = [first]
-        notes.append(say("There is only one example, which is trained and measured: that says nothing about new questions."))
-    if len(order) < FEW and not dataset.heldout:
         notes.append(
-            say("There are only {count} rows: {held} of them measured, which says little.", count=len(order), held=len(heldout))
+            say(
+                "There is only one example, used both for training and for measuring: this says nothing "
+                "about new questions."
+            )
         )
+    if len(order) < FEW and not dataset.heldout:
+        few = {"count": len(order), "held": len(heldout)}
+        notes.append(say("There are only {count} rows: measuring on {held} of them says little.", **few))
     num_left = len(rest) - training.counts.num_rows
     counts = training.counts if dataset.heldout else training.counts.plus(apart.counts)
     return Drawn(heldout, num_left, counts, tuple(notes), training.first_refusal or apart.first_refusal)
 
 
 def require_apart(train: Sequence[Encoded], heldout: Sequence[Pair]) -> None:
-    """Raise `RuntimeError` if an example that is measured is among the trained ones: then every number would be too good.
+    """Raise `RuntimeError` if an example that is measured is among the trained ones: then every number would
+    be too good.
 
     A set of one usable example is both, and the user was told.
     """
@@ -215,31 +253,43 @@ def require_apart(train: Sequence[Encoded], heldout: Sequence[Pair]) -> None:
 
 
 def for_measuring(
-    tokenizer: Tokenizer, dataset: Dataset, rules: Rules, end_ids: frozenset[int], *, was_trained: bool
+    tokenizer: Tokenizer, dataset: Dataset, rules: SplitRules, eos_ids: frozenset[int], *, was_trained: bool
 ) -> list[Pair]:
-    """What of a dataset a model is measured on: of data that it was trained on, what `choose` keeps out by these rules.
+    """Return what of a dataset a model is measured on: of data that it was trained on, what `choose` keeps
+    out by these rules.
 
     Of data that a model never saw, its own part for measuring, else all of it, drawn by what is said.
     """
     if was_trained:
-        return list(choose(tokenizer, dataset, replace(rules, num_train=0), end_ids, lambda example: None).heldout)
-    part, keys = (dataset.heldout, dataset.heldout_keys) if dataset.heldout else (dataset.train, dataset.content_keys)
+        return list(
+            choose(tokenizer, dataset, replace(rules, num_train=0), eos_ids, lambda example: None).heldout
+        )
+    part, keys = (
+        (dataset.heldout, dataset.heldout_keys) if dataset.heldout else (dataset.train, dataset.content_keys)
+    )
     order = np.argsort(_mixed(np.frombuffer(keys, dtype=np.uint64), rules.seed), kind="stable").tolist()
-    return encode_pairs(tokenizer, (part[row] for row in order), rules.max_length, end_ids, rules.num_heldout)
+    return encode_pairs(tokenizer, (part[row] for row in order), rules.max_length, eos_ids, rules.num_heldout)
 
 
 def encode_pairs(
-    tokenizer: Tokenizer, conversations: Iterable[Conversation], max_length: int, end_ids: frozenset[int], num_most: int
+    tokenizer: Tokenizer,
+    conversations: Iterable[Conversation],
+    max_length: int,
+    eos_ids: frozenset[int],
+    num_most: int,
 ) -> list[Pair]:
-    """The first of these conversations that fit, with their tokens."""
-    return list(islice(Encoding(tokenizer, max_length, end_ids).usable(conversations), num_most))
+    """Return the first of these conversations that fit, with their tokens."""
+    return list(islice(Encoding(tokenizer, max_length, eos_ids).usable(conversations), num_most))
 
 
 def _drawn(dataset: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows in the drawn order, where in it a new question begins): the same questions lie together."""
+    """Return (rows in the drawn order, where in it a new question begins): the same questions lie
+    together.
+    """
     questions = np.frombuffer(dataset.question_keys, dtype=np.uint64)
     contents = np.frombuffer(dataset.content_keys, dtype=np.uint64)
-    if len(questions) > 1 and (questions == questions[0]).all():  # one instruction for all: the answers differ
+    # one instruction for all: the answers differ
+    if len(questions) > 1 and (questions == questions[0]).all():
         questions = contents
     order = np.lexsort((_mixed(contents, seed), _mixed(questions, seed)))
     ordered = questions[order]
@@ -260,7 +310,9 @@ def _mixed(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 def _set_apart(
     encoding: Encoding, dataset: Dataset, num_wanted: int, order: NDArray[np.int64], begins: NDArray[np.int64]
 ) -> tuple[list[Pair], NDArray[np.int64]]:
-    """(what is measured, the rows that are left to train). Groups of one question go as a whole, very large ones are trained."""
+    """Return (what is measured, the rows that are left to train). Groups of one question go as a whole, very
+    large ones are trained.
+    """
     heldout: list[Pair] = []
     is_held = np.zeros(len(order), dtype=bool)
     ends = np.append(begins[1:], len(order))
@@ -277,18 +329,22 @@ def _set_apart(
 
 
 def _is_shared(dataset: Dataset, order: NDArray[np.int64], rest: NDArray[np.int64]) -> bool:
-    """Whether a question of a row that was set apart is asked by one that was not, since there are so few questions."""
+    """Return whether a question of a row that was set apart is asked by one that was not, since there are so
+    few questions.
+    """
     questions = np.frombuffer(dataset.question_keys, dtype=np.uint64)
     return bool(np.isin(questions[np.setdiff1d(order, rest)], questions[rest]).any())
 
 
-def _alike(dataset: Dataset, heldout: Sequence[Pair], rest: NDArray[np.int64], notes: list[Message]) -> Alike | None:
-    """What finds rows too much like those that are measured; None where likeness says nothing."""
+def _alike(
+    dataset: Dataset, heldout: Sequence[Pair], rest: NDArray[np.int64], notes: list[Message]
+) -> Alike | None:
+    """Return what finds rows too much like those that are measured; None where likeness says nothing."""
     if not heldout or not len(rest):
         return None
     looked_at = [question_of(dataset.train[row]) for row in rest[:NUM_LOOKED_AT].tolist()]
     alike = Alike([question_of(conversation) for conversation, _ in heldout], looked_at)
-    if sum(map(alike.finds, looked_at)) > MOST_ALIKE * len(looked_at):
-        notes.append(say("Most questions are much alike, so only identical ones were kept on one side."))
+    if sum(map(alike.finds, looked_at)) > MAX_ALIKE * len(looked_at):
+        notes.append(say("Most questions are very similar, so only identical ones were kept on one side."))
         return None
     return alike

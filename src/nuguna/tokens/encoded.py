@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 class Encoded:
     """One example. `loss_mask[i]` says whether token i is a target of the loss; the first token never is.
 
-    An example without any trained token is too long for the window and cannot be used. Other sequences become arrays.
+    An example without any trained token is too long for the window and cannot be used. Other sequences become
+    arrays.
     """
 
     ids: NDArray[np.int32]  # (tokens,)

@@ -13,24 +13,27 @@ import numpy as np
 from ..data.conversations.conversation import Conversation
 from ..errors import DataError
 from ..text.private import masked
-from .choose import Counts, Encoding
+from .choose import Encoding, ExampleCounts
 from .encode import Encoded, shown_parts
 from .tokenizer_protocol import Tokenizer
 
 NUM_EXAMPLES = 3
-MOST_ENCODED = 20_000  # conversations that are encoded to count tokens; of more, as many drawn at even distances
+# conversations that are encoded to count tokens; of more, as many drawn at even distances
+MAX_ENCODED = 20_000
 NUM_BINS = 10
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How many tokens examples have. `is_sample`: not all were encoded; `refusal`: why the first was refused that was."""
+    """How many tokens examples have. `is_sample`: not all were encoded; `refusal`: why the first was refused
+    that was.
+    """
 
     tokens: Sequence[int]
     num_trained: int  # of all examples; estimated if `is_sample`
     max_length: int
     num_rows: int
-    counts: Counts
+    counts: ExampleCounts
     is_sample: bool
     refusal: DataError | None = None
 
@@ -41,7 +44,9 @@ class Lengths:
         return round(share * self.num_rows) if self.is_sample else len(self.tokens)
 
     def histogram(self) -> list[tuple[int, int, int]]:
-        """(first length, last length, examples) of bins of equal width; the last takes what is longer than 99 in 100."""
+        """Return (first length, last length, examples) of bins of equal width; the last takes what is longer
+        than 99 in 100.
+        """
         if not self.tokens:
             return []
         top = int(np.percentile(self.tokens, 99))
@@ -80,10 +85,10 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def measure_lengths(
-    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
+    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, eos_ids: frozenset[int]
 ) -> Lengths:
-    rows = spread(len(conversations), MOST_ENCODED)
-    encoding = Encoding(tokenizer, max_length, end_ids)
+    rows = spread(len(conversations), MAX_ENCODED)
+    encoding = Encoding(tokenizer, max_length, eos_ids)
     tokens: list[int] = []
     num_trained = 0
     for _, example in encoding.usable(conversations[i] for i in rows):
@@ -92,15 +97,25 @@ def measure_lengths(
     is_sample = len(rows) < len(conversations)
     if is_sample:
         num_trained = round(num_trained * len(conversations) / len(rows))
-    return Lengths(tokens, num_trained, max_length, len(conversations), encoding.counts, is_sample, encoding.first_refusal)
+    return Lengths(
+        tokens,
+        num_trained,
+        max_length,
+        len(conversations),
+        encoding.counts,
+        is_sample,
+        encoding.first_refusal,
+    )
 
 
 def draw_examples(
-    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, end_ids: frozenset[int]
+    tokenizer: Tokenizer, conversations: Sequence[Conversation], max_length: int, eos_ids: frozenset[int]
 ) -> tuple[Example, ...]:
-    """The first, the middle and the last that fit; of those that lose something, one at most."""
-    rows = dict.fromkeys([0, len(conversations) // 2, len(conversations) - 1, *range(min(50, len(conversations)))])
-    encoding = Encoding(tokenizer, max_length, end_ids)
+    """Return the first, the middle and the last that fit; of those that lose something, one at most."""
+    rows = dict.fromkeys(
+        [0, len(conversations) // 2, len(conversations) - 1, *range(min(50, len(conversations)))]
+    )
+    encoding = Encoding(tokenizer, max_length, eos_ids)
     found: list[Example] = []
     has_cut = False
     for row in rows:
@@ -108,7 +123,7 @@ def draw_examples(
             continue
         for conversation, example in islice(encoding.usable([conversations[row]]), 1):
             if not example.cut:
-                found.append(_example(shown_parts(tokenizer, conversation, end_ids)))
+                found.append(_example(shown_parts(tokenizer, conversation, eos_ids)))
             elif not has_cut:
                 has_cut = True
                 found.append(_example(_decoded(tokenizer, example)))
@@ -116,9 +131,13 @@ def draw_examples(
 
 
 def _decoded(tokenizer: Tokenizer, example: Encoded) -> list[tuple[str, bool]]:
-    """The text of an example that was cut, in pieces that are trained or not."""
-    groups = groupby(zip(example.ids.tolist(), example.loss_mask.tolist(), strict=True), key=lambda pair: pair[1])
-    return [(str(tokenizer.decode([token for token, _ in group])), is_trained) for is_trained, group in groups]
+    """Return the text of an example that was cut, in pieces that are trained or not."""
+    groups = groupby(
+        zip(example.ids.tolist(), example.loss_mask.tolist(), strict=True), key=lambda pair: pair[1]
+    )
+    return [
+        (str(tokenizer.decode([token for token, _ in group])), is_trained) for is_trained, group in groups
+    ]
 
 
 def _example(parts: Sequence[tuple[str, bool]]) -> Example:

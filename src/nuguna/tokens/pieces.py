@@ -1,4 +1,6 @@
-"""What is one row and several examples: a plain text longer than a model's window, a conversation with several thoughts."""
+"""What is one row and several examples: a plain text longer than a model's window, a conversation with
+several thoughts.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,19 @@ _GIVEN = 3  # a third of a piece is what the model is given when it is asked to 
 
 
 def pieces(tokenizer: Tokenizer, conversation: Conversation, max_length: int) -> Iterator[Conversation]:
-    """The examples of a row: of plain text pieces that fit, each with a beginning to go on from; of most others one.
+    """Yield the examples of a row: of plain text pieces that fit, each with a beginning to go on from; of
+    most others one.
 
-    Reasoning models forget what they thought in earlier rounds, so each answer that was thought about is an example of its own.
+    Reasoning models forget what they thought in earlier rounds, so each answer that was thought about is an
+    example of its own.
     """
     turns = conversation.turns
     if turns[0].role != TEXT:
-        thought = [i for i, turn in enumerate(turns[:-1]) if turn.role == "assistant" and turn.reasoning and turn.is_trained]
+        thought = [
+            i
+            for i, turn in enumerate(turns[:-1])
+            if turn.role == "assistant" and turn.reasoning and turn.is_trained
+        ]
         yield from (replace(conversation, turns=turns[: i + 1]) for i in thought)
         yield conversation
         return
@@ -37,11 +45,18 @@ def pieces(tokenizer: Tokenizer, conversation: Conversation, max_length: int) ->
 
 
 def _most_chars(tokenizer: Tokenizer, text: str, room: int) -> int:
-    """How many first characters of a text are at most `room` tokens; no more of it is tokenised than that needs."""
+    """Return how many first characters of a text are at most `room` tokens; no more of it is tokenised than
+    that needs.
+    """
     size = 8 * room
     while True:
         part = text[:size]
-        ends = [end for _, end in tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
+        ends = [
+            end
+            for _, end in tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)[
+                "offset_mapping"
+            ]
+        ]
         if len(ends) > room:
             return max(1, int(ends[room - 1]))
         if size >= len(text):
@@ -50,7 +65,9 @@ def _most_chars(tokenizer: Tokenizer, text: str, room: int) -> int:
 
 
 def _break_before(text: str, most: int) -> int:
-    """The best place to end within the first `most` characters, in their second half if there is one."""
+    """Return the best place to end within the first `most` characters, in their second half if there is
+    one.
+    """
     for pattern in _BREAKS:
         found = [match.end() for match in pattern.finditer(text, most // 2, most)]
         if found:
@@ -59,7 +76,7 @@ def _break_before(text: str, most: int) -> int:
 
 
 def _given_and_wanted(text: str) -> tuple[Turn, ...]:
-    """The beginning of a piece and the rest of it."""
+    """Return the beginning of a piece and the rest of it."""
     found = re.compile(r"\s").search(text, len(text) // _GIVEN)
     place = found.start() if found and found.start() > 0 else len(text) // _GIVEN
     parts = (text[:place], text[place:])
@@ -67,7 +84,7 @@ def _given_and_wanted(text: str) -> tuple[Turn, ...]:
 
 
 def without_beginning(tokenizer: Tokenizer, text: str, num_tokens: int) -> str:
-    """A text without its first tokens, from where a word begins if one does soon."""
+    """Return a text without its first tokens, from where a word begins if one does soon."""
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     if num_tokens >= len(offsets):
         return ""

@@ -13,10 +13,14 @@ from .encode import Encoded
 
 
 class Batches(Protocol):
-    """Where a step's micro-batches come from. Each is a function of the step alone, so that a run can go on anywhere."""
+    """Where a step's micro-batches come from. Each is a function of the step alone, so that a run can go on
+    anywhere.
+    """
 
     def of_step(self, step: int, max_tokens: int) -> list[Batch]:
-        """Return the micro-batches of optimizer step `step` (from 0), each of at most `max_tokens` tokens or one example."""
+        """Return the micro-batches of optimizer step `step` (from 0), each of at most `max_tokens` tokens or
+        one example.
+        """
 
     def max_tokens(self, num_examples: int) -> int:
         """Return the tokens of `num_examples` of the longest examples together."""
@@ -36,7 +40,9 @@ class StepBatches:
     packed: bool
 
     def of_step(self, step: int, max_tokens: int) -> list[Batch]:
-        """Return the micro-batches of a step. Raise `UnsoundError` if an example or a trained token was lost on the way."""
+        """Return the micro-batches of a step. Raise `UnsoundError` if an example or a trained token was lost
+        on the way.
+        """
         indices = step_indices(len(self.examples), self.batch_size, self.seed, step)
         chosen = [self.examples[i] for i in indices]
         made = list(micro_batches(chosen, max_tokens, self.device, packed=self.packed))

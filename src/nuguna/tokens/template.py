@@ -14,31 +14,35 @@ from typing import Any
 from jinja2 import TemplateError
 
 from ..data.conversations.conversation import Turn
-from ..data.files.rows import shown as shown_value
+from ..data.files.rows import shown_cell as shown_value
 from ..errors import DataError
 from ..message import Message, say
 from .tokenizer_protocol import Tokenizer
 
-# For models without a template (DialoGPT and other plain base models): turns end with the end token, nothing else. This is how
-# DialoGPT was trained (arXiv:1911.00536, section 3.1). It is saved beside the adapter and used by everything that comes later.
+# For models without a template (DialoGPT and other plain base models): turns end with the end token, nothing
+# else. This is how DialoGPT was trained (arXiv:1911.00536, section 3.1). It is saved beside the adapter and
+# used by everything that comes later.
 DEFAULT_TEMPLATE = "{% for message in messages %}{{ message['content'] + eos_token }}{% endfor %}"
 _THINKING = re.compile(r"\{%-? set enable_thinking = (true|false) -?%\}")
 _NOW = re.compile(r"""strftime_now\(\s*(["'])([^"']+)\1\s*\)""")
 _DATE = datetime(2024, 7, 26)
 _DATE_MARK = "{#- the date is fixed -#}"
 _PROBE = "nuguna-probe"
-MOST_TRIED = 64  # values of a conversation's calls that are left out one by one; all others get marks at once
-MOST_NAMED = 5
+MAX_TRIED = 64  # values of a conversation's calls that are left out one by one; all others get marks at once
+MAX_NAMED = 5
 _UNSAID = ("id", "type", "index")  # of a call: what no model has to say
 
 
 def default_template(begin: str) -> str:
-    """The template for a model that has none; `begin` is what its tokenizer puts before a text, if anything."""
+    """Return the template for a model that has none; `begin` is what its tokenizer puts before a text, if
+    anything.
+    """
     return ("{{ bos_token }}" if begin else "") + DEFAULT_TEMPLATE
 
 
 def with_thinking(template: str, is_on: bool) -> str:
-    """The template with its thinking mode fixed, so that whoever uses the adapter later gets the prompts it was trained on.
+    """Return the template with its thinking mode fixed, so that whoever uses the adapter later gets the
+    prompts it was trained on.
 
     A template without such a mode stays as it is.
     """
@@ -49,28 +53,29 @@ def with_thinking(template: str, is_on: bool) -> str:
 
 
 def is_thinking_fixed(template: str) -> bool:
-    """Whether `with_thinking` made it."""
+    """Return whether `with_thinking` made it."""
     return _THINKING.match(template) is not None
 
 
 def with_fixed_date(template: str) -> str:
-    """The template with one date for all days where it writes the present one (Llama 3, SmolLM3): else a question asked tomorrow
-    would begin with other tokens than were trained. It is the date that Llama's own templates write where they know no present.
+    """Return the template with one date for all days where it writes the present one (Llama 3, SmolLM3): else
+    a question asked tomorrow would begin with other tokens than were trained. It is the date that Llama's own
+    templates write where they know no present.
     """
     fixed = _NOW.sub(lambda call: f"{call[1]}{_DATE.strftime(call[2])}{call[1]}", template)
     return template if fixed == template else f"{_DATE_MARK}{fixed}"
 
 
 def is_date_fixed(template: str) -> bool:
-    """Whether `with_fixed_date` changed it."""
+    """Return whether `with_fixed_date` changed it."""
     return _DATE_MARK in template
 
 
 def fitting_turns(tokenizer: Tokenizer, turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns as the template can show them.
+    """Return the turns as the template can show them.
 
-    Where it knows no system (Gemma), the system's words stand before the first question; where it knows no reasoning, this stands
-    at the beginning of the answer.
+    Where it knows no system (Gemma), the system's words stand before the first question; where it knows no
+    reasoning, this stands at the beginning of the answer.
     """
     made = list(turns)
     if len(made) > 1 and made[0].role == "system" and not _shows_system(tokenizer.chat_template, tokenizer):
@@ -106,7 +111,7 @@ def _shows_reasoning(template: str, tokenizer: Tokenizer) -> bool:
 
 
 def shows_tools(tokenizer: Tokenizer) -> bool:
-    """Whether the template tells the model which tools there are."""
+    """Return whether the template tells the model which tools there are."""
     return _shows_tools(tokenizer.chat_template, tokenizer)
 
 
@@ -119,14 +124,18 @@ def _shows_tools(template: str, tokenizer: Tokenizer) -> bool:
 
 def _shows(tokenizer: Tokenizer, messages: list[dict[str, Any]], **given: object) -> bool:
     try:
-        return _PROBE in tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False, **given)
+        return _PROBE in tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=False, **given
+        )
     except (TemplateError, TypeError, KeyError):
         return False
 
 
 def is_written(words: str, text: str) -> bool:
-    """Whether words stand in a text, as they are or as JSON writes them."""
-    return words in text or any(json.dumps(words, ensure_ascii=is_ascii)[1:-1] in text for is_ascii in (True, False))
+    """Return whether words stand in a text, as they are or as JSON writes them."""
+    return words in text or any(
+        json.dumps(words, ensure_ascii=is_ascii)[1:-1] in text for is_ascii in (True, False)
+    )
 
 
 def require_whole(turn: Turn, answer: str) -> None:
@@ -144,43 +153,51 @@ def require_whole(turn: Turn, answer: str) -> None:
 
 
 def left_out(role: str) -> DataError:
-    """The error of a template that does not write what somebody says."""
+    """Return the error of a template that does not write what somebody says."""
     return DataError(
         say("The model's chat template leaves out what the {role} says.", role=role),
         fix=say("Choose another model, for example MODEL=demo."),
     )
 
 
-def require_calls(turns: Sequence[Turn], shown: Callable[[Sequence[Turn]], str]) -> None:
-    """Raise `DataError` unless the template writes all that is said in calls; `shown` gives its text of turns.
+def require_calls(turns: Sequence[Turn], shown_cell: Callable[[Sequence[Turn]], str]) -> None:
+    """Raise `DataError` unless the template writes all that is said in calls; `shown_cell` gives its text of
+    turns.
 
-    Every template has its own form for them, some write none, or the first alone. So it is tried: what is written shows a mark
-    in its place, and is missing when it is left out.
+    Every template has its own form for them, some write none, or the first alone. So it is tried: what is
+    written shows a mark in its place, and is missing when it is left out.
     """
     with_marks, marks = _marked_calls(turns)
-    marked = shown(with_marks)
+    marked = shown_cell(with_marks)
     lost = [name for mark, name in marks.items() if mark not in marked]
-    if others := list(islice(_without_each_unmarked(turns), MOST_TRIED)):
-        text = shown(turns)
-        lost += [name for fewer, name in others if shown(fewer) == text]
+    if others := list(islice(_without_each_unmarked(turns), MAX_TRIED)):
+        text = shown_cell(turns)
+        lost += [name for fewer, name in others if shown_cell(fewer) == text]
     if lost:
         raise DataError(
-            say("The model's chat template leaves out calls of functions, or parts of them."),
-            seen=say("It does not write: {names}", names=", ".join(map(shown_value, list(dict.fromkeys(lost))[:MOST_NAMED]))),
+            say("The model's chat template leaves out function calls, or parts of them."),
+            seen=say(
+                "It leaves out: {names}",
+                names=", ".join(map(shown_value, list(dict.fromkeys(lost))[:MAX_NAMED])),
+            ),
             fix=other_model_for_tools(),
         )
 
 
 def other_model_for_tools() -> Message:
-    """What to do where a template does not show tools or their use."""
-    return say("Choose another model, for example MODEL=Qwen/Qwen3-0.6B, or leave out the conversations that use tools.")
+    """Return what to do where a template does not show tools or their use."""
+    return say(
+        "Choose another model, for example MODEL=Qwen/Qwen3-0.6B, or leave out the conversations that use "
+        "tools."
+    )
 
 
 def _marked_calls(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], dict[str, str]]:
-    """The turns with a mark of its own in the place of each name and value that their calls say, and what each mark stands for.
+    """Return the turns with a mark of its own in the place of each name and value that their calls say, and
+    what each mark stands for.
 
-    A template that writes a call writes its marks, whatever form it gives them. Truth values and what is empty or 0 stay: a
-    template may ask for these before it writes.
+    A template that writes a call writes its marks, whatever form it gives them. Truth values and what is
+    empty or 0 stay: a template may ask for these before it writes.
     """
     marks: dict[str, str] = {}
     made = []
@@ -188,7 +205,9 @@ def _marked_calls(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], dict[str, st
         calls = []
         for call in _calls(turn):
             num_before = len(marks)
-            calls.append(_with_said(call, {key: _marked(value, name, marks) for key, value, name in _said(call)}))
+            calls.append(
+                _with_said(call, {key: _marked(value, name, marks) for key, value, name in _said(call)})
+            )
             if len(marks) == num_before:  # a call that says nothing is never written
                 marks[f"nugunaMark{num_before}"] = "tool_calls"
         made.append(replace(turn, tool_calls=json.dumps(calls)) if calls else turn)
@@ -196,7 +215,9 @@ def _marked_calls(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], dict[str, st
 
 
 def _without_each_unmarked(turns: Sequence[Turn]) -> Iterator[tuple[tuple[Turn, ...], str]]:
-    """The turns without one of the values that `_marked_calls` lets stay, for each of them in turn, and the value's name."""
+    """Yield the turns without one of the values that `_marked_calls` lets stay, for each of them in turn, and
+    the value's name.
+    """
     for i, turn in enumerate(turns):
         calls = _calls(turn)
         for place, call in enumerate(calls):
@@ -211,7 +232,7 @@ def _calls(turn: Turn) -> list[Any]:
 
 
 def _said(call: object) -> list[tuple[str, Any, str]]:
-    """(key, value, name of the function) for all that a template has to write of a call."""
+    """Return (key, value, name of the function) for all that a template has to write of a call."""
     if not isinstance(call, dict):
         return [("", call, "tool_calls")]
     body = call["function"] if isinstance(call.get("function"), dict) else call
@@ -219,14 +240,18 @@ def _said(call: object) -> list[tuple[str, Any, str]]:
 
 
 def _with_said(call: object, said: dict[str, Any]) -> Any:
-    """The call with other values of what `_said` gives."""
+    """Return the call with other values of what `_said` gives."""
     if not isinstance(call, dict):
         return said[""]
-    return {**call, "function": {**call["function"], **said}} if isinstance(call.get("function"), dict) else {**call, **said}
+    return (
+        {**call, "function": {**call["function"], **said}}
+        if isinstance(call.get("function"), dict)
+        else {**call, **said}
+    )
 
 
 def _marked(value: object, name: str, marks: dict[str, str]) -> Any:
-    """A value with marks; `name` tells people which one it is."""
+    """Return a value with marks; `name` tells people which one it is."""
     if isinstance(value, dict):
         return {_marked(key, key, marks): _marked(part, key, marks) for key, part in value.items()}
     if isinstance(value, list):
@@ -234,21 +259,33 @@ def _marked(value: object, name: str, marks: dict[str, str]) -> Any:
     if not value or isinstance(value, bool):
         return value
     number = 736_815_400 + len(marks)  # of one width, so that none is part of another
-    mark = f"nugunaMark{number}" if isinstance(value, str) else number if isinstance(value, int) else number + 0.5
+    mark = (
+        f"nugunaMark{number}"
+        if isinstance(value, str)
+        else number
+        if isinstance(value, int)
+        else number + 0.5
+    )
     marks[str(mark)] = name
     return mark
 
 
 def _without_each(value: object, name: str) -> Iterator[tuple[Any, str]]:
-    """A dictionary or list without each of the values in it that get no mark; of each list the first one speaks for all."""
+    """Yield a dictionary or list without each of the values in it that get no mark; of each list the first
+    one speaks for all.
+    """
     if isinstance(value, dict):
         for key, part in value.items():
             if part is not None and (not part or part is True):
                 yield {other: kept for other, kept in value.items() if other != key}, key
             yield from (({**value, key: less}, lost) for less, lost in _without_each(part, key))
     elif isinstance(value, list):
-        plain = next((i for i, part in enumerate(value) if part is not None and (not part or part is True)), None)
+        plain = next(
+            (i for i, part in enumerate(value) if part is not None and (not part or part is True)), None
+        )
         if plain is not None:
             yield [*value[:plain], *value[plain + 1 :]], name
         for i, part in enumerate(value):
-            yield from (([*value[:i], less, *value[i + 1 :]], lost) for less, lost in _without_each(part, name))
+            yield from (
+                ([*value[:i], less, *value[i + 1 :]], lost) for less, lost in _without_each(part, name)
+            )

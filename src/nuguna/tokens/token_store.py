@@ -1,4 +1,5 @@
-"""Encoded examples of any number, in memory or in a file of which the system reads what is asked for (memory mapping).
+"""Encoded examples of any number, in memory or in a file of which the system reads what is asked for (memory
+mapping).
 
 Both are in Arrow's format, and an example is a slice of its arrays:
 https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
@@ -23,8 +24,11 @@ from .encode import Encoded
 MAX_TOKENS_IN_MEMORY = 16_000_000  # beyond that they go to a file at once
 _BYTES_A_TOKEN = 5  # four of its id, one of the mask
 NUM_TOGETHER = 8192  # examples of a record batch
-_SCHEMA = pa.schema({"ids": pa.large_list(pa.int32()), "loss_mask": pa.large_list(pa.uint8()), "cut": pa.uint8()})
-_Columns = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8]]  # offsets, ids, loss_mask, cut
+_SCHEMA = pa.schema(
+    {"ids": pa.large_list(pa.int32()), "loss_mask": pa.large_list(pa.uint8()), "cut": pa.uint8()}
+)
+# offsets, ids, loss_mask, cut
+_Columns = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8]]
 
 
 class Tokens(Sequence[Encoded]):
@@ -43,7 +47,9 @@ class Tokens(Sequence[Encoded]):
     @property
     def max_length(self) -> int:
         """Tokens of the longest example."""
-        return max((int(np.diff(offsets).max()) for offsets, *_ in self._batches if len(offsets) > 1), default=0)
+        return max(
+            (int(np.diff(offsets).max()) for offsets, *_ in self._batches if len(offsets) > 1), default=0
+        )
 
     @overload
     def __getitem__(self, place: int) -> Encoded: ...
@@ -63,7 +69,9 @@ class Tokens(Sequence[Encoded]):
 
 
 def _columns(batch: Any) -> _Columns:
-    """Return the columns of a record batch as arrays that share its memory. Raise `ValueError` if it is not sound."""
+    """Return the columns of a record batch as arrays that share its memory. Raise `ValueError` if it is not
+    sound.
+    """
     batch.validate()
     ids, loss_mask, cut = batch.columns
     offsets = ids.offsets.to_numpy()
@@ -73,18 +81,24 @@ def _columns(batch: Any) -> _Columns:
 
 
 def open_tokens(path: Path) -> Tokens:
-    """Return the examples in a file that `TokenWriter` made. Raise `OSError` or `ValueError` for any other."""
+    """Return the examples in a file that `TokenWriter` made. Raise `OSError` or `ValueError` for any
+    other.
+    """
     is_large = path.stat().st_size > MAX_TOKENS_IN_MEMORY * _BYTES_A_TOKEN
     reader = pa.ipc.open_file(pa.memory_map(str(path)) if is_large else pa.BufferReader(path.read_bytes()))
     if reader.schema != _SCHEMA or not reader.num_record_batches:
         raise ValueError("columns of another program")
     batches = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
-    metadata = {key.decode(): value.decode() for key, value in dict(batches[-1].custom_metadata or {}).items()}
+    metadata = {
+        key.decode(): value.decode() for key, value in dict(batches[-1].custom_metadata or {}).items()
+    }
     return Tokens([batch.batch for batch in batches], metadata)
 
 
 class TokenWriter:
-    """Takes examples one by one; beyond `MAX_TOKENS_IN_MEMORY` tokens they go to a file beside the one to be made."""
+    """Takes examples one by one; beyond `MAX_TOKENS_IN_MEMORY` tokens they go to a file beside the one to be
+    made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -122,7 +136,9 @@ class TokenWriter:
         self._batches, self._num_tokens = [], 0
 
     def finish(self, path: Path, metadata: Mapping[str, str]) -> Tokens:
-        """Write the file and open it. A disk that cannot be written leaves the examples in memory, if they are still there."""
+        """Write the file and open it. A disk that cannot be written leaves the examples in memory, if they
+        are still there.
+        """
         self._batches.append(self._batch())
         try:
             self._write(path, metadata)

@@ -17,17 +17,20 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from ..base_models.checked import CheckedTokenizer, check_tokenizer, has_changed
 from ..errors import ModelError, first_line
 from ..message import say
-from .encode import begins_texts
+from .laid_out import begins_texts
 from .template import default_template, is_thinking_fixed, with_fixed_date, with_thinking
 from .tokenizer_protocol import Tokenizer
 
 FILE = "tokenizer.json"
-# digits, contractions, blanks and line breaks in rows, Hangul with particles: where the rules for splitting text differ
+# digits, contractions, blanks and line breaks in rows, Hangul with particles: where the rules for splitting
+# text differ
 _PROBE = "It's 2024년 12월 31일: 고혈압의 증상은\n\n  1234567 x3  HELLO naïve...\t끝!? don't"
 
 
 def load_tokenizer(checked: CheckedTokenizer) -> Tokenizer:
-    """The tokenizer of a model or run folder; one without a chat template gets the documented default (docs/templates.md)."""
+    """Return the tokenizer of a model or run folder; one without a chat template gets the documented default
+    (docs/templates.md).
+    """
     if has_changed(checked):
         checked = check_tokenizer(checked.folder)
     folder = checked.folder
@@ -42,7 +45,8 @@ def load_tokenizer(checked: CheckedTokenizer) -> Tokenizer:
     elif not is_thinking_fixed(tokenizer.chat_template):  # a run folder says how it was trained
         tokenizer.chat_template = with_thinking(with_fixed_date(tokenizer.chat_template), is_on=False)
     if tokenizer.pad_token_id is None:
-        # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays learnable.
+        # Only fills the left of shorter prompts; padding is masked and never trained, so the end token stays
+        # learnable.
         tokenizer.pad_token = tokenizer.eos_token
     ready: Tokenizer = tokenizer
     return ready
@@ -50,8 +54,9 @@ def load_tokenizer(checked: CheckedTokenizer) -> Tokenizer:
 
 @contextmanager
 def _sentences(folder: Path) -> Iterator[None]:
-    """A file that libraries cannot read ends in one sentence. The tokenizers library raises a bare `Exception` for it, or panics
-    as Rust does: that Python sees as a `BaseException`, and its own long account on standard error is held back.
+    """A file that libraries cannot read ends in one sentence. The tokenizers library raises a bare
+    `Exception` for it, or panics as Rust does: that Python sees as a `BaseException`, and its own long
+    account on standard error is held back.
     """
     try:
         with _held_back():
@@ -68,7 +73,9 @@ def _sentences(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Keep what is written on standard error meanwhile, by other languages too; it comes out at the end, unless Rust panicked."""
+    """Keep what is written on standard error meanwhile, by other languages too; it comes out at the end,
+    unless Rust panicked.
+    """
     try:
         kept = os.dup(2)
     except OSError:  # a program without standard error
@@ -93,11 +100,12 @@ def _held_back() -> Iterator[None]:
 
 
 def splits_as_its_file_says(tokenizer: Tokenizer, folder: Path) -> bool:
-    """Whether the tokenizer gives the tokens of the folder's tokenizer.json.
+    """Return whether the tokenizer gives the tokens of the folder's tokenizer.json.
 
-    transformers 5 chooses a class by the model's type, and some of these put rules of their own in place of the file's: the model
-    would then read tokens that it never learned, without any error (https://github.com/huggingface/transformers/issues/45920;
-    in 5.23 still so for Qwen2 models with a vocabulary of their own). The general class keeps to the file.
+    transformers 5 chooses a class by the model's type, and some of these put rules of their own in place of
+    the file's: the model would then read tokens that it never learned, without any error
+    (https://github.com/huggingface/transformers/issues/45920; in 5.23 still so for Qwen2 models with a
+    vocabulary of their own). The general class keeps to the file.
     """
     file = folder / FILE
     if not file.is_file():
@@ -110,9 +118,12 @@ def splits_as_its_file_says(tokenizer: Tokenizer, folder: Path) -> bool:
 
 
 def silence_libraries() -> None:
-    """Keep other libraries' progress bars and advice off our screen; their errors still reach us as exceptions."""
+    """Keep other libraries' progress bars and advice off our screen; their errors still reach us as
+    exceptions.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, so that a fork brings no warning
-    warnings.filterwarnings("ignore", category=FutureWarning)  # one library telling another; nothing a user could act on
+    # one library telling another; nothing a user could act on
+    warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", module="bitsandbytes")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -1,4 +1,6 @@
-"""What we ask of a tokenizer: transformers' fast tokenizers have it, and whatever else has it can stand in for them."""
+"""What we ask of a tokenizer: transformers' fast tokenizers have it, and whatever else has it can stand in
+for them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Tokenizer(Protocol):
 
     @property
     def backend_tokenizer(self) -> Any:
-        """The tokenizers library's own object; `to_str()` gives all that decides which tokens a text becomes."""
+        """The tokenizers library's own object; `to_str()` gives all that decides which tokens a text
+        becomes.
+        """
 
     def __hash__(self) -> int:
         """Return what it is remembered by, with what was found out about its template."""
@@ -39,7 +43,9 @@ class Tokenizer(Protocol):
         """Return how many tokens there are, added ones included."""
 
     def __call__(self, text: str | Sequence[str], **options: object) -> Mapping[str, Any]:
-        """Return `input_ids`, and `offset_mapping` ((begin, end) of each token) if asked for: lists, one a text if several."""
+        """Return `input_ids`, and `offset_mapping` ((begin, end) of each token) if asked for: lists, one a
+        text if several.
+        """
 
     def apply_chat_template(self, conversation: Sequence[Mapping[str, Any]], **options: object) -> Any:
         """Return the messages as the template lays them out: a text, or token ids with `tokenize=True`."""

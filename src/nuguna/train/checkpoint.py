@@ -1,8 +1,9 @@
 """Checkpoints: everything that is needed to go on as if nothing had happened. safetensors and JSON only.
 
-A checkpoint is written into a folder of another name and renamed when it is on the disk, so nothing ever leaves half of one.
-Its manifest holds the size and SHA-256 of each file, and its own: what does not agree is set aside and never loaded. The order of
-data is a function of seed and step, so no random state needs keeping.
+A checkpoint is written into a folder of another name and renamed when it is on the disk, so nothing ever
+leaves half of one. Its manifest holds the size and SHA-256 of each file, and its own: what does not agree is
+set aside and never loaded. The order of data is a function of seed and step, so no random state needs
+keeping.
 """
 
 from __future__ import annotations
@@ -19,24 +20,29 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
 from ..disk.durable import remove_folder, rename, sync_folder, write_new
 from ..disk.run_folder import CHECKPOINTS
 from ..errors import EnvironmentFault
 from ..message import Message, say
 from ..text.units import format_bytes
+from .manifest import (
+    FILES,
+    FORMAT,
+    MANIFEST,
+    MOMENTS,
+    WEIGHTS,
+    DamagedError,
+    Parameters,
+    read_manifest,
+    read_tensors,
+    sealed,
+    verify_all,
+)
 
-MANIFEST = "manifest.json"
-FORMAT = 2  # raised whenever an older program could not read it any more
-_WEIGHTS = "adapter.safetensors"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of each parameter, a file each
-FILES = (_WEIGHTS, *(f"{key}.safetensors" for key in _MOMENTS))
 KEEP = 2  # the newest two: should one turn out damaged, the other is there
-MOST_MANIFEST_BYTES = 2**20
 TRIAL_BYTES = 8 * 2**20  # written at once to see whether there is room
-
-Parameters = Mapping[str, torch.nn.Parameter]
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a checkpoint gave back; `made_on` is what the machine and the versions were (`train.this_place`)."""
+    """What a checkpoint gave back; `made_on` is what the machine and the versions were
+    (`train.this_place`).
+    """
 
     progress: Progress
     made_on: dict[str, str]
-
-
-class _DamagedError(Exception):
-    """A checkpoint is not what its manifest says; `why` says in what."""
-
-    def __init__(self, why: Message) -> None:
-        self.why = why
-        super().__init__(str(why))
 
 
 class _NoRoomError(OSError):
@@ -77,39 +77,49 @@ class _NoRoomError(OSError):
 
 
 def _reason(error: Exception) -> Message:
-    """Why something could not be written."""
-    return error.why if isinstance(error, _NoRoomError) else say("{reason}", reason=getattr(error, "strerror", None) or error)
+    """Return why something could not be written."""
+    return (
+        error.why
+        if isinstance(error, _NoRoomError)
+        else say("{reason}", reason=getattr(error, "strerror", None) or error)
+    )
 
 
-def plan_mark(settings: dict[str, Any]) -> str:
-    """A short hash of what a run depends on; another plan's checkpoints are not continued."""
+def hash_of_plan(settings: dict[str, Any]) -> str:
+    """Return a short hash of what a run depends on; another plan's checkpoints are not continued."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def save_checkpoint(
     folder: Path,
-    mark: str,
+    plan_hash: str,
     progress: Progress,
     parameters: Parameters,
     optimizer: torch.optim.Optimizer,
     made_on: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write checkpoint `step-NNNNNN` whole, then drop all but the newest `KEEP`. Raises `EnvironmentFault`; then all older ones
-    are as they were.
+    """Write checkpoint `step-NNNNNN` whole, then drop all but the newest `KEEP`. Raises `EnvironmentFault`;
+    then all older ones are as they were.
     """
     place = folder / CHECKPOINTS
     target, draft = place / f"step-{progress.step:06d}", place / f".tmp-{progress.step:06d}-{os.getpid()}"
-    if _is_there(target, mark):
+    if _is_there(target, plan_hash):
         return target
     try:
         _require_room(place, _whole_bytes(parameters))
         with _draft(draft):
-            files = {_WEIGHTS: _write_tensors(draft / _WEIGHTS, parameters)}
-            for key in _MOMENTS:
+            files = {WEIGHTS: _write_tensors(draft / WEIGHTS, parameters)}
+            for key in MOMENTS:
                 name = f"{key}.safetensors"
                 files[name] = _write_tensors(draft / name, _state_of(parameters, optimizer, key))
-            facts = {"format": FORMAT, "mark": mark, **asdict(progress), "made_on": dict(made_on or {}), "files": files}
-            write_new(draft / MANIFEST, _sealed(facts))
+            facts = {
+                "format": FORMAT,
+                "mark": plan_hash,
+                **asdict(progress),
+                "made_on": dict(made_on or {}),
+                "files": files,
+            }
+            write_new(draft / MANIFEST, sealed(facts))
             sync_folder(draft)
             if target.exists():
                 _set_aside(target)
@@ -118,7 +128,7 @@ def save_checkpoint(
         raise EnvironmentFault(
             say("A checkpoint could not be written to {folder}.", folder=place),
             seen=_reason(error),
-            fix=say("Free some disk space and start again: it goes on from the last checkpoint."),
+            fix=say("Free some disk space and start again: it continues from the last checkpoint."),
         ) from error
     with suppress(OSError):  # what cannot be cleared away now is the next time
         for old in _checkpoints(place)[KEEP:]:
@@ -126,30 +136,36 @@ def save_checkpoint(
     return target
 
 
-def find_checkpoint(folder: Path, mark: str, on_damaged: Callable[[Path, Message], None] = lambda path, why: None) -> Path | None:
-    """The newest checkpoint of this plan that is whole. Those that are not are set aside; `on_damaged` is told."""
-    for checkpoint, facts in _of_plan(folder, mark, on_damaged):
+def find_checkpoint(
+    folder: Path, plan_hash: str, on_damaged: Callable[[Path, Message], None] = lambda path, why: None
+) -> Path | None:
+    """Return the newest checkpoint of this plan that is whole. Those that are not are set aside; `on_damaged`
+    is told.
+    """
+    for checkpoint, facts in _of_plan(folder, plan_hash, on_damaged):
         try:
-            _verify_all(checkpoint, facts)
-        except _DamagedError as error:
+            verify_all(checkpoint, facts)
+        except DamagedError as error:
             on_damaged(_set_aside(checkpoint), error.why)
         else:
             return checkpoint
     return None
 
 
-def is_begun(folder: Path, mark: str) -> bool:
-    """Whether this plan has a checkpoint, as far as can be said without reading it whole; nothing is changed."""
+def is_begun(folder: Path, plan_hash: str) -> bool:
+    """Return whether this plan has a checkpoint, as far as can be said without reading it whole; nothing is
+    changed.
+    """
     for checkpoint in _checkpoints(folder / CHECKPOINTS):
-        with suppress(_DamagedError):
-            if _manifest(checkpoint)["mark"] == mark:
+        with suppress(DamagedError):
+            if read_manifest(checkpoint)["mark"] == plan_hash:
                 return True
     return False
 
 
 def resume(
     folder: Path,
-    mark: str,
+    plan_hash: str,
     parameters: Parameters,
     optimizer: torch.optim.Optimizer,
     on_damaged: Callable[[Path, Message], None] = lambda path, why: None,
@@ -158,28 +174,33 @@ def resume(
 
     None if there is none; then nothing is changed.
     """
-    for checkpoint, facts in _of_plan(folder, mark, on_damaged):
+    for checkpoint, facts in _of_plan(folder, plan_hash, on_damaged):
         try:
-            tensors = {name: _read_tensors(checkpoint / name, facts["files"][name], parameters) for name in FILES}
-        except _DamagedError as error:
+            tensors = {
+                name: read_tensors(checkpoint / name, facts["files"][name], parameters) for name in FILES
+            }
+        except DamagedError as error:
             on_damaged(_set_aside(checkpoint), error.why)
             continue
         with torch.no_grad():
             for name, parameter in parameters.items():
-                parameter.copy_(tensors[_WEIGHTS][name])
+                parameter.copy_(tensors[WEIGHTS][name])
         optimizer.state.clear()
         for name, parameter in parameters.items():
-            files = {key: tensors[f"{key}.safetensors"] for key in _MOMENTS}
+            files = {key: tensors[f"{key}.safetensors"] for key in MOMENTS}
             if all(name in file for file in files.values()):
                 # the fused AdamW counts its steps on the device, too
-                optimizer.state[parameter] = {key: file[name].to(parameter.device) for key, file in files.items()}
+                optimizer.state[parameter] = {
+                    key: file[name].to(parameter.device) for key, file in files.items()
+                }
         progress = Progress(**{item.name: facts[item.name] for item in fields(Progress)})
         return Resumed(progress, dict(facts["made_on"]))
     return None
 
 
 def try_room(folder: Path, num_bytes: int) -> None:
-    """Write and delete what a checkpoint takes, so that a disk that is full or cannot be written is known before the work.
+    """Write and delete what a checkpoint takes, so that a disk that is full or cannot be written is known
+    before the work.
 
     Raises `EnvironmentFault`.
     """
@@ -193,7 +214,11 @@ def try_room(folder: Path, num_bytes: int) -> None:
                 write_new(draft / str(number), piece[: num_bytes - number * TRIAL_BYTES])
     except OSError as error:
         raise EnvironmentFault(
-            say("There is no room for a checkpoint in {folder}: it takes {size}.", folder=place, size=format_bytes(num_bytes)),
+            say(
+                "There is not enough space for a checkpoint in {folder}: it needs {size}.",
+                folder=place,
+                size=format_bytes(num_bytes),
+            ),
             seen=_reason(error),
             fix=say("Free some space or choose another folder: OUTPUT_DIR=./other ./run.sh"),
         ) from error
@@ -210,19 +235,21 @@ def drop_checkpoints(folder: Path) -> None:
 # Writing
 
 
-def _is_there(checkpoint: Path, mark: str) -> bool:
-    """Whether this step was kept before, whole: a stop right after a save changes nothing."""
+def _is_there(checkpoint: Path, plan_hash: str) -> bool:
+    """Return whether this step was kept before, whole: a stop right after a save changes nothing."""
     try:
-        facts = _manifest(checkpoint)
-        _verify_all(checkpoint, facts)
-    except _DamagedError:
+        facts = read_manifest(checkpoint)
+        verify_all(checkpoint, facts)
+    except DamagedError:
         return False
-    return bool(facts["mark"] == mark)
+    return bool(facts["mark"] == plan_hash)
 
 
 @contextmanager
 def _draft(folder: Path) -> Iterator[None]:
-    """Within, a fresh folder to write into; if it still has its name in the end it goes, and so do those of dead runs."""
+    """While the block runs, a fresh folder to write into; if it still has its name in the end it goes, and so
+    do those of dead runs.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in [*folder.parent.glob(".tmp-*"), *folder.parent.glob(".old-*")]:
         shutil.rmtree(left, ignore_errors=True)
@@ -234,15 +261,19 @@ def _draft(folder: Path) -> Iterator[None]:
 
 
 def _require_room(place: Path, num_bytes: int) -> None:
-    """Raise `OSError` where not even an empty disk cache could hold it: a disk filled to the last byte harms other programs."""
+    """Raise `OSError` where not even an empty disk cache could hold it: a disk filled to the last byte harms
+    other programs.
+    """
     there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if free < num_bytes:
-        raise _NoRoomError(say("{free} are free, {needed} are needed", free=format_bytes(free), needed=format_bytes(num_bytes)))
+        raise _NoRoomError(
+            say("{free} free, {needed} needed", free=format_bytes(free), needed=format_bytes(num_bytes))
+        )
 
 
 def _whole_bytes(parameters: Parameters) -> int:
-    """What weights and the two moments take, and a little for headers and manifest."""
+    """Return what weights and the two moments take, and a little for headers and manifest."""
     return 3 * sum(p.nbytes for p in parameters.values()) + 2**16
 
 
@@ -258,116 +289,28 @@ def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str,
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _sealed(facts: Mapping[str, Any]) -> bytes:
-    """The manifest's bytes. Written in one way only, so that no byte of it can change unseen."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return (json.dumps({**facts, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode()
-
-
 # Reading
 
 
 def _checkpoints(place: Path) -> list[Path]:
-    """The newest first."""
+    """Return the newest first."""
     return sorted(place.glob("step-*"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
-def _of_plan(folder: Path, mark: str, on_damaged: Callable[[Path, Message], None]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Checkpoints of this plan with their manifests, the newest first; what has no good manifest is set aside."""
+def _of_plan(
+    folder: Path, plan_hash: str, on_damaged: Callable[[Path, Message], None]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints of this plan with their manifests, the newest first; what has no good manifest is set
+    aside.
+    """
     for checkpoint in _checkpoints(folder / CHECKPOINTS):
         try:
-            facts = _manifest(checkpoint)
-        except _DamagedError as error:
+            facts = read_manifest(checkpoint)
+        except DamagedError as error:
             on_damaged(_set_aside(checkpoint), error.why)
         else:
-            if facts["mark"] == mark:
+            if facts["mark"] == plan_hash:
                 yield checkpoint, facts
-
-
-def _manifest(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, if that can be trusted. Raises `_DamagedError`."""
-    data = _read(checkpoint / MANIFEST, MOST_MANIFEST_BYTES)
-    try:
-        facts = json.loads(data)
-        facts.pop("sha256")
-        is_whole = _sealed(facts) == data
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-        is_whole = False
-    if not is_whole:
-        raise _DamagedError(say("{name} was changed", name=MANIFEST))
-    if not _is_sound(facts) or checkpoint.name != f"step-{facts['step']:06d}":
-        raise _DamagedError(say("{name} belongs to another checkpoint", name=MANIFEST))
-    return dict(facts)
-
-
-def _is_sound(facts: Any) -> bool:
-    """Whether a manifest has what it must have: a seal only says that nobody changed it by accident."""
-    kinds = {"step": int, "tokens": int, "seconds": float, "skipped": int, "peak_memory_bytes": int, "mark": str, "made_on": dict}
-    if facts.get("format") != FORMAT or not all(type(facts.get(name)) is kind for name, kind in kinds.items()):
-        return False
-    files, limits = facts.get("files"), facts.get("limits")
-    names = {"most_tokens", "checkpointing", "chunk_bytes"}  # of `limits.Limits`
-    return (
-        isinstance(files, dict)
-        and set(files) == set(FILES)
-        and all(isinstance(e, dict) and type(e.get("bytes")) is int and type(e.get("sha256")) is str for e in files.values())
-        and (
-            limits is None or (isinstance(limits, dict) and set(limits) == names and all(type(n) is int for n in limits.values()))
-        )
-        and (facts.get("last_loss") is None or type(facts["last_loss"]) is float)
-        and all(type(text) is str for text in facts["made_on"].values())
-        and min(facts["step"], facts["tokens"], facts["skipped"]) >= 0
-    )
-
-
-def _read(path: Path, most_bytes: int) -> bytes:
-    if path.is_symlink() or not path.is_file():
-        raise _DamagedError(say("{name} is missing", name=path.name))
-    if path.stat().st_size > most_bytes:
-        raise _DamagedError(say("{name} is too large", name=path.name))
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error.strerror or error)) from error
-
-
-def _verify_all(checkpoint: Path, facts: Mapping[str, Any]) -> None:
-    """Compare every file with the manifest. Raises `_DamagedError`."""
-    for name in FILES:
-        _verify(checkpoint / name, facts["files"][name])
-
-
-def _verify(path: Path, entry: Mapping[str, Any]) -> None:
-    """Compare a file with its entry in the manifest, a piece at a time."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
-        raise _DamagedError(say("{name} is missing or cut short", name=path.name))
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error.strerror or error)) from error
-    if digest.hexdigest() != entry["sha256"]:
-        raise _DamagedError(say("{name} was changed", name=path.name))
-
-
-def _read_tensors(path: Path, entry: Mapping[str, Any], parameters: Parameters) -> dict[str, torch.Tensor]:
-    """The tensors of a file that is what the manifest says and fits the parameters: those that are looked at are those loaded."""
-    most_bytes = sum(parameter.nbytes for parameter in parameters.values()) + 2**20
-    data = _read(path, min(most_bytes, entry["bytes"]))
-    if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise _DamagedError(say("{name} was changed", name=path.name))
-    try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise _DamagedError(say("{name} cannot be read: {reason}", name=path.name, reason=error)) from error
-    is_step = path.name == f"{_MOMENTS[-1]}.safetensors"  # one number for each parameter
-    sizes = {name: torch.Size() if is_step else parameter.shape for name, parameter in parameters.items()}
-    fits = all(tensor.shape == sizes.get(name) and tensor.dtype == torch.float32 for name, tensor in tensors.items())
-    if not fits or (path.name == _WEIGHTS and set(tensors) != set(sizes)):
-        raise _DamagedError(say("{name} belongs to another adapter", name=path.name))
-    return tensors
 
 
 def _set_aside(checkpoint: Path) -> Path:

@@ -1,4 +1,6 @@
-"""The only training loop: `train` reads from top to bottom. What varies comes in: model, batches, objective, listener."""
+"""The only training loop: `train` reads from top to bottom. What varies comes in: model, batches, objective,
+listener.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from ..model.engine import engine_for
 from ..model.load import Loaded
 from ..tokens.step_batches import Batches
 from .checkpoint import Progress, Resumed, resume, save_checkpoint
-from .save_schedule import MOST_SHARE, SaveSchedule
+from .save_schedule import MAX_SHARE, SaveSchedule
 
 MAX_BAD_STEPS = 3  # non-finite steps in a row before the run ends
 
@@ -36,19 +38,22 @@ class Recipe:
 
     max_steps: int
     batch_size: int
-    micro_batch_size: int  # examples of full length that may go through the model at once; more if they are shorter
+    # examples of full length that may go through the model at once; more if they are shorter
+    micro_batch_size: int
     learning_rate: float
     warmup_steps: int
     weight_decay: float
     max_grad_norm: float
     seed: int
     checkpoint_every: int
-    saving_share: float = MOST_SHARE  # of the time that may go into checkpoints
+    saving_share: float = MAX_SHARE  # of the time that may go into checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One optimizer step as the screen, the log and metrics.jsonl show it. `loss` is None for a skipped step."""
+    """One optimizer step as the screen, the log and metrics.jsonl show it. `loss` is None for a skipped
+    step.
+    """
 
     step: int
     max_steps: int
@@ -73,7 +78,9 @@ class Trained:
 
 
 def learning_rate_at(step: int, recipe: Recipe) -> float:
-    """Return the rate of a step (from 0): a linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017)."""
+    """Return the rate of a step (from 0): a linear warm-up, then half a cosine to zero (Loshchilov & Hutter
+    2017).
+    """
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     through = (step - recipe.warmup_steps) / max(1, recipe.max_steps - recipe.warmup_steps)
@@ -124,12 +131,16 @@ class Keep:
     made_on: Mapping[str, str] = field(default_factory=dict)  # `repeatable.this_place`
 
 
-def train(tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe, keep: Keep, listener: Listener) -> Trained:
-    """Train the adapter in place, going on from this plan's newest checkpoint if there is one. Return the totals.
+def train(
+    tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe, keep: Keep, listener: Listener
+) -> Trained:
+    """Train the adapter in place, going on from this plan's newest checkpoint if there is one. Return the
+    totals.
 
-    When memory runs out, the step is done again in smaller micro-batches, which changes speed and nothing else. Raises
-    `OutOfMemoryError` when nothing smaller is left, and `DivergedError` after three non-finite steps in a row. Ctrl-C and SIGTERM
-    drop the step in hand, leave a checkpoint of the last whole one and raise `Interrupted`; a second one ends the process.
+    When memory runs out, the step is done again in smaller micro-batches, which changes speed and nothing
+    else. Raises `OutOfMemoryError` when nothing smaller is left, and `DivergedError` after three non-finite
+    steps in a row. Ctrl-C and SIGTERM drop the step in hand, leave a checkpoint of the last whole one and
+    raise `Interrupted`; a second one ends the process.
     """
     model = tuned.model
     rates = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay}
@@ -146,12 +157,18 @@ def train(tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe,
 
         def take_step() -> Outcome:
             micro_batches = batches.of_step(record.step, limits.most_tokens)
-            return stepper.step(micro_batches, learning_rate_at(record.step, recipe), limits.chunk_bytes, stop)
+            return stepper.step(
+                micro_batches, learning_rate_at(record.step, recipe), limits.chunk_bytes, stop
+            )
 
         with suppress(StopNow):
             while record.step < recipe.max_steps:
                 # within these limits until the end, or until memory runs out
-                with limits.kept(model), training_form(model, tuned.shortcuts, limits.most_tokens), watched(model):
+                with (
+                    limits.kept(model),
+                    training_form(model, tuned.shortcuts, limits.most_tokens),
+                    watched(model),
+                ):
                     while record.step < recipe.max_steps:
                         began = time.perf_counter()
                         outcome = attempt(take_step)
@@ -172,7 +189,9 @@ def train(tuned: Loaded, batches: Batches, objective: Objective, recipe: Recipe,
 
 
 def _less(limits: Limits, stepper: Stepper, batches: Batches, record: _Record, saves: _Saves) -> Limits:
-    """Forget the half of a step that did not fit, and hold less at once from now on. Raises `OutOfMemoryError`."""
+    """Forget the half of a step that did not fit, and hold less at once from now on. Raises
+    `OutOfMemoryError`.
+    """
     stepper.forget_gradients()
     record.read(0)
     longest = batches.max_tokens(1)
@@ -181,7 +200,10 @@ def _less(limits: Limits, stepper: Stepper, batches: Batches, record: _Record, s
         saves.save()
         raise no_memory(
             say("Even one example of {length} tokens does not fit into memory.", length=f"{longest:,}"),
-            say("Training reached step {step}; it is kept, and the same command goes on from there.", step=record.step),
+            say(
+                "Training reached step {step}; it is saved, and the same command continues from there.",
+                step=record.step,
+            ),
         )
     record.limits = less
     return less
@@ -200,7 +222,8 @@ class _Unread:
 class _Record:
     """What a training has reached, and what its steps found: read, reported, and summed up.
 
-    An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that it never runs dry.
+    An accelerator works through a queue: the loss of a step is read when the next one stands in it, so that
+    it never runs dry.
     """
 
     def __init__(self, recipe: Recipe, listener: Listener, stepper: Stepper, reached: Progress) -> None:
@@ -208,24 +231,33 @@ class _Record:
         self._device = stepper.accelerator.device.type
         self._unread: list[_Unread] = []
         self.step, self._tokens, self._seconds = reached.step, reached.tokens, reached.seconds
-        self.limits = Limits(**reached.limits) if reached.limits else None  # where memory allowed less than was planned
+        # where memory allowed less than was planned
+        self.limits = Limits(**reached.limits) if reached.limits else None
         self._loss = math.nan if reached.last_loss is None else reached.last_loss
         self._skipped, self._peak_bytes, self.bad_in_a_row = reached.skipped, reached.peak_memory_bytes, 0
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         """Count one more step."""
-        self.step, self._tokens, self._seconds = self.step + 1, self._tokens + outcome.num_tokens, self._seconds + seconds
+        self.step, self._tokens, self._seconds = (
+            self.step + 1,
+            self._tokens + outcome.num_tokens,
+            self._seconds + seconds,
+        )
         self._unread.append(_Unread(self.step, outcome, seconds, self._seconds))
 
     def read(self, num_left: int | None = None) -> None:
-        """Read what steps found until `num_left` are left, as many as the device likes best. Raises `DivergedError`."""
+        """Read what steps found until `num_left` are left, as many as the device likes best. Raises
+        `DivergedError`.
+        """
         left = DEVICE_PROFILES[self._device].num_ahead if num_left is None else num_left
         while len(self._unread) > left:
             done = self._unread.pop(0)
             loss, memory = done.outcome.read(), memory_in_use(self._device)
             self._peak_bytes = max(self._peak_bytes, memory)
             self._listener.on_step(self._reported(done, loss, memory))
-            self._loss, self.bad_in_a_row = (loss, 0) if loss is not None else (self._loss, self.bad_in_a_row + 1)
+            self._loss, self.bad_in_a_row = (
+                (loss, 0) if loss is not None else (self._loss, self.bad_in_a_row + 1)
+            )
             self._skipped += loss is None
             if self.bad_in_a_row >= MAX_BAD_STEPS:
                 raise _diverged(self._recipe, done.step)
@@ -256,10 +288,17 @@ class _Record:
 class _Saves:
     """Keeps checkpoints of a training, when it is time to."""
 
-    def __init__(self, recipe: Recipe, keep: Keep, listener: Listener, stepper: Stepper, record: _Record) -> None:
+    def __init__(
+        self, recipe: Recipe, keep: Keep, listener: Listener, stepper: Stepper, record: _Record
+    ) -> None:
         self._keep, self._stepper, self._record, self._is_last = keep, stepper, record, recipe.max_steps
         self._schedule = SaveSchedule(
-            recipe.checkpoint_every, record.step, self._write, listener.on_saved, listener.on_unsaved, share=recipe.saving_share
+            recipe.checkpoint_every,
+            record.step,
+            self._write,
+            listener.on_saved,
+            listener.on_unsaved,
+            share=recipe.saving_share,
         )
 
     @property
@@ -285,22 +324,38 @@ class _Saves:
         _require_finite(self._stepper)
         parameters, optimizer = self._stepper.parameters, self._stepper.optimizer
         save_checkpoint(
-            self._keep.folder, self._keep.plan_hash, self._record.progress(), parameters, optimizer, self._keep.made_on
+            self._keep.folder,
+            self._keep.plan_hash,
+            self._record.progress(),
+            parameters,
+            optimizer,
+            self._keep.made_on,
         )
 
 
 def _stopped(kept: int, done: int, max_steps: int, stop: Stop) -> Interrupted:
     what = say("Stopped by you after step {step} of {total}. Nothing is lost.", step=done, total=max_steps)
     if kept < done:
-        what = say("Stopped by you after step {step} of {total}; kept is step {kept}.", step=done, total=max_steps, kept=kept)
-    return interrupted(stop.number, what, say("Start the same command again to go on from there."))
+        what = say(
+            "Stopped by you after step {step} of {total}; step {kept} is saved.",
+            step=done,
+            total=max_steps,
+            kept=kept,
+        )
+    return interrupted(stop.number, what, say("Start the same command again to continue from there."))
 
 
 def _diverged(recipe: Recipe, step: int) -> DivergedError:
     return DivergedError(
         say("Training was stopped at step {step}: the loss is no longer a number.", step=step),
-        seen=say("{count} steps in a row were not finite; each was skipped, so the adapter is still whole.", count=MAX_BAD_STEPS),
-        fix=say("Start again with a lower learning rate: LEARNING_RATE={rate} ./run.sh", rate=f"{recipe.learning_rate / 4:.0e}"),
+        seen=say(
+            "{count} steps in a row were not finite; each was skipped, so the adapter is still intact.",
+            count=MAX_BAD_STEPS,
+        ),
+        fix=say(
+            "Start again with a lower learning rate: LEARNING_RATE={rate} ./run.sh",
+            rate=f"{recipe.learning_rate / 4:.0e}",
+        ),
     )
 
 
@@ -308,6 +363,6 @@ def _require_finite(stepper: Stepper) -> None:
     """A non-finite adapter is never saved."""
     if not all(bool(torch.isfinite(p).all()) for p in stepper.parameters.values()):
         raise DivergedError(
-            say("The adapter holds values that are not numbers, so it is not saved."),
+            say("The adapter contains values that are not numbers, so it is not saved."),
             fix=say("Start again with a lower learning rate: LEARNING_RATE=0.0001 ./run.sh"),
         )

@@ -11,6 +11,7 @@ def _num_trained(batch: Batch) -> int:
     return len(batch.trained)
 
 
-# Supervised fine-tuning: the cross-entropy of the answers' tokens, a mean over all of them in the step. A mean of the means of
-# examples or micro-batches would weigh short answers more, and change with the micro-batch.
+# Supervised fine-tuning: the cross-entropy of the answers' tokens, a mean over all of them in the step. A
+# mean of the means of examples or micro-batches would weigh short answers more, and change with the
+# micro-batch.
 SFT = Objective("sft", loss_sum, _num_trained)

@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 from ..errors import EnvironmentFault
 
-MOST_SHARE = 0.02  # of the time that goes by may go into saving
-MOST_SECONDS = 300.0  # of work may be lost, however few steps that is; 2 % of it are 6 s, more than any save here took
+MAX_SHARE = 0.02  # of the time that goes by may go into saving
+# of work may be lost, however few steps that is; 2 % of it are 6 s, more than any save here took
+MAX_SECONDS = 300.0
 
 
 class SaveSchedule:
-    """Saves every so many steps or minutes, but never so often that saving takes more than its share of the time."""
+    """Saves every so many steps or minutes, but never so often that saving takes more than its share of the
+    time.
+    """
 
     def __init__(
         self,
@@ -21,7 +24,7 @@ class SaveSchedule:
         write: Callable[[], None],
         on_saved: Callable[[int], None],
         on_unsaved: Callable[[int, EnvironmentFault], None],
-        share: float = MOST_SHARE,
+        share: float = MAX_SHARE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._every_steps, self._share, self._clock = every_steps, share, clock
@@ -32,11 +35,13 @@ class SaveSchedule:
     def is_due(self, step: int) -> bool:
         """After `step` steps."""
         since = self._clock() - self._ended
-        is_wanted = step - self._tried_step >= self._every_steps or since >= MOST_SECONDS
+        is_wanted = step - self._tried_step >= self._every_steps or since >= MAX_SECONDS
         return is_wanted and step > self._tried_step and since * self._share >= self._cost
 
     def save(self, step: int) -> bool:
-        """Try to keep this step; returns whether it is kept. What cannot be written is told, and the training goes on."""
+        """Try to keep this step; returns whether it is kept. What cannot be written is told, and the training
+        goes on.
+        """
         if step <= self.last_step:
             return True
         began = self._clock()

@@ -29,11 +29,14 @@ _DRAWN = [item.name for item in fields(LoggedStep)]
 
 
 class StepLog:
-    """The steps of a run as they are on disk. A disk that is full stops no training: the lines wait for room."""
+    """The steps of a run as they are on disk. A disk that is full stops no training: the lines wait for
+    room.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting: list[str] | None = None  # None before the first line: what an earlier run left is forgotten then
+        # None before the first line: what an earlier run left is forgotten then
+        self._waiting: list[str] | None = None
 
     def go_on(self, last_step: int) -> None:
         """Forget the steps after the checkpoint: they are done again."""
@@ -57,7 +60,9 @@ class StepLog:
             self._waiting = []
 
     def steps(self) -> list[LoggedStep]:
-        """Every step that was done, as the report draws it; the last line of a step, where a full disk left two."""
+        """Return every step that was done, as the report draws it; the last line of a step, where a full disk
+        left two.
+        """
         found = {_step_of(line): line for line in [*self._lines(), *(self._waiting or [])]}
         lines = [json.loads(found[step]) for step in sorted(found)]
         return [LoggedStep(**{name: line[name] for name in _DRAWN}) for line in lines]
@@ -72,7 +77,7 @@ class StepLog:
 
 
 def _step_of(line: str) -> int:
-    """The number of its step; 0 if it is no whole line."""
+    """Return the number of its step; 0 if it is no whole line."""
     try:
         document = json.loads(line)
         return int(document["step"]) if set(_DRAWN) <= set(document) and line.endswith("\n") else 0

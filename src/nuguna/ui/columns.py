@@ -13,7 +13,7 @@ from .screen import Screen
 
 
 def can_ask() -> bool:
-    """Whether somebody can be asked: both ends of the conversation are a terminal."""
+    """Return whether somebody can be asked: both ends of the conversation are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -23,20 +23,31 @@ def ask_columns(error: UnclearColumnsError, screen: Screen) -> str | None:
     screen.line(screen.t(error.what), style="bold")
     for number, name in enumerate(names, 1):
         screen.line(f"  {number}. {masked(name)}: {error.columns[name]}")
-    question = _choice(screen, say("Number of the column with the questions (0: it is plain text, Enter: stop): "), len(names), 0)
+    question = _choice(
+        screen,
+        say("Number of the column with the questions (0: it is plain text, Enter: stop): "),
+        len(names),
+        0,
+    )
     if question is None:
         return None
-    prompt = say("Number of the column with the text: ") if question == 0 else say("Number of the column with the answers: ")
+    prompt = (
+        say("Number of the column with the text: ")
+        if question == 0
+        else say("Number of the column with the answers: ")
+    )
     answer = _choice(screen, prompt, len(names), 1)
     if answer is None or answer == question:
         return None
     chosen = join_columns([names[answer - 1]] if question == 0 else [names[question - 1], names[answer - 1]])
-    screen.line(screen.t(say("Next time without asking: DATA_COLUMNS={columns}", columns=shlex.quote(chosen))))
+    screen.line(
+        screen.t(say("Next time without asking: DATA_COLUMNS={columns}", columns=shlex.quote(chosen)))
+    )
     return chosen
 
 
 def _choice(screen: Screen, prompt: object, highest: int, lowest: int) -> int | None:
-    """A number from `lowest` to `highest`; None for an empty line or the end of input."""
+    """Return a number from `lowest` to `highest`; None for an empty line or the end of input."""
     while True:
         try:
             typed = input(screen.t(prompt)).strip()  # type: ignore[arg-type]
@@ -46,4 +57,6 @@ def _choice(screen: Screen, prompt: object, highest: int, lowest: int) -> int | 
             return None
         if typed.isdecimal() and lowest <= int(typed) <= highest:
             return int(typed)
-        screen.line(screen.t(say("A number from {lowest} to {highest}, please.", lowest=lowest, highest=highest)))
+        screen.line(
+            screen.t(say("Please type a number from {lowest} to {highest}.", lowest=lowest, highest=highest))
+        )

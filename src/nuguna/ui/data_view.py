@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..data.dataset import NUM_SHOWN, listing
 from ..data.doctor.findings import Finding
-from ..data.doctor.mend import Mended
+from ..data.doctor.mend import Fixed
 from ..jobs.inspect import Diagnosis
 from ..message import Message, say
 from ..plan.settings import Request
@@ -18,7 +18,7 @@ from ..tokens.lengths import Lengths
 from .screen import Screen
 
 _BAR = 30  # signs of the longest bar
-_MOST_CHARS = 600  # of an example
+_MAX_CHARS = 600  # of an example
 LANGUAGES = {
     "ko": say("Korean"),
     "en": say("English"),
@@ -56,11 +56,16 @@ def _facts(found: Diagnosis, screen: Screen) -> None:
     kinds = ", ".join(dict.fromkeys(table.format.upper() for table in data.tables))
     encodings = ", ".join(dict.fromkeys(table.encoding for table in data.tables if table.encoding)) or "-"
     total = sum(found.languages.values()) or 1
-    languages = ", ".join(f"{t(LANGUAGES[name])} {100 * count / total:.0f} %" for name, count in found.languages.most_common(3))
+    languages = ", ".join(
+        f"{t(LANGUAGES[name])} {100 * count / total:.0f} %" for name, count in found.languages.most_common(3)
+    )
     guessed = t(say("likely"))
     likely = "" if all(shape.is_certain for shape in data.shapes) else f" ({guessed})"
     rows = [
-        (say("file"), first.name if len(data.tables) == 1 else t(say("{count} files", count=len(data.tables)))),
+        (
+            say("file"),
+            first.name if len(data.tables) == 1 else t(say("{count} files", count=len(data.tables))),
+        ),
         (say("format"), f"{kinds}, {encodings}"),
         (say("shape"), f"{data.shape}{likely}"),
         (say("rows"), t(_rows(found))),
@@ -82,7 +87,11 @@ def _facts(found: Diagnosis, screen: Screen) -> None:
 def _rows(found: Diagnosis) -> Message:
     data = found.dataset
     if not data.num_unwanted:
-        numbers = {"total": f"{data.num_rows:,}", "usable": f"{len(data.train):,}", "bad": f"{data.num_bad:,}"}
+        numbers = {
+            "total": f"{data.num_rows:,}",
+            "usable": f"{len(data.train):,}",
+            "bad": f"{data.num_bad:,}",
+        }
         return say("{total}: {usable} usable, {bad} broken", **numbers)
     return say(
         "{total}: {usable} usable, {bad} broken, {unwanted} not to be trained",
@@ -117,7 +126,9 @@ def _lengths(lengths: Lengths, screen: Screen, model: str) -> None:
     if lengths.is_sample:
         screen.line("  " + screen.t(say("Counted on {count} of them.", count=f"{counts.num_rows:,}")))
     if counts.num_refused:
-        screen.line("  " + screen.t(say("{count} do not fit the chat template.", count=f"{counts.num_refused:,}")))
+        screen.line(
+            "  " + screen.t(say("{count} do not fit the chat template.", count=f"{counts.num_refused:,}"))
+        )
         _why(lengths, screen)
 
 
@@ -136,7 +147,9 @@ def _examples(found: Diagnosis, screen: Screen) -> None:
     screen.line("")
     left, right = screen.mark("⟦", "[["), screen.mark("⟧", "]]")
     title = say(
-        "Examples as the model sees them; what it learns to say stands between {left} and {right}", left=left, right=right
+        "Examples as the model sees them; what it learns to say is between {left} and {right}",
+        left=left,
+        right=right,
     )
     screen.line(screen.t(title), style="bold")
     for number, example in enumerate(found.examples, 1):
@@ -151,14 +164,19 @@ def _examples(found: Diagnosis, screen: Screen) -> None:
 
 def _shortened(text: str) -> str:
     """Line breaks shown as signs, so that an example is one paragraph; the middle of a long part left out."""
-    half = _MOST_CHARS // 2
-    text = text if len(text) <= _MOST_CHARS else f"{text[:half]} … {text[-half:]}"
+    half = _MAX_CHARS // 2
+    text = text if len(text) <= _MAX_CHARS else f"{text[:half]} … {text[-half:]}"
     return text.replace("\n", "⏎")
 
 
 def _finding(finding: Finding, screen: Screen) -> None:
     lines = ", ".join(f"{line}" for _, line in finding.places)
-    place = {"what": finding.what, "count": f"{finding.count:,}", "file": finding.places[0][0], "lines": lines}
+    place = {
+        "what": finding.what,
+        "count": f"{finding.count:,}",
+        "file": finding.places[0][0],
+        "lines": lines,
+    }
     text = say("{what}: {count} ({file}, line {lines})", **place)
     if finding.count > len(finding.places):
         text = say("{what}: {count} (the first of them: {file}, line {lines})", **place)
@@ -179,22 +197,33 @@ def _verdict(found: Diagnosis, screen: Screen, request: Request) -> None:
             screen.line("  " + screen.t(say("Write a copy without them: {command}", command=command)))
         return
     trained = f"{found.lengths.num_trained:,}"
-    ready = say("Ready: {count} examples, {tokens} tokens to learn.", count=f"{found.lengths.num_usable:,}", tokens=trained)
+    ready = say(
+        "Ready: {count} examples, {tokens} tokens to learn.",
+        count=f"{found.lengths.num_usable:,}",
+        tokens=trained,
+    )
     screen.line(f"{screen.mark('✓', 'ok')} {screen.t(ready)}", style="bold green")
     columns = f"DATA_COLUMNS={shlex.quote(request.data_columns)} " if request.data_columns else ""
     screen.line("  " + screen.t(say("Train on it: {command}", command=f"{columns}DATASET={source} ./run.sh")))
 
 
-def show_mended(mended: Mended, screen: Screen) -> None:
+def show_mended(mended: Fixed, screen: Screen) -> None:
     """What `--fix` wrote."""
     rows, changes = f"{mended.num_rows:,}", f"{mended.num_changes:,}"
     places = {"path": ", ".join(map(str, mended.paths)), "list": mended.changes_path}
     written = say(
-        "Written: {path} with {rows} rows; {changes} changes are listed in {list}", rows=rows, changes=changes, **places
+        "Written: {path} with {rows} rows; {changes} changes are listed in {list}",
+        rows=rows,
+        changes=changes,
+        **places,
     )
     screen.line(f"{screen.mark('✓', 'ok')} {screen.t(written)}", style="bold green")
     if len(mended.paths) > 1:
-        advice = say("Train on all of them: put them into a folder of their own, and type DATASET=FOLDER ./run.sh")
+        advice = say(
+            "Train on all of them: put them into a folder of their own, and type DATASET=FOLDER ./run.sh"
+        )
     else:
-        advice = say("Train on it: {command}", command=f"DATASET={shlex.quote(str(mended.paths[0]))} ./run.sh")
+        advice = say(
+            "Train on it: {command}", command=f"DATASET={shlex.quote(str(mended.paths[0]))} ./run.sh"
+        )
     screen.line("  " + screen.t(advice))

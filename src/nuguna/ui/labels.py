@@ -1,4 +1,6 @@
-"""Events, plans and errors as sentences and tables, independent of whether a terminal, a pipe or a log shows them."""
+"""Events, plans and errors as sentences and tables, independent of whether a terminal, a pipe or a log shows
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,22 @@ if TYPE_CHECKING:
 
 
 def show_value(value: object, t: Translate) -> str:
-    """A setting's value for people."""
+    """Return a setting's value for people."""
     if isinstance(value, bool):
         return t(say("yes") if value else say("no"))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def plan_rows(plan: Plan, t: Translate) -> list[tuple[str, str, str, str]]:
-    """(setting, value, reason, source) of every choice."""
+    """Return (setting, value, reason, source) of every choice."""
 
     def row(name: str, choice: Choice[Any]) -> tuple[str, str, str, str]:
-        return t(PLAN_VALUES[name].title), show_value(choice.value, t), t(choice.reason), t(SOURCES[choice.source])
+        return (
+            t(PLAN_VALUES[name].title),
+            show_value(choice.value, t),
+            t(choice.reason),
+            t(SOURCES[choice.source]),
+        )
 
     return [row(name, choice) for name, choice in plan.choices().items()]
 
@@ -38,7 +45,11 @@ def plan_summary(plan: Plan) -> Message:
     """Memory and time in one sentence."""
     needed, usable = format_bytes(plan.memory.total_bytes), format_bytes(plan.usable_bytes)
     if not plan.fits:
-        return say("This does not fit: about {needed} is needed, {usable} is usable.", needed=needed, usable=usable)
+        return say(
+            "This does not fit: about {needed} is needed, {usable} is available.",
+            needed=needed,
+            usable=usable,
+        )
     return say(
         "About {needed} of {usable} memory, roughly {time} (hours:minutes:seconds).",
         needed=needed,
@@ -48,7 +59,7 @@ def plan_summary(plan: Plan) -> Message:
 
 
 def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
-    """(what, value) of a machine."""
+    """Return (what, value) of a machine."""
     return [
         (t(say("device")), t(DEVICE_PROFILES[hardware.device].title)),
         (t(say("name")), hardware.name),
@@ -63,15 +74,19 @@ def hardware_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
 
 
 def _rate_rows(hardware: Hardware, t: Translate) -> list[tuple[str, str]]:
-    rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in hardware.gemm_flops_per_second.items())
+    rates = ", ".join(
+        f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in hardware.gemm_flops_per_second.items()
+    )
     return [(t(say("matrix products")), rates)] if rates else []
 
 
 def step_line(step: Step, left_seconds: float) -> Message:
-    """One optimizer step as one line of text, with the time that is left of the whole run."""
+    """Return one optimizer step as one line of text, with the time that is left of the whole run."""
     if step.loss is None:
         return say(
-            "Training step {step}/{total} - skipped: the loss was not a finite number", step=step.step, total=step.max_steps
+            "Training step {step}/{total} - skipped: the loss was not a finite number",
+            step=step.step,
+            total=step.max_steps,
         )
     return say(
         "Training step {step}/{total} - Loss: {loss} - {rate} tokens/s - {left} left",
@@ -84,7 +99,7 @@ def step_line(step: Step, left_seconds: float) -> Message:
 
 
 def error_lines(error: NugunaError, t: Translate) -> list[str]:
-    """What happened, what was seen, what to do next."""
+    """Return what happened, what was seen, what to do next."""
     lines = [t(error.what)]
     if error.seen is not None:
         lines.append(t(error.seen))

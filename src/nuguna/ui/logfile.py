@@ -11,7 +11,9 @@ from ..text.redaction import redact
 
 
 class LogFile:
-    """One log of one run, in the folder where the command was started. A folder that cannot be written gets no log."""
+    """One log of one run, in the folder where the command was started. A folder that cannot be written gets
+    no log.
+    """
 
     def __init__(self, folder: Path) -> None:
         now = datetime.datetime.now()

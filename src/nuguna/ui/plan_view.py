@@ -19,7 +19,7 @@ Mark = Callable[[str, str], str]  # a sign, and what stands for it where the ter
 
 
 def memory_picture(plan: Plan, t: Translate, mark: Mark) -> Iterator[tuple[str, str, str]]:
-    """(name, bar, size) of each part, of what is left, and of all that is usable.
+    """Yield (name, bar, size) of each part, of what is left, and of all that is usable.
 
     Bars begin where the one above ended, so that together they fill the usable memory, or go beyond it.
     """
@@ -45,11 +45,12 @@ def _bar(sign: str, begin: int, size: int, scale: int) -> str:
 
 
 def time_line(plan: Plan) -> Message:
-    """What the time is spent on, in one sentence."""
+    """Return what the time is spent on, in one sentence."""
     parts = plan.time.parts
     measuring = parts["measuring_before"] + parts["measuring_after"]
     return say(
-        "Time: {loading} loading, {training} training, {measuring} measuring before and after, {proving} proving.",
+        "Time: {loading} loading, {training} training, {measuring} measuring before and after, {proving} "
+        "checking.",
         loading=format_seconds(parts["loading"]),
         training=format_seconds(parts["training"]),
         measuring=format_seconds(measuring),
@@ -58,16 +59,20 @@ def time_line(plan: Plan) -> Message:
 
 
 def larger_lines(plan: Plan) -> list[Message]:
-    """The next larger model that would fit too, and the next that would not."""
+    """Return the next larger model that would fit too, and the next that would not."""
     return [_larger_line(model) for model in plan.larger]
 
 
 def _larger_line(larger: Larger) -> Message:
     needed = format_bytes(larger.needed_bytes)
     if not larger.fits:
-        return say("Larger, does not fit with room to spare: {model} ({needed})", model=larger.model, needed=needed)
+        return say(
+            "Larger, but does not fit with room to spare: {model} ({needed})",
+            model=larger.model,
+            needed=needed,
+        )
     return say(
-        "Larger, would fit too: {model} ({needed}, a first run of about {time})",
+        "Larger, and would fit too: {model} ({needed}, a first run of about {time})",
         model=larger.model,
         needed=needed,
         time=format_seconds(larger.seconds),

@@ -21,7 +21,9 @@ TOLERANCE = 0.25  # by which a total may differ from the prediction without a wo
 class Remaining:
     """The time left of one run. Begins when the plan is made."""
 
-    def __init__(self, predicted: TimeEstimate, max_steps: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, predicted: TimeEstimate, max_steps: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._predicted, self._now, self._began = predicted, now, now()
         self._step_seconds = predicted.parts["training"] / max(1, max_steps)
         self._first: Step | None = None
@@ -30,8 +32,8 @@ class Remaining:
     def after(self, step: Step) -> float:
         """Seconds left of the whole run when `step` has ended.
 
-        The first step is slower than the others, as kernels are made in it, and is left out. What comes after the training is
-        slower or faster than predicted by as much as the steps are: it is the same machine.
+        The first step is slower than the others, as kernels are made in it, and is left out. What comes after
+        the training is slower or faster than predicted by as much as the steps are: it is the same machine.
         """
         self._first = self._first or step
         num_measured = step.step - self._first.step
@@ -46,14 +48,19 @@ class Remaining:
         Never for a run that goes on from a checkpoint: the prediction is of the whole.
         """
         left = self.after(step)
-        if self._is_said or self._first is None or self._first.step > 1 or step.step - self._first.step < STEPS_TO_JUDGE:
+        if (
+            self._is_said
+            or self._first is None
+            or self._first.step > 1
+            or step.step - self._first.step < STEPS_TO_JUDGE
+        ):
             return None
         self._is_said = True
         total, predicted = self._now() - self._began + left, self._predicted.total_seconds
         if abs(total / predicted - 1) <= TOLERANCE:
             return None
         return say(
-            "By the first steps it takes about {total} in all, not {predicted}.",
+            "Judging by the first steps, it takes about {total} in all, not {predicted}.",
             total=format_seconds(total),
             predicted=format_seconds(predicted),
         )

@@ -26,10 +26,16 @@ def show_scores(scores: Mapping[str, Score], tokenization: str, num_pairs: int, 
     table = table_of(screen.t, say("measure"), say("value"), say("95 of 100 times between"))
     for metric in METRICS:
         if (score := scores.get(metric.name)) is not None:
-            table.add_row(screen.t(metric.label), number(metric.name, score.value), _between(metric.name, score))
+            table.add_row(
+                screen.t(metric.label), number(metric.name, score.value), _between(metric.name, score)
+            )
     screen.console.print(table)
     way = _way(tokenization, screen.t)
-    screen.line(screen.t(say("{count} pairs, texts taken apart by: {tokenization}", count=f"{num_pairs:,}", tokenization=way)))
+    screen.line(
+        screen.t(
+            say("{count} pairs, texts split into: {tokenization}", count=f"{num_pairs:,}", tokenization=way)
+        )
+    )
 
 
 def show_examined(found: Examined, screen: Screen) -> None:
@@ -40,14 +46,20 @@ def show_examined(found: Examined, screen: Screen) -> None:
             show_scores(all_scored(side.rows), side.tokenization.name, len(found.questions), screen)
         return
     screen.console.print(compared_table(change, screen.t, before=say("base"), after=say("tuned")))
-    screen.line(screen.t(say("Texts are taken apart by: {tokenization}", tokenization=_way(change.tokenization, screen.t))))
+    screen.line(
+        screen.t(
+            say("Texts are split into: {tokenization}", tokenization=_way(change.tokenization, screen.t))
+        )
+    )
 
 
 def show_tasks(document: Mapping[str, Any], screen: Screen) -> None:
     """What each side reaches on standard tasks, with the standard errors of the harness."""
     screen.end_bar()
     sides = [side for side in ("base", "tuned") if side in document]
-    table = table_of(screen.t, say("task"), *({"base": say("base"), "tuned": say("tuned")}[side] for side in sides))
+    table = table_of(
+        screen.t, say("task"), *({"base": say("base"), "tuned": say("tuned")}[side] for side in sides)
+    )
     for task, found in document[sides[0]]["tasks"].items():
         for metric in found["metrics"]:
             cells = (document[side]["tasks"][task]["metrics"][metric] for side in sides)
@@ -63,7 +75,10 @@ def _with_error(cell: Mapping[str, Any]) -> str:
 
 
 def _way(tokenization: str, t: Translate) -> str:
-    ways = {"words": say("words"), "words+particles": say("words and particles (with kiwipiepy installed: morphemes)")}
+    ways = {
+        "words": say("words"),
+        "words+particles": say("words and particles (with kiwipiepy installed: morphemes)"),
+    }
     return t(ways[tokenization]) if tokenization in ways else tokenization
 
 
@@ -74,7 +89,9 @@ def _between(name: str, score: Score) -> str:
 
 
 def show_comparison(found: Comparison, screen: Screen) -> None:
-    """Settings that differ, then the numbers; a star stands where one run is better than all others by more than chance."""
+    """Settings that differ, then the numbers; a star stands where one run is better than all others by more
+    than chance.
+    """
     t, star = screen.t, screen.mark("★", "*")
     table = table_of(t, say("measure"), *(say("{name}", name=run.name) for run in found.runs))
     for name, values in found.differing.items():
@@ -86,13 +103,20 @@ def show_comparison(found: Comparison, screen: Screen) -> None:
             continue
         best = found.best(metric.name)
         cells = ["-" if score is None else number(metric.name, score.value) for score in scores[metric.name]]
-        table.add_row(t(metric.label), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells)))
+        table.add_row(
+            t(metric.label), *(f"{star} {cell}" if i == best else cell for i, cell in enumerate(cells))
+        )
     table.add_section()
     table.add_row(t(say("training time")), *(format_seconds(run.training["seconds"]) for run in found.runs))
-    table.add_row(t(say("tokens a second")), *(f"{run.training['tokens_per_second']:,.0f}" for run in found.runs))
-    table.add_row(t(say("most memory")), *(format_bytes(int(run.training["peak_memory_bytes"])) for run in found.runs))
     table.add_row(
-        t(say("checks")), *(t(say("passed")) if run.status == "succeeded" else t(say("not passed")) for run in found.runs)
+        t(say("tokens per second")), *(f"{run.training['tokens_per_second']:,.0f}" for run in found.runs)
+    )
+    table.add_row(
+        t(say("peak memory")), *(format_bytes(int(run.training["peak_memory_bytes"])) for run in found.runs)
+    )
+    table.add_row(
+        t(say("checks")),
+        *(t(say("passed")) if run.status == "succeeded" else t(say("not passed")) for run in found.runs),
     )
     screen.console.print(table)
     for warning in found.warnings:

@@ -18,7 +18,19 @@ from ..measure.compared import Compared
 from ..message import Message, say
 from ..plan.plan import Plan
 from ..prove.check import label_of
-from ..stages.events import Downloading, Event, Finished, Note, Planned, Proved, Reading, Saved, Scored, Stage, Stepped
+from ..stages.events import (
+    Downloading,
+    Event,
+    Finished,
+    Note,
+    Planned,
+    Proved,
+    RowsRead,
+    Saved,
+    Scored,
+    Stage,
+    Stepped,
+)
 from ..text.language import Translate, translator
 from ..text.redaction import redact
 from ..text.units import format_bytes, format_seconds
@@ -37,7 +49,9 @@ PLAIN_LINES = 20  # about how many progress lines a run prints that is not on a 
 
 
 class SafeConsole(Console):
-    """rich's console without passwords and keys: what stands in cells of tables and in titles comes through here."""
+    """rich's console without passwords and keys: what stands in cells of tables and in titles comes through
+    here.
+    """
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As rich's, of the text as it may be shown."""
@@ -47,7 +61,9 @@ class SafeConsole(Console):
 class Screen:
     """Shows events as they come. `log` is None for commands that keep no log."""
 
-    def __init__(self, console: Console, translate: Translate, log: LogFile | None = None, program: str = "nuguna") -> None:
+    def __init__(
+        self, console: Console, translate: Translate, log: LogFile | None = None, program: str = "nuguna"
+    ) -> None:
         self.console, self._translate, self._log, self._program = console, translate, log, program
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -56,7 +72,7 @@ class Screen:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if not isinstance(event, (Stepped, Saved, Downloading, Reading)):
+        if not isinstance(event, (Stepped, Saved, Downloading, RowsRead)):
             self.end_bar()
         match event:
             case Stage(message):
@@ -67,7 +83,7 @@ class Screen:
                 self._planned(plan, hardware)
             case Stepped(step):
                 self._stepped(step)
-            case Reading() | Downloading() | Saved():
+            case RowsRead() | Downloading() | Saved():
                 self._aside(event)
             case Scored():
                 self._scored(event)
@@ -78,7 +94,9 @@ class Screen:
                 self._finished(event)
 
     def t(self, message: Message) -> str:
-        """A sentence in the user's language, as it may be shown: passwords and keys in what it tells are taken out."""
+        """Return a sentence in the user's language, as it may be shown: passwords and keys in what it tells
+        are taken out.
+        """
         return redact(self._translate(message))
 
     def line(self, text: str, style: str = "") -> None:
@@ -94,11 +112,14 @@ class Screen:
         for number, text in enumerate(error_lines(error, self.t)):
             indented = text.replace("\n", "\n  ")
             self.line(
-                f"{self.mark('✗', 'x')} {text}" if number == 0 else f"  {indented}", style="bold red" if number == 0 else ""
+                f"{self.mark('✗', 'x')} {text}" if number == 0 else f"  {indented}",
+                style="bold red" if number == 0 else "",
             )
 
     def fault(self, error: BaseException) -> None:
-        """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is no log)."""
+        """A fault of the program: one sentence here, the whole trace in the log (on the screen when there is
+        no log).
+        """
         self.end_bar()
         trace = redact("".join(traceback.format_exception(error)))
         what = say("Something broke inside nuguna: {reason}", reason=error)
@@ -136,7 +157,7 @@ class Screen:
             self.line(f"  → {self.t(problem.fix)}")
 
     def mark(self, sign: str, plain: str) -> str:
-        """A sign where the terminal can show it, else its plain stand-in."""
+        """Return a sign where the terminal can show it, else its plain stand-in."""
         try:
             sign.encode(self.console.encoding or "ascii")
         except UnicodeEncodeError:
@@ -158,7 +179,9 @@ class Screen:
             self.line(f"  {setting}: {value}  ({reason})")
         self.line(f"  {self.t(plan_summary(plan))}")
         for problem in hardware.problems:
-            self.line(f"  {self.mark('⚠', '!')} {self.t(problem.what)} → {self.t(problem.fix)}", style="yellow")
+            self.line(
+                f"  {self.mark('⚠', '!')} {self.t(problem.what)} → {self.t(problem.fix)}", style="yellow"
+            )
 
     def _stepped(self, step: Step) -> None:
         left = self._remaining.after(step) if self._remaining else 0.0
@@ -175,7 +198,9 @@ class Screen:
         self._show_bar(step.step, step.max_steps, text)
 
     def reading(self, num_rows: int) -> None:
-        """So many rows were read: on a terminal the line is written over, elsewhere one is enough from time to time."""
+        """So many rows were read: on a terminal the line is written over, elsewhere one is enough from time
+        to time.
+        """
         text = self.t(say("{count} rows read …", count=f"{num_rows:,}"))
         if self.console.is_terminal:
             self._show_bar(0, None, text)
@@ -183,18 +208,25 @@ class Screen:
             self._last_read = time.monotonic()
             self.line("  " + text)
 
-    def _aside(self, event: Reading | Downloading | Saved) -> None:
+    def _aside(self, event: RowsRead | Downloading | Saved) -> None:
         if isinstance(event, Saved):
             if self._log:
-                self._log.write(self.t(say("checkpoint: step {step} is kept", step=event.step)))
-        elif isinstance(event, Reading):
+                self._log.write(self.t(say("checkpoint: step {step} is saved", step=event.step)))
+        elif isinstance(event, RowsRead):
             self.reading(event.num_rows)
         elif self.console.is_terminal:
-            self._show_bar(event.done, event.total, f"{format_bytes(event.done)} / {format_bytes(event.total)}")
+            self._show_bar(
+                event.done, event.total, f"{format_bytes(event.done)} / {format_bytes(event.total)}"
+            )
 
     def _show_bar(self, done: int, total: int | None, text: str) -> None:
         if self._bar is None:
-            self._bar = Progress(BarColumn(bar_width=24), TextColumn("{task.description}"), console=self.console, transient=True)
+            self._bar = Progress(
+                BarColumn(bar_width=24),
+                TextColumn("{task.description}"),
+                console=self.console,
+                transient=True,
+            )
             self._task = self._bar.add_task("", total=total)
             self._bar.start()
         if self._task is not None:
@@ -213,11 +245,13 @@ class Screen:
         if curve := loss_curve([loss for _, loss in event.losses], plain=plain):
             self.line("  " + self.t(say("Training loss: {curve}", curve=curve)))
         title = (
-            say("the same subjects, asked in new words") if event.unseen else say("questions that were kept out of the training")
+            say("the same subjects, asked in new words")
+            if event.unseen
+            else say("questions held out from training")
         )
         self._table(title, event.scores)
         if event.unseen:
-            self._table(say("subjects that training did not contain"), event.unseen)
+            self._table(say("subjects that were not in the training data"), event.unseen)
 
     def _table(self, title: Message, found: Compared) -> None:
         table = compared_table(found, self.t, before=say("before"), after=say("after"), only_main=True)
@@ -229,7 +263,10 @@ class Screen:
 
     def _check(self, check: Check) -> None:
         sign = self.mark("✓", "ok") if check.passed else self.mark("✗", "x")
-        self.line(f"  {sign} {self.t(label_of(check.name))}: {self.t(check.detail)}", style="" if check.passed else "bold red")
+        self.line(
+            f"  {sign} {self.t(label_of(check.name))}: {self.t(check.detail)}",
+            style="" if check.passed else "bold red",
+        )
         if not check.passed and check.fix is not None:
             self.line(f"    → {self.t(check.fix)}")
 
@@ -237,10 +274,13 @@ class Screen:
         time = format_seconds(event.seconds)
         if not event.succeeded:
             self.line(
-                self.t(say("The run ended after {time}, but a check failed: see above what to try.", time=time)), style="bold red"
+                self.t(
+                    say("The run ended after {time}, but a check failed: see above what to try.", time=time)
+                ),
+                style="bold red",
             )
             return
-        done = say("Done and proven in {time}. The result is in {folder}", time=time, folder=event.folder)
+        done = say("Done and checked in {time}. The result is in {folder}", time=time, folder=event.folder)
         self.line(f"{self.mark('🎉', '*')} {self.t(done)}", style="bold green")
         self.line("  " + self.t(say("Ask it: {command}", command=f'{self._program} ask {event.folder} "…"')))
         self.line("  " + self.t(say("Talk to it: {command}", command=f"{self._program} chat {event.folder}")))
@@ -248,5 +288,5 @@ class Screen:
 
 
 def screen(lang: str = "en") -> Screen:
-    """A screen on standard output, without a log file; `screen(lang).t` translates."""
+    """Return a screen on standard output, without a log file; `screen(lang).t` translates."""
     return Screen(SafeConsole(highlight=False, emoji=False), translator(lang))

@@ -18,14 +18,16 @@ _LEVELS, _PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=*#"
 
 
 def number(name: str, value: float) -> str:
-    """A metric as people read it."""
+    """Return a metric as people read it."""
     if metric_named(name).percent_of == 1:  # a share, which people read as a percentage
         return f"{100 * value:.0f} %"
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def compared_rows(found: Compared, t: Translate, *, only_main: bool = False) -> Iterator[tuple[str, str, str, str, str]]:
-    """(metric, one side, the other, their difference, a verdict on it)."""
+def compared_rows(
+    found: Compared, t: Translate, *, only_main: bool = False
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield (metric, one side, the other, their difference, a verdict on it)."""
     for metric in METRICS:
         name = metric.name
         if name in found.change and (metric.is_main or not only_main):
@@ -35,7 +37,9 @@ def compared_rows(found: Compared, t: Translate, *, only_main: bool = False) -> 
             yield t(metric.label), before, after, signed, t(VERDICTS[judge(metric, change)])
 
 
-def compared_table(found: Compared, t: Translate, *, before: Message, after: Message, only_main: bool = False) -> Table:
+def compared_table(
+    found: Compared, t: Translate, *, before: Message, after: Message, only_main: bool = False
+) -> Table:
     """Two sides and how much they differ."""
     table = table_of(t, say("measure"), before, after, say("difference"), say("verdict"))
     for row in compared_rows(found, t, only_main=only_main):
@@ -44,7 +48,9 @@ def compared_table(found: Compared, t: Translate, *, before: Message, after: Mes
 
 
 def loss_curve(losses: Sequence[float], *, plain: bool) -> str:
-    """Losses from left to right as a line of blocks, each the mean of its share of the steps; "" for fewer than two."""
+    """Losses from left to right as a line of blocks, each the mean of its share of the steps; "" for fewer
+    than two.
+    """
     finite = [loss for loss in losses if math.isfinite(loss)]
     if len(finite) < 2:
         return ""

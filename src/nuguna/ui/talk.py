@@ -18,7 +18,9 @@ def talk(folder: Path, use_base: bool, system: str | None, screen: Screen) -> No
     """Ask, answer, until /exit or the end of input. Ctrl-C stops an answer, and at the prompt leaves."""
     screen.line(screen.t(say("Loading the model …")))
     session = open_session(folder, use_base=use_base, system=system)
-    screen.line(screen.t(say("Ask away. /reset forgets the conversation, /exit leaves, Ctrl-C stops an answer.")))
+    screen.line(
+        screen.t(say("Ask away. /reset forgets the conversation, /exit leaves, Ctrl-C stops an answer."))
+    )
     while True:
         try:
             question = input(screen.t(say("You: "))).strip()
@@ -58,7 +60,7 @@ def _show(text: str) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[list[bool]]:
-    """Within, Ctrl-C fills the list instead of ending the program."""
+    """While the block runs, Ctrl-C fills the list instead of ending the program."""
     stopped: list[bool] = []
     before = signal.signal(signal.SIGINT, lambda signum, frame: stopped.append(True))
     try:

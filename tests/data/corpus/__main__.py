@@ -1,4 +1,6 @@
-"""`python -m tests.data.corpus`: write `expected.json` anew. `python -m tests.data.corpus FOLDER`: write every file into it."""
+"""`python -m tests.data.corpus`: write `expected.json` anew. `python -m tests.data.corpus FOLDER`: write
+every file into it.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ PARTS = (
 
 
 def all_cases() -> list[Case]:
-    """Every case, in the order of its path."""
+    """Return every case, in the order of its path."""
     cases = sorted((case for part in PARTS for case in part.cases()), key=lambda case: case.path)
     twice = {a.path for a, b in zip(cases, cases[1:], strict=False) if a.path == b.path}
     if twice:

@@ -32,7 +32,7 @@ class Case:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """(path below the folder of the corpus, bytes) of each file."""
+        """Yield (path below the folder of the corpus, bytes) of each file."""
         if isinstance(self.content, bytes):
             yield self.path, self.content
         else:
@@ -67,7 +67,7 @@ def ready(
     unwanted: int = 0,
     **more: Any,
 ) -> Case:
-    """A file that can be trained on. `rows` are all that it holds, `bad` those that cannot be used."""
+    """Return a file that can be trained on. `rows` are all that it holds, `bad` those that cannot be used."""
     bad = list(bad)
     facts = {
         "verdict": "ready",
@@ -85,14 +85,16 @@ def ready(
 
 
 def refused(path: str, content: bytes | Mapping[str, bytes], refusal: str, **more: Any) -> Case:
-    """A file of which nothing can be made: it cannot be opened, or it is not known what its columns mean."""
+    """Return a file of which nothing can be made: it cannot be opened, or it is not known what its columns
+    mean.
+    """
     return Case(path, content, {"verdict": "refused", "refusal": refusal, **more})
 
 
 def too_bad(
     path: str, content: bytes, rows: int, bad: Iterable[Bad], *, num_bad: int = 0, unwanted: int = 0, **more: Any
 ) -> Case:
-    """A file that is read to its end and refused, because too many of its rows cannot be used."""
+    """Return a file that is read to its end and refused, because too many of its rows cannot be used."""
     bad = list(bad)
     num_bad = num_bad or len(bad)
     refusal = "No row of" if num_bad == rows else f"{num_bad} of {rows} rows of"
@@ -103,6 +105,6 @@ def too_bad(
 
 
 def _promised(path: str) -> str | None:
-    """The format that a name promises."""
+    """Return the format that a name promises."""
     parts = [part for part in path.split(".") if part not in ("gz", "zst")]
     return FORMATS.get(parts[-1])

@@ -109,7 +109,7 @@ def _korean() -> Iterator[Shape]:
 
 
 def _columns() -> Iterator[Shape]:
-    """A column for each option."""
+    """Yield a column for each option."""
     for name, columns, answer, start in (
         ("kmmlu", "A B C D", "answer", 1),
         ("ending", "ending0 ending1 ending2 ending3", "label", 0),
@@ -125,13 +125,13 @@ def _columns() -> Iterator[Shape]:
 
 
 def cases() -> Iterator[Case]:
-    """What is wrong, and what only looks like multiple choice."""
+    """Yield what is wrong, and what only looks like multiple choice."""
     good = [{"question": q, "choices": list(options), "answer": right} for q, options, right in _KOREAN]
     for name, change, says in (
-        ("index_too_large", {"answer": 7}, "answer names none of the 4 options"),
-        ("index_below", {"answer": -1}, "answer names none of the 4 options"),
-        ("letter_too_late", {"answer": "F"}, "answer names none of the 4 options"),
-        ("other_text", {"answer": "간장"}, "answer names none of the 4 options"),
+        ("index_too_large", {"answer": 7}, "answer does not match any of the 4 options"),
+        ("index_below", {"answer": -1}, "answer does not match any of the 4 options"),
+        ("letter_too_late", {"answer": "F"}, "answer does not match any of the 4 options"),
+        ("other_text", {"answer": "간장"}, "answer does not match any of the 4 options"),
         ("no_answer", {"answer": None}, "answer is empty"),
         ("one_option", {"choices": ["물"], "answer": 0}, "fewer than two options"),
         ("no_options", {"choices": []}, "fewer than two options"),
@@ -142,7 +142,7 @@ def cases() -> Iterator[Case]:
         yield too_bad(f"damage/choices/{name}.jsonl", jsonl(rows).encode(), 4, [(4, says)])
     columns = [{"question": q, **dict(zip("ABCD", options, strict=True)), "answer": right + 1} for q, options, right in _KOREAN]
     rows = [*columns, *columns, {**columns[0], "answer": 0}]  # two rows speak for 1, one for 0
-    yield too_bad("damage/choices/zero_among_numbers_from_one.csv", table(rows).encode(), 7, [(8, "names none of the 4")])
+    yield too_bad("damage/choices/zero_among_numbers_from_one.csv", table(rows).encode(), 7, [(8, "does not match any of the 4")])
     yield from _no_choices()
 
 

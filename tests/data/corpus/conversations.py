@@ -1,4 +1,6 @@
-"""Lists of turns: OpenAI's messages, ShareGPT's conversations, and what else people call them; tools; thoughts."""
+"""Lists of turns: OpenAI's messages, ShareGPT's conversations, and what else people call them; tools;
+thoughts.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,8 @@ def _tools() -> Iterator[Shape]:
     call = {"id": "call_1", "type": "function", "function": {"name": "find_drug", "arguments": {"name": "나루정"}}}
     facts = {"calls": [[call]], "tools": _TOOLS}
     yield Shape("tools", rows, "messages", first, kind="nested", more=facts)
-    # The arguments of each call have other names. Parquet fills the missing ones with nulls, which nobody wrote.
+    # The arguments of each call have other names. Parquet fills the missing ones with nulls, which nobody
+    # wrote.
     names = ("name", "maker", "dose")
     rows = [
         {"messages": _asked(q, {name: "나루정"}, passage, a), "tools": _TOOLS}

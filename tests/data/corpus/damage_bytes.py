@@ -15,7 +15,7 @@ _PAGE = "<!DOCTYPE html>\n<html>\n<head><title>404</title></head>\n<body><p>Not 
 
 
 def _noise(name: str, count: int = 600) -> bytes:
-    """Bytes as if by chance, the same each time."""
+    """Return bytes as if by chance, the same each time."""
     blocks = (hashlib.sha256(f"{name} {number}".encode()).digest() for number in range(count // 32 + 1))
     return b"".join(blocks)[:count]
 

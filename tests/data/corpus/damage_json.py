@@ -63,7 +63,7 @@ def cases() -> Iterator[Case]:
 
 
 def _entries() -> Iterator[Case]:
-    """The second of four rows is broken, in lines and in a list."""
+    """Yield the second of four rows is broken, in lines and in a list."""
     for name, (broken, says) in _BROKEN.items():
         lines = [_LINES[0], broken, *_LINES[2:]]
         yield too_bad(f"damage/jsonl/{name}.jsonl", "\n".join(lines).encode(), 4, [(2, says)])
@@ -91,7 +91,9 @@ def _entries() -> Iterator[Case]:
 
 
 def _cut_lists() -> Iterator[Case]:
-    """A download that stopped: the object in which it stopped is one bad row, and so is a missing end."""
+    """Yield a download that stopped: the object in which it stopped is one bad row, and so is a missing
+    end.
+    """
     text = json_list(_ROWS)
     in_fourth = text[: text.index(_PAIRS[3][1]) + 9]
     yield too_bad("damage/json/cut_in_object.json", in_fourth.encode(), 4, [(5, "")])

@@ -65,7 +65,7 @@ def _one_row() -> Iterator[Case]:
 
 
 def _unclosed_quotes() -> Iterator[Case]:
-    """A quote that is never closed must not swallow the rows below it."""
+    """Yield a quote that is never closed must not swallow the rows below it."""
     plain = [line.replace('"', "").replace(", ", " ") for line in _LINES]
     for name, broken in (("answer", f'{_QUESTION},"Twice a day'), ("question", f'"{_QUESTION},Twice a day')):
         text = "\n".join([*plain[:2], broken, *plain[3:], ""])
@@ -103,7 +103,7 @@ def _quoting() -> Iterator[Case]:
 
 
 def _bytes() -> Iterator[Case]:
-    """Bytes that are no text, in one row."""
+    """Yield bytes that are no text, in one row."""
     broken = _TEXT.encode().replace(b"Narudin is", b"Naru\xffdin is", 1)
     yield too_bad("damage/csv/bad_bytes.csv", broken, 4, [(3, "")])
     yield too_bad("damage/csv/bad_bytes.cr.csv", broken.replace(b"\n", b"\r"), 4, [(3, "")])

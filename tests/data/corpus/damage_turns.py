@@ -16,7 +16,7 @@ _PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAA
 
 
 def _content(content: Any, role: str = "assistant") -> list[dict[str, Any]]:
-    """A conversation in which one turn has this content."""
+    """Return a conversation in which one turn has this content."""
     turn = {"role": role, "content": content}
     return [_USER, turn] if role == "assistant" else [turn, _BOT]
 
@@ -122,7 +122,7 @@ def _cells() -> Iterator[Case]:
 
 
 def _first_row() -> Iterator[Case]:
-    """The first row is broken: the shape is found all the same."""
+    """Yield the first row is broken: the shape is found all the same."""
     for column in ("messages", "conversations", "chat"):
         rows = [{column: []}, *({column: row["messages"]} for row in _SOUND[1:])]
         yield too_bad(f"damage/turns/first_empty_{column}.jsonl", jsonl(rows).encode(), 4, [(1, "not a list of turns")])
@@ -136,7 +136,8 @@ def _judgements() -> Iterator[Case]:
     rows: list[dict[str, Any]] = [{"prompt": q, "completion": a, "label": n % 2 == 0} for n, (q, a) in enumerate(KOREAN[:4])]
     none = [{**row, "label": False} for row in rows]
     yield refused("damage/turns/kto_all_bad.jsonl", jsonl(none).encode(), "labelled as bad", num_rows=4, num_unwanted=4)
-    # without its label nobody knows whether an answer is good; the answers labelled as bad stay out all the same
+    # without its label nobody knows whether an answer is good; the answers labelled as bad stay out all the
+    # same
     rows[2]["label"] = None
     yield too_bad("damage/turns/kto_label_null.jsonl", jsonl(rows).encode(), 4, [(3, "label")], unwanted=2)
     yield too_bad("damage/turns/kto_label_null.csv", table(rows).encode(), 4, [(4, "label")], unwanted=2)
@@ -149,7 +150,7 @@ def _judgements() -> Iterator[Case]:
 
 
 def _templated() -> Iterator[Case]:
-    """One text in twelve breaks the template of the others."""
+    """Yield one text in twelve breaks the template of the others."""
     texts = [f"<s>[INST] {q} [/INST] {a} </s>" for q, a in BOTH]
     texts[4] = f"<s>[INST] {BOTH[4][0]} [/INST]"
     rows = [{"text": text} for text in texts]

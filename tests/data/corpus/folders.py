@@ -15,7 +15,7 @@ _ENGLISH = [{"question": q, "answer": a} for q, a in ENGLISH]
 _KOREAN = [{"질문": q, "답변": a} for q, a in KOREAN]
 _PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PLAIN = "\n\n".join(PARAGRAPHS).encode()
-_NONE = "holds no dataset"
+_NONE = "contains no dataset"
 
 
 def cases() -> Iterator[Case]:
@@ -26,7 +26,7 @@ def cases() -> Iterator[Case]:
 
 
 def _many() -> Iterator[Case]:
-    """The files are read in the order of their names; `first` is of the first of them."""
+    """Yield the files are read in the order of their names; `first` is of the first of them."""
     three = {"a.jsonl": jsonl(_ENGLISH[:3]).encode(), "b.csv": table(_KOREAN[:3]).encode("cp949")}
     three["c.xlsx"] = xlsx([["Q", "A"], *map(list, BOTH[:2])])
     facts: dict[str, Any] = {"format": "jsonl, csv, xlsx", "encoding": "utf-8, cp949"}
@@ -57,7 +57,7 @@ def _many() -> Iterator[Case]:
 
 
 def _heldout() -> Iterator[Case]:
-    """What a folder keeps for measuring is not trained."""
+    """Yield what a folder keeps for measuring is not trained."""
     for name, names in {
         "train_test": ("train.jsonl", "test.jsonl"),
         "by_folder": ("train/rows.jsonl", "validation/rows.jsonl"),

@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 
 def parquet(rows: Sequence[Mapping[str, Any]], schema: pyarrow.Schema | None = None) -> bytes:
-    """Rows as a library writes them: a list of objects becomes a list of structs."""
+    """Return rows as a library writes them: a list of objects becomes a list of structs."""
     return of_table(pyarrow.Table.from_pylist([dict(row) for row in rows], schema=schema))
 
 

@@ -114,7 +114,7 @@ def _plain() -> Iterator[Shape]:
 
 
 def all_shapes() -> list[Shape]:
-    """Every shape; `tests/data/test_random_damage.py` takes their rows too."""
+    """Return every shape; `tests/data/test_random_damage.py` takes their rows too."""
     own = (_pairs(), _with_context(), _with_more_columns(), _plain())
     return [
         shape
@@ -187,7 +187,7 @@ def _json_documents() -> Iterator[Case]:
 
 
 def _sheets() -> Iterator[Case]:
-    """What spreadsheets can do and a CSV cannot."""
+    """Yield what spreadsheets can do and a CSV cannot."""
     pairs = [list(pair) for pair in KOREAN[:3]]
     head, first, shape = ["질문", "답변"], turns(*KOREAN[0]), "질문+답변"
     facts: dict[str, Any] = {"encoding": ""}

@@ -50,7 +50,7 @@ def cases() -> Iterator[Case]:
 
 
 def _labelled() -> Iterator[Case]:
-    """Answers labelled as bad are no broken rows."""
+    """Yield answers labelled as bad are no broken rows."""
     rows = [{"prompt": q, "completion": a, "label": n % 2 == 0} for n, (q, a) in enumerate(numbered(120))]
     first = turns(*numbered(1)[0])
     content = jsonl(rows).encode()
@@ -61,7 +61,7 @@ def _labelled() -> Iterator[Case]:
 
 
 def _halfway() -> Iterator[Case]:
-    """A file that becomes another one halfway."""
+    """Yield a file that becomes another one halfway."""
     first = [{"question": q, "answer": a} for q, a in numbered(120)]
     then = [{"prompt": q, "completion": a} for q, a in numbered(150)[120:]]
     bad = [(121, "question is missing"), (150, "question is missing")]

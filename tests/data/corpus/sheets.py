@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-Cell = Any  # text, a number, a truth value, None for an empty cell, or one of those below
+Cell = Any  # text, a number, a true/false value, None for an empty cell, or one of those below
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ _XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 
 
 def zipped(files: Mapping[str, str | bytes]) -> bytes:
-    """A zip without compression and without dates."""
+    """Return a zip without compression and without dates."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -46,12 +46,14 @@ def zipped(files: Mapping[str, str | bytes]) -> bytes:
 
 
 def xlsx(*sheets: Sequence[Sequence[Cell]], names: Sequence[str] = (), shared: bool = True) -> bytes:
-    """Sheets of rows of cells. Texts stand in a table of their own (as Excel writes) or in their cells (as libraries write)."""
+    """Sheets of rows of cells. Texts stand in a table of their own (as Excel writes) or in their cells (as
+    libraries write).
+    """
     return zipped(parts(*sheets, names=names, shared=shared))
 
 
 def parts(*sheets: Sequence[Sequence[Cell]], names: Sequence[str] = (), shared: bool = True) -> dict[str, str | bytes]:
-    """The files within the zip."""
+    """Return the files within the zip."""
     names = names or [f"Sheet{number}" for number in range(1, len(sheets) + 1)]
     texts: dict[str, int] = {}
     bodies = [_sheet(rows, texts if shared else None) for rows in sheets]
@@ -115,7 +117,7 @@ def _cell(place: str, value: Cell, texts: dict[str, int] | None) -> str:
 
 
 def ods(rows: Sequence[Sequence[str]]) -> bytes:
-    """A LibreOffice table with one sheet."""
+    """Return a LibreOffice table with one sheet."""
     space = "urn:oasis:names:tc:opendocument:xmlns"
     names = f'xmlns:office="{space}:office:1.0" xmlns:table="{space}:table:1.0" xmlns:text="{space}:text:1.0"'
     body = "".join(f"<table:table-row>{''.join(map(_ods_cell, row))}</table:table-row>" for row in rows)

@@ -44,5 +44,5 @@ def numbered(count: int) -> list[tuple[str, str]]:
 
 
 def turns(question: str, answer: str) -> list[tuple[str, str]]:
-    """The conversation that a pair becomes."""
+    """Return the conversation that a pair becomes."""
     return [("user", question), ("assistant", answer)]

@@ -1,6 +1,7 @@
 """Rows → bytes: the formats that are text, their encodings, and two ways to pack them.
 
-Packed files are put together here byte by byte, without compression: what a library makes of them changes with its version.
+Packed files are put together here byte by byte, without compression: what a library makes of them changes
+with its version.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def jsonl(rows: Iterable[Any]) -> str:
 
 
 def json_list(rows: Sequence[Any]) -> str:
-    """One object a line, in a list."""
+    """Return one object a line, in a list."""
     return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
 
 
@@ -32,7 +33,7 @@ def pretty(value: Any) -> str:
 
 
 def table(rows: Sequence[Row], delimiter: str = ",", columns: Sequence[str] = ()) -> str:
-    """A header and rows, quoted where needed. Lists become JSON, None an empty cell."""
+    """Return a header and rows, quoted where needed. Lists become JSON, None an empty cell."""
     return cells([columns or list(rows[0]), *([cell(row.get(name)) for name in columns or rows[0]] for row in rows)], delimiter)
 
 
@@ -82,7 +83,9 @@ _BLOCK_BYTES = 300  # small, so that nothing can be read in a packed file by tho
 
 
 def gz(content: bytes, block_type: int = 0) -> bytes:
-    """One member of a gzip file (RFC 1952); its blocks are stored as they are. Block type 3 does not exist."""
+    """Return one member of a gzip file (RFC 1952); its blocks are stored as they are. Block type 3 does not
+    exist.
+    """
     made = b""
     for part, is_last in _blocks(content):
         made += struct.pack("<BHH", is_last | block_type << 1, len(part), len(part) ^ 0xFFFF) + part
@@ -90,7 +93,7 @@ def gz(content: bytes, block_type: int = 0) -> bytes:
 
 
 def zst(content: bytes) -> bytes:
-    """One frame of a zstandard file (RFC 8878) of raw blocks: its size in four bytes, no checksum."""
+    """Return one frame of a zstandard file (RFC 8878) of raw blocks: its size in four bytes, no checksum."""
     made = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", len(content))
     for part, is_last in _blocks(content):
         made += struct.pack("<I", is_last | len(part) << 3)[:3] + part
@@ -98,6 +101,6 @@ def zst(content: bytes) -> bytes:
 
 
 def _blocks(content: bytes) -> list[tuple[bytes, bool]]:
-    """(bytes, whether they are the last)."""
+    """Return (bytes, whether they are the last)."""
     starts = range(0, max(1, len(content)), _BLOCK_BYTES)
     return [(content[start : start + _BLOCK_BYTES], start == starts[-1]) for start in starts]

@@ -27,7 +27,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order, ending with the assistant. `terms` are words a right answer must contain, where the dataset names them.
+    """Turns in order, ending with the assistant. `terms` are words a right answer must contain, where the
+    dataset names them.
 
     `choices` are all possible answers, the right one among them, each as the assistant would say it.
     """
@@ -58,7 +59,9 @@ class Conversation:
 
 
 def answer_turn(content: str, calls: str = "") -> Turn:
-    """An answer; what stands before </think> is its reasoning. The <think> itself may have stood in the prompt."""
+    """Return an answer; what stands before </think> is its reasoning. The <think> itself may have stood in
+    the prompt.
+    """
     thought, mark, answer = content.partition("</think>")
     if mark and answer.strip() and "<think>" not in thought.removeprefix("<think>"):
         return Turn("assistant", answer.strip(), thought.removeprefix("<think>").strip(), calls)
@@ -66,7 +69,7 @@ def answer_turn(content: str, calls: str = "") -> Turn:
 
 
 def as_message(turn: Turn) -> dict[str, Any]:
-    """The turn as chat templates and the hub's libraries write it."""
+    """Return the turn as chat templates and the hub's libraries write it."""
     message: dict[str, Any] = {"role": turn.role, "content": turn.content}
     if turn.reasoning:
         message["reasoning_content"] = turn.reasoning

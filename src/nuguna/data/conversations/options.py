@@ -1,7 +1,8 @@
 """Multiple choice: which columns hold the options of a question, and which of them an answer names.
 
-An answer may be the text of an option, its mark (B, 나, ②, 2번) or its number. People count from 0 or from 1, and a wrong guess
-would train wrong answers without a sign; so the first rows are asked, and what they do not tell is said.
+An answer may be the text of an option, its mark (B, 나, ②, 2번) or its number. People count from 0 or from 1,
+and a wrong guess would train wrong answers without a sign; so the first rows are asked, and what they do not
+tell is said.
 """
 
 from __future__ import annotations
@@ -23,15 +24,34 @@ _PLACES = {mark: place for marks in (LETTERS.lower(), _KOREAN, _CIRCLED) for pla
 # one column for all options
 _LISTS = ("choices", "options", "endings", "alternatives", "candidates", "보기", "선택지", "선지")
 # a column for each: what stands before its mark, and with which marks it goes on
-_LETTERED, _FROM_ZERO, _FROM_ONE = LETTERS[:10].lower(), "0123456789", ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
-_STEMS = ("option", "choice", "opt", "answer", "ending", "alternative", "candidate", "sol", "보기", "선택지", "선지")
+_LETTERED, _FROM_ZERO, _FROM_ONE = (
+    LETTERS[:10].lower(),
+    "0123456789",
+    ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10"),
+)
+_STEMS = (
+    "option",
+    "choice",
+    "opt",
+    "answer",
+    "ending",
+    "alternative",
+    "candidate",
+    "sol",
+    "보기",
+    "선택지",
+    "선지",
+)
 _SERIES: tuple[tuple[str, Sequence[str]], ...] = (
     *((stem, marks) for stem in _STEMS for marks in (_LETTERED, _FROM_ZERO, _FROM_ONE, _CIRCLED, _KOREAN)),
     ("op", _LETTERED),
     *(("", marks) for marks in (_LETTERED, _FROM_ONE, _CIRCLED, _KOREAN)),
 )
-# what says which option is right; the last are that only where no other column could be the answer: a label may be a subject
-_MARKED = "answerkey answeridx answerindex correctoption correctindex correctanswerindex goldindex cop 정답번호".split()
+# what says which option is right; the last are that only where no other column could be the answer: a label
+# may be a subject
+_MARKED = (
+    "answerkey answeridx answerindex correctoption correctindex correctanswerindex goldindex cop 정답번호"
+).split()
 _TOLD = "answer correctanswer correct gold 정답 답 답변".split()
 _LABELS = ("label", "target")
 _ASKED = (
@@ -42,9 +62,12 @@ _BESIDE = "context passage paragraph article premise 지문 본문 맥락 input 
 _LEAST, _MOST = 2, len(LETTERS)
 # (B) · B. · ② · 2번 · 2), and perhaps the text behind it
 _MARK = re.compile(
-    rf"[(\[]?\s*(?P<mark>[A-Za-z{_KOREAN}{_CIRCLED}]|\d{{1,2}})(?P<is_place>번)?\s*[)\].:]{{0,2}}\s*(?P<text>.*)", re.DOTALL
+    rf"[(\[]?\s*(?P<mark>[A-Za-z{_KOREAN}{_CIRCLED}]|\d{{1,2}})(?P<is_place>번)?\s*[)\].:]{{0,2}}\s*(?P<text>.*)",
+    re.DOTALL,
 )
-_OWN_MARK = re.compile(rf"[(\[]?(?:([A-Za-z{_KOREAN}])[)\].:]+|([{_CIRCLED}])|(\d{{1,2}})(?:[)\]:]+|\.(?!\d)|번\s))\s*(?=\S)")
+_OWN_MARK = re.compile(
+    rf"[(\[]?(?:([A-Za-z{_KOREAN}])[)\].:]+|([{_CIRCLED}])|(\d{{1,2}})(?:[)\]:]+|\.(?!\d)|번\s))\s*(?=\S)"
+)
 _INNER = re.compile(rf"[{_CIRCLED}]")
 
 
@@ -66,18 +89,25 @@ class Options:
     answer: str
     counts_from: int = 0  # of a number in the answer: the first option is 0 or 1
     is_text_first: bool = True  # an answer that is an option's text and another's mark means the text
-    counts_by: str = ""  # "rows": the first rows tell from where is counted; "habit": they do not; "": nothing is counted
+    # "rows": the first rows tell from where is counted; "habit": they do not; "": nothing is counted
+    counts_by: str = ""
 
 
 def find_options(rows: Sequence[Row], by_name: Mapping[str, str]) -> Options | None:
-    """The columns of multiple choice, None if a table has none; `by_name` are its columns by their plain names."""
+    """Return the columns of multiple choice, None if a table has none; `by_name` are its columns by their
+    plain names.
+    """
     for columns in _candidates(by_name):
         rest = {name: column for name, column in by_name.items() if column not in columns}
         question = _first_with(rest, _ASKED, rows) or _first_with(rest, ("context", "text"), rows)
         if not question:
             continue
-        context = _first_with({name: column for name, column in rest.items() if column != question}, _BESIDE, rows)
-        fitted = [_fitted(Options(question, context, columns, answer), rows) for answer in _answers(rest, question)]
+        context = _first_with(
+            {name: column for name, column in rest.items() if column != question}, _BESIDE, rows
+        )
+        fitted = [
+            _fitted(Options(question, context, columns, answer), rows) for answer in _answers(rest, question)
+        ]
         if found := sorted(
             filter(None, fitted), key=lambda options: options.counts_by == "habit"
         ):  # a letter beside it leaves no doubt
@@ -98,9 +128,11 @@ def _candidates(by_name: Mapping[str, str]) -> Iterable[tuple[str, ...]]:
 
 
 def _first_with(by_name: Mapping[str, str], names: Iterable[str], rows: Sequence[Row]) -> str:
-    """The first of these columns that holds text."""
+    """Return the first of these columns that holds text."""
     there = (by_name[name] for name in names if name in by_name)
-    return next((column for column in there if any(isinstance(row.values.get(column), str) for row in rows)), "")
+    return next(
+        (column for column in there if any(isinstance(row.values.get(column), str) for row in rows)), ""
+    )
 
 
 def _answers(by_name: Mapping[str, str], question: str) -> list[str]:
@@ -111,20 +143,24 @@ def _answers(by_name: Mapping[str, str], question: str) -> list[str]:
 
 
 def _fitted(options: Options, rows: Sequence[Row]) -> Options | None:
-    """How the answers of these rows are meant; None if half of them name no option."""
+    """Return how the answers of these rows are meant; None if half of them name no option."""
     pairs = [(row.values.get(options.answer), options_of(row.values, options.columns)) for row in rows]
     known = [(value, given) for value, given in pairs if not isinstance(given, Message)]
     if not known or 2 * len(known) < len(rows):
         return None
     told = [(value, given) for value, given in known if _is_told(value)]
-    from_zero, from_one = (sum(_by_mark(value, given, start) is not None for value, given in told) for start in (0, 1))
+    from_zero, from_one = (
+        sum(_by_mark(value, given, start) is not None for value, given in told) for start in (0, 1)
+    )
     is_counted = any(_is_number(value) and _by_label(str(value), given) is None for value, given in told)
     has_zero = any(_is_number(value) and str(value).strip() in ("0", "0.0") for value, _ in told)
     is_sure = has_zero or from_zero != from_one
     start = int(from_one > from_zero) if is_sure else _customary(options)
     by_text = sum(_by_text(value, given) is not None for value, given in told)
     by_mark = max(from_zero, from_one)
-    is_text_first = by_text > by_mark or (by_text == by_mark and all(isinstance(value, str) for value, _ in told))
+    is_text_first = by_text > by_mark or (
+        by_text == by_mark and all(isinstance(value, str) for value, _ in told)
+    )
     read = replace(options, counts_from=start, is_text_first=is_text_first)
     places = [place_of(value, given, counts_from=start, is_text_first=is_text_first) for value, given in told]
     if 2 * sum(place is not None for place in places) < len(told):
@@ -134,12 +170,14 @@ def _fitted(options: Options, rows: Sequence[Row]) -> Options | None:
 
 
 def _is_told(value: object) -> bool:
-    """Whether it is said at all which option is right: parts for testing hold -1 or nothing."""
+    """Return whether it is said at all which option is right: parts for testing hold -1 or nothing."""
     return value not in (None, "", -1, "-1") and value == value  # not NaN
 
 
 def _customary(options: Options) -> int:
-    """Where people begin to count: lists of programs at 0 (MMLU), printed questions at 1 (KMMLU, Korean sheets)."""
+    """Return where people begin to count: lists of programs at 0 (MMLU), printed questions at 1 (KMMLU,
+    Korean sheets).
+    """
     first, answer = plain(options.columns[0]), plain(options.answer)
     if answer == "cop":  # MedMCQA, as it is on the hub
         return 0
@@ -148,7 +186,7 @@ def _customary(options: Options) -> int:
 
 
 def options_of(values: Mapping[str, Any], columns: Sequence[str]) -> tuple[Option, ...] | Message:
-    """The options of one row, or what is wrong with them."""
+    """Return the options of one row, or what is wrong with them."""
     cells = [values.get(column) for column in columns]
     made = _from_cell(cells[0]) if len(columns) == 1 else [Option(_text(cell)) for cell in cells]
     while made and not made[-1].text:  # a question with fewer options than others
@@ -165,14 +203,19 @@ def _text(value: object) -> str:
 
 
 def _from_cell(value: object) -> list[Option]:
-    """All options of one cell: a list, an object of labels and texts, or a text that holds one of these, or marks."""
+    """Return all options of one cell: a list, an object of labels and texts, or a text that holds one of
+    these, or marks.
+    """
     if isinstance(value, str):
         return _from_text(value.strip())
     if isinstance(value, dict):
         texts, labels = value.get("text"), value.get("label")
         if isinstance(texts, list) and isinstance(labels, list) and len(texts) == len(labels):
             return [Option(_text(text), _text(label)) for text, label in zip(texts, labels, strict=True)]
-        is_marked = all(isinstance(key, str) and (key.strip().lower() in _PLACES or key.strip().isdecimal()) for key in value)
+        is_marked = all(
+            isinstance(key, str) and (key.strip().lower() in _PLACES or key.strip().isdecimal())
+            for key in value
+        )
         return [Option(_text(text), key.strip()) for key, text in value.items()] if is_marked else []
     if not isinstance(value, list):
         return []
@@ -196,12 +239,18 @@ def _from_text(text: str) -> list[Option]:
 
 
 def _without_marks(options: list[Option]) -> list[Option]:
-    """Options that bring their own marks in order (A) … B) …, ① … ② …) without these; ours come before them."""
+    """Return options that bring their own marks in order (A) … B) …, ① … ② …) without these; ours come before
+    them.
+    """
     found = [_OWN_MARK.match(option.text) for option in options]
     places = [_place_of_mark(match) if match else None for match in found]
     if places != list(range(len(options))):
         return options
-    return [Option(option.text[match.end() :].strip()) for option, match in zip(options, found, strict=True) if match]
+    return [
+        Option(option.text[match.end() :].strip())
+        for option, match in zip(options, found, strict=True)
+        if match
+    ]
 
 
 def _place_of_mark(match: re.Match[str]) -> int:
@@ -210,16 +259,22 @@ def _place_of_mark(match: re.Match[str]) -> int:
 
 
 def place_of(value: object, given: Sequence[Option], *, counts_from: int, is_text_first: bool) -> int | None:
-    """Which option an answer names, from 0; None if none."""
+    """Return which option an answer names, from 0; None if none."""
     ways: tuple[Callable[[], int | None], ...] = (
         lambda: _by_text(value, given),
         lambda: _by_mark(value, given, counts_from),
     )
-    return next((place for way in (ways if is_text_first else ways[::-1]) if (place := way()) is not None), None)
+    return next(
+        (place for way in (ways if is_text_first else ways[::-1]) if (place := way()) is not None), None
+    )
 
 
 def _by_text(value: object, given: Sequence[Option]) -> int | None:
-    return None if isinstance(value, (list, dict)) else _index(_alike(_text(value)), [_alike(option.text) for option in given])
+    return (
+        None
+        if isinstance(value, (list, dict))
+        else _index(_alike(_text(value)), [_alike(option.text) for option in given])
+    )
 
 
 def _by_label(text: str, given: Sequence[Option]) -> int | None:
@@ -241,7 +296,7 @@ def _is_number(value: object) -> bool:
 
 
 def _by_mark(value: object, given: Sequence[Option], counts_from: int) -> int | None:
-    """The option that has this label, letter, sign or number."""
+    """Return the option that has this label, letter, sign or number."""
     if isinstance(value, (bool, list, dict)) or value is None or value != value:
         return None
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
@@ -264,5 +319,5 @@ def _by_mark(value: object, given: Sequence[Option], counts_from: int) -> int | 
 
 
 def lettered(texts: Iterable[str]) -> tuple[str, ...]:
-    """Options as they stand below the question, and as the answer repeats one: letter and text."""
+    """Return options as they stand below the question, and as the answer repeats one: letter and text."""
     return tuple(f"{letter}. {text}" for letter, text in zip(LETTERS, texts, strict=False))

@@ -1,8 +1,9 @@
-"""Texts that already contain a chat template → turns, so that they can be trained in the template of the user's own model.
+"""Texts that already contain a chat template → turns, so that they can be trained in the template of the
+user's own model.
 
-There are two kinds of templates. In one, every turn is opened by a tag with the role's name and closed by a token (ChatML). In
-the other, a turn is opened by a label and lasts until the next label (Alpaca). Whatever is in doubt is refused: a marker left
-inside of a turn would be trained as if it were a word of the answer.
+There are two kinds of templates. In one, every turn is opened by a tag with the role's name and closed by a
+token (ChatML). In the other, a turn is opened by a label and lasts until the next label (Alpaca). Whatever is
+in doubt is refused: a marker left inside of a turn would be trained as if it were a word of the answer.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class _Labels:
     marker: str  # as messages show it
     pattern: re.Pattern[str]
     roles: Mapping[str, str]
-    boilerplate: str = r"(?!)"  # lines before the first label that say nothing about this conversation; by default none may
+    # lines before the first label that say nothing about this conversation; by default none may
+    boilerplate: str = r"(?!)"
     preamble: str = r"(?!)"  # how a paragraph in their place may begin that does
 
 
@@ -58,15 +60,18 @@ _Split = Callable[[str], "list[_Part] | Message"]
 
 
 def find_template(texts: Sequence[str]) -> str | None:
-    """Name of the template that at least 90 % of the texts that are not empty can be parsed with; None for plain text."""
+    """Name of the template that at least 90 % of the texts that are not empty can be parsed with; None for
+    plain text.
+    """
     filled = [text for text in texts if text.strip()]
     return next((name for name in _TEMPLATES if filled and _nearly_all_parse(filled, name)), None)
 
 
 def parse_turns(text: str, template: str) -> tuple[Turn, ...] | Message:
-    """The turns of `text` up to its last answer, or a sentence that tells what is wrong with it.
+    """Return the turns of `text` up to its last answer, or a sentence that tells what is wrong with it.
 
-    `template` is a name from `find_template`. The thoughts in `<think>` before an answer become the `reasoning` of its turn.
+    `template` is a name from `find_template`. The thoughts in `<think>` before an answer become the
+    `reasoning` of its turn.
     """
     parts = _TEMPLATES[template](text)
     return parts if isinstance(parts, Message) else _to_turns(parts)
@@ -112,7 +117,9 @@ _BETWEEN_TURNS = re.compile(r"\s+|" + _either((*_BEGIN_TOKENS, *_END_TOKENS)))
 
 
 def _skip(text: str, place: int) -> int:
-    """Where whitespace and begin and end tokens stop. A loop: one pattern for all of them would need a stack as long as they."""
+    """Return where whitespace and begin and end tokens stop. A loop: one pattern for all of them would need a
+    stack as long as they.
+    """
     while found := _BETWEEN_TURNS.match(text, place):
         place = found.end()
     return place
@@ -120,11 +127,11 @@ def _skip(text: str, place: int) -> int:
 
 def _outside(text: str, place: int) -> Message:
     excerpt = " ".join(masked(text[place : place + 8 * _EXCERPT_CHARS])[:_EXCERPT_CHARS].split())
-    return say("there is text outside of the turns: {excerpt}", excerpt=excerpt)
+    return say("there is text outside the turns: {excerpt}", excerpt=excerpt)
 
 
 def _up_to_end_token(text: str) -> str | Message:
-    """What a turn without a closing tag says. Nothing but more tokens may follow its end token."""
+    """Return what a turn without a closing tag says. Nothing but more tokens may follow its end token."""
     if end := _END.search(text):
         rest = _skip(text, end.end())
         if rest < len(text):
@@ -142,13 +149,19 @@ def _split_tagged(text: str, tags: _Tags) -> list[_Part] | Message:
     while place < len(text):
         opening = tags.opening.match(text, place)
         if opening is None:
-            return _outside(text, place) if parts else say("the text does not begin with {marker}", marker=tags.marker)
+            return (
+                _outside(text, place)
+                if parts
+                else say("the text does not begin with {marker}", marker=tags.marker)
+            )
         role = tags.roles.get(opening[1].strip())
         if role is None:
-            return say("a turn has the role {role}", role=repr(opening[1].strip()))
+            return say("a turn has an unknown role: {role}", role=repr(opening[1].strip()))
         closing = tags.closing.search(text, opening.end())
         # texts are often cut after the last answer, for trainers that add the end token themselves
-        content = text[opening.end() : closing.start()] if closing else _up_to_end_token(text[opening.end() :])
+        content = (
+            text[opening.end() : closing.start()] if closing else _up_to_end_token(text[opening.end() :])
+        )
         if isinstance(content, Message):
             return content
         if tags.stray.search(content):
@@ -158,7 +171,8 @@ def _split_tagged(text: str, tags: _Tags) -> list[_Part] | Message:
     return parts
 
 
-# what may come after what, where only labels separate the turns: anything else is a label that belongs to a content
+# what may come after what, where only labels separate the turns: anything else is a label that belongs to a
+# content
 _NEXT = {
     "": ("system", "user"),
     "system": ("user",),
@@ -180,7 +194,7 @@ def _split_labelled(text: str, labels: _Labels) -> list[_Part] | Message:
     for label, following in zip(found, [*found[1:], None], strict=True):
         role, marker = labels.roles[label[1]], label[0].strip()
         if role not in _NEXT[before]:
-            return say("{marker} stands in the wrong place", marker=marker)
+            return say("{marker} is in the wrong place", marker=marker)
         content = _up_to_end_token(text[label.end() : following.start() if following else len(text)])
         if isinstance(content, Message):
             return content
@@ -195,7 +209,7 @@ def _split_labelled(text: str, labels: _Labels) -> list[_Part] | Message:
 
 
 def _split_preamble(text: str, labels: _Labels) -> list[_Part] | Message:
-    """What may stand before the first label; it is a system turn where it is not the usual one."""
+    """Return what may stand before the first label; it is a system turn where it is not the usual one."""
     text = text.strip()
     if all(re.fullmatch(labels.boilerplate, line.strip()) for line in text.splitlines() if line.strip()):
         return []
@@ -215,7 +229,7 @@ def _split_llama_2(text: str) -> list[_Part] | Message:
             return say("the turn after {marker} is not closed", marker=_SYSTEM)
         parts[:1] = [_Part("system", system, _SYSTEM), replace(parts[0], content=question)]
     if any(_SYSTEM in part.content for part in parts if part.role == "user"):
-        return say("{marker} stands in the wrong place", marker=_SYSTEM)
+        return say("{marker} is in the wrong place", marker=_SYSTEM)
     return parts
 
 
@@ -223,7 +237,8 @@ def _split_human_assistant(text: str) -> list[_Part] | Message:
     text = text[_skip(text, 0) :]
     if not _LINES.pattern.match(text):
         return _split_labelled(text, _HASHED)
-    # Where blank lines set the answers apart, a line "Human:" within an answer is part of a script that it quotes.
+    # Where blank lines set the answers apart, a line "Human:" within an answer is part of a script that it
+    # quotes.
     return _split_labelled(text, _PARAGRAPHS if re.search(r"\n\r?\nAssistant:", text) else _LINES)
 
 
@@ -231,7 +246,7 @@ _SAME = {role: role for role in ROLES}
 
 
 def _tagged(before: str, after: str, closing: Sequence[str], roles: Mapping[str, str] = _SAME) -> _Split:
-    """A template whose tags are the name of a role between `before` and `after`."""
+    """Return a template whose tags are the name of a role between `before` and `after`."""
     start, end = re.escape(before), r"\r?\n" if after == "\n" else re.escape(after)
     tags = _Tags(
         marker=f"{before}user{after}".strip(),
@@ -247,21 +262,41 @@ _SPEAKERS = {"Human": "user", "User": "user", "Assistant": "assistant", "System"
 _SPEAKER = "(Human|User|Assistant|System):"
 # FastChat, docs/weights_version.md and conversation.py: both sentences or the first one
 _CHAT_BEGINS = r"A chat between a (?:curious )?(?:user|human) and an (?:artificial intelligence )?assistant\."
-_CHAT_GOES_ON = r"The assistant gives helpful, detailed, and polite answers to the (?:user|human)['’]s questions\."
-_PREAMBLES = {"boilerplate": rf"{_CHAT_BEGINS}(?:\s{_CHAT_GOES_ON})?|{_CHAT_GOES_ON}", "preamble": "A chat between"}
+_CHAT_GOES_ON = (
+    r"The assistant gives helpful, detailed, and polite answers to the (?:user|human)['’]s questions\."
+)
+_PREAMBLES = {
+    "boilerplate": rf"{_CHAT_BEGINS}(?:\s{_CHAT_GOES_ON})?|{_CHAT_GOES_ON}",
+    "preamble": "A chat between",
+}
 # Stanford Alpaca, KoAlpaca (in both languages, "### Instruction(명령어):") and KULLM
-_TASK = "Below is an instruction that describes a task|paired with an input|Write a response|아래는 작업을 설명하는|요청을 적절히"
+_TASK = (
+    "Below is an instruction that describes a task|paired with an input|Write a response"
+    "|아래는 작업을 설명하는|요청을 적절히"
+)
 _INSTRUCTION = ("Instruction", "명령어", "질문", "지시사항", "지시 사항")
 _INPUT, _RESPONSE = ("Input", "입력", "맥락"), ("Response", "응답", "답변")
 
 _INST = _Labels("[INST]", re.compile(r"\[(/?INST)\]"), {"INST": "user", "/INST": "assistant"})
 _ALPACA = _Labels(
     "### Instruction:",
-    re.compile(rf"^###[ ]?({_either((*_INSTRUCTION, *_INPUT, *_RESPONSE))})(?:\((?:명령어|입력|응답)\))?[ ]?:", re.MULTILINE),
-    {**dict.fromkeys(_INSTRUCTION, "user"), **dict.fromkeys(_INPUT, "input"), **dict.fromkeys(_RESPONSE, "assistant")},
+    re.compile(
+        rf"^###[ ]?({_either((*_INSTRUCTION, *_INPUT, *_RESPONSE))})(?:\((?:명령어|입력|응답)\))?[ ]?:",
+        re.MULTILINE,
+    ),
+    {
+        **dict.fromkeys(_INSTRUCTION, "user"),
+        **dict.fromkeys(_INPUT, "input"),
+        **dict.fromkeys(_RESPONSE, "assistant"),
+    },
     boilerplate=f"(?:{_TASK}).*",
 )
-_VICUNA = _Labels("USER:", re.compile(r"(?<![^\s>])(USER|ASSISTANT):"), {"USER": "user", "ASSISTANT": "assistant"}, **_PREAMBLES)
+_VICUNA = _Labels(
+    "USER:",
+    re.compile(r"(?<![^\s>])(USER|ASSISTANT):"),
+    {"USER": "user", "ASSISTANT": "assistant"},
+    **_PREAMBLES,
+)
 # OpenAssistant-Guanaco puts the next label right behind the last word
 _HASHED = _Labels("### Human:", re.compile(rf"(?<!#)###[ ]?{_SPEAKER}"), _SPEAKERS, **_PREAMBLES)
 _LINES = _Labels("Human:", re.compile(rf"^{_SPEAKER}", re.MULTILINE), _SPEAKERS)
@@ -271,7 +306,9 @@ _TEMPLATES: Mapping[str, _Split] = {
     "llama-2": _split_llama_2,
     "chatml": _tagged("<|im_start|>", "\n", ["<|im_end|>"]),
     # Llama 3.1 ends a call of a tool with <|eom_id|>, and the tool answers as "ipython"
-    "llama-3": _tagged("<|start_header_id|>", "<|end_header_id|>", ["<|eot_id|>", "<|eom_id|>"], {**_SAME, "ipython": "tool"}),
+    "llama-3": _tagged(
+        "<|start_header_id|>", "<|end_header_id|>", ["<|eot_id|>", "<|eom_id|>"], {**_SAME, "ipython": "tool"}
+    ),
     "gemma": _tagged("<start_of_turn>", "\n", ["<end_of_turn>"], {**_SAME, "model": "assistant"}),
     "phi-3": _tagged("<|", "|>", ["<|end|>"]),
     "zephyr": _tagged("<|", "|>", ["</s>", "<|endoftext|>"]),

@@ -1,4 +1,6 @@
-"""What is in a dataset, and what is wrong with it: `nuguna data`. Everything is counted here and shown elsewhere."""
+"""What is in a dataset, and what is wrong with it: `nuguna data`. Everything is counted here and shown
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from ..conversations.conversation import Conversation
 from ..dataset import Dataset
 from ..reading import without_collection
 from ..similar import question_of
-from .mojibake import has_replacement, mend_mojibake
+from .mojibake import fix_mojibake, has_replacement
 from .text_signs import ends_abruptly, language
 
 NUM_LINES = 5  # places named for each finding
@@ -56,7 +58,7 @@ _KINDS = {
     "email": say("e-mail addresses"),
     "phone": say("telephone numbers"),
     "resident_number": say("resident registration numbers"),
-    "mojibake": say("characters read in a wrong encoding"),
+    "mojibake": say("characters read in the wrong encoding"),
     "lost_characters": say("characters that are lost for good (�)"),
     "abrupt_answer": say("answers that seem to be cut off"),
     "turns_put_in_order": say("turns that had to be put in order"),
@@ -113,19 +115,23 @@ def _in_text(text: str) -> Iterator[tuple[str, Message | None]]:
         yield span.kind, _seen(hidden[span.start : span.end])
     if has_replacement(text):
         yield "lost_characters", None
-    if (mended := mend_mojibake(text)) is not None:
+    if (mended := fix_mojibake(text)) is not None:
         yield "mojibake", _seen(f"{masked(text[:400])[:20]} → {masked(mended[:400])[:20]}")
 
 
 def repetitions(dataset: Dataset) -> Iterator[Finding]:
-    """The same example twice, and the same question with another answer or in nearly the same words."""
-    questions, contents = (np.frombuffer(keys, dtype=np.uint64) for keys in (dataset.question_keys, dataset.content_keys))
+    """Yield the same example twice, and the same question with another answer or in nearly the same words."""
+    questions, contents = (
+        np.frombuffer(keys, dtype=np.uint64) for keys in (dataset.question_keys, dataset.content_keys)
+    )
     again = _is_repeated(contents)
-    yield _of_rows(dataset, "duplicate", say("examples that are there more than once"), np.flatnonzero(again))
+    yield _of_rows(dataset, "duplicate", say("examples that occur more than once"), np.flatnonzero(again))
     asked_again = np.flatnonzero(_is_repeated(questions) & ~again)
     if len(set(dataset.question_keys[:2])) == 1 and len(asked_again) == len(questions) - 1:
         return  # one instruction for all
-    yield _of_rows(dataset, "asked_again", say("questions that are asked again, in nearly the same words"), asked_again)
+    yield _of_rows(
+        dataset, "asked_again", say("questions that are asked again in nearly the same words"), asked_again
+    )
 
 
 def _is_repeated(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -138,4 +144,6 @@ def _is_repeated(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
 def _of_rows(dataset: Dataset, kind: str, what: Message, rows: NDArray[np.int64]) -> Finding:
     shown = [dataset.train[row] for row in rows[:NUM_LINES].tolist()]
     sample = _seen(masked(question_of(shown[0])[:400])[:60]) if shown else None
-    return Finding(kind, what, len(rows), [(conversation.file, conversation.line) for conversation in shown], sample)
+    return Finding(
+        kind, what, len(rows), [(conversation.file, conversation.line) for conversation in shown], sample
+    )

@@ -1,4 +1,6 @@
-"""A clean copy of a dataset, and a list of everything that is different in it: `nuguna data FILE --fix OUT.jsonl`."""
+"""A clean copy of a dataset, and a list of everything that is different in it: `nuguna data FILE --fix
+OUT.jsonl`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from ...errors import EnvironmentFault, SettingError
 from ...message import Message, say
 from ..conversations.conversation import TEXT, Conversation, Turn, as_message
 from ..dataset import Dataset, described
-from .mojibake import mend_mojibake
+from .mojibake import fix_mojibake
 
-KINDS = (".jsonl", ".ndjson")
+FIXABLE = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
-class Mended:
+class Fixed:
     """What was written."""
 
     paths: tuple[Path, ...]  # conversations, plain texts, and what is only measured, as far as there are any
@@ -37,7 +39,7 @@ class _Part:
     is_wanted: Callable[[Conversation], bool] = lambda conversation: True
 
     def rows(self) -> Iterator[tuple[Conversation, bool]]:
-        """Each conversation, and whether the same stood before it."""
+        """Yield each conversation, and whether the same stood before it."""
         seen: set[int] = set()
         for key, conversation in zip(self.keys, self.conversations, strict=True):
             if self.is_wanted(conversation):
@@ -45,19 +47,21 @@ class _Part:
                 seen.add(key)
 
 
-def write_mended(dataset: Dataset, path: Path, translate: Callable[[Message], str]) -> Mended:
-    """Write the usable conversations without repetitions, in one form. Raises `SettingError` for a file that exists."""
-    if path.suffix.lower() not in KINDS:
+def write_fixed(dataset: Dataset, path: Path, translate: Callable[[Message], str]) -> Fixed:
+    """Write the usable conversations without repetitions, in one form. Raises `SettingError` for a file that
+    exists.
+    """
+    if path.suffix.lower() not in FIXABLE:
         raise SettingError(
-            say("The clean copy is written as JSONL, so {path} is no name for it.", path=path),
-            fix=say("Let the name end in .jsonl: --fix {path}", path=path.with_suffix(".jsonl")),
+            say("The clean copy is written as JSONL, so it cannot be named {path}.", path=path),
+            fix=say("Use a name that ends in .jsonl: --fix {path}", path=path.with_suffix(".jsonl")),
         )
     parts = _parts(dataset, path)
     changes_path = path.with_name(f"{path.stem}_changes.log")  # a name that nobody takes for data
     for place in (*(part.path for part in parts), changes_path):
         if place.exists():
             raise SettingError(
-                say("{path} exists already, and nothing of yours is overwritten.", path=place),
+                say("{path} already exists, and your files are never overwritten.", path=place),
                 fix=say("Choose another name for --fix, or delete that file."),
             )
     try:
@@ -67,20 +71,25 @@ def write_mended(dataset: Dataset, path: Path, translate: Callable[[Message], st
         raise EnvironmentFault(
             say("{path} cannot be written.", path=path),
             seen=say("{reason}", reason=error.strerror or error),
-            fix=say("Choose another folder for --fix, or make room on the disk."),
+            fix=say("Choose another folder for --fix, or free some disk space."),
         ) from error
-    return Mended(tuple(part.path for part in parts), changes_path, num_rows, num_changes)
+    return Fixed(tuple(part.path for part in parts), changes_path, num_rows, num_changes)
 
 
 def _parts(dataset: Dataset, path: Path) -> list[_Part]:
-    """One file for conversations and one for plain texts, since a file has one shape, and one for what is only measured."""
+    """Return one file for conversations and one for plain texts, since a file has one shape, and one for what
+    is only measured.
+    """
 
     def beside(word: str) -> Path:
         return path.with_name(f"{path.stem}_{word}{path.suffix}")
 
     keys, rows = dataset.content_keys, dataset.train
     if len({shape.kind == "text" for shape in dataset.shapes}) > 1:
-        parts = [_Part(path, keys, rows, lambda row: not _is_text(row)), _Part(beside("texts"), keys, rows, _is_text)]
+        parts = [
+            _Part(path, keys, rows, lambda row: not _is_text(row)),
+            _Part(beside("texts"), keys, rows, _is_text),
+        ]
     else:
         parts = [_Part(path, keys, rows)]
     return parts + ([_Part(beside("test"), dataset.heldout_keys, dataset.heldout)] if dataset.heldout else [])
@@ -100,7 +109,9 @@ def _write_rows(part: _Part) -> int:
     return count
 
 
-def _write_changes(dataset: Dataset, parts: Sequence[_Part], path: Path, translate: Callable[[Message], str]) -> int:
+def _write_changes(
+    dataset: Dataset, parts: Sequence[_Part], path: Path, translate: Callable[[Message], str]
+) -> int:
     count = 0
     with open(path, "x", encoding="utf-8", newline="\n") as file:
         for change in _changes(dataset, parts):
@@ -115,12 +126,15 @@ def _changes(dataset: Dataset, parts: Sequence[_Part]) -> Iterator[Message]:
     if (unnamed := dataset.num_bad - len(dataset.bad_rows)) > 0:
         yield say("… and {count} more broken rows → left out", count=f"{unnamed:,}")
     if dataset.num_unwanted:
-        yield say("{count} answers labelled as bad or not to be learned → left out", count=f"{dataset.num_unwanted:,}")
+        yield say(
+            "{count} answers labelled as bad or not to be learned → left out",
+            count=f"{dataset.num_unwanted:,}",
+        )
     for part in parts:
         for conversation, is_repeated in part.rows():
             place = {"file": conversation.file, "line": conversation.line}
             if is_repeated:
-                yield say("{file}, line {line}: the same example is there already → left out", **place)
+                yield say("{file}, line {line}: the same example occurs earlier → left out", **place)
                 continue
             for change in _mended(conversation).changes:
                 yield say("{file}, line {line}: {change}", change=change, **place)
@@ -130,18 +144,18 @@ def _mended(conversation: Conversation) -> Conversation:
     turns = tuple(_mended_turn(turn) for turn in conversation.turns)
     if turns == conversation.turns:
         return conversation
-    choices = tuple(mend_mojibake(choice) or choice for choice in conversation.choices)
-    changes = (*conversation.changes, say("characters read in a wrong encoding were mended"))
+    choices = tuple(fix_mojibake(choice) or choice for choice in conversation.choices)
+    changes = (*conversation.changes, say("characters read in the wrong encoding were fixed"))
     return replace(conversation, turns=turns, choices=choices, changes=changes)
 
 
 def _mended_turn(turn: Turn) -> Turn:
-    mended = mend_mojibake(turn.content)
+    mended = fix_mojibake(turn.content)
     return turn if mended is None else replace(turn, content=mended)
 
 
 def as_row(conversation: Conversation) -> dict[str, Any]:
-    """A conversation as one line of JSONL that reads back the same."""
+    """Return a conversation as one line of JSONL that reads back the same."""
     if _is_text(conversation):
         return {"text": "".join(turn.content for turn in conversation.turns)}
     row: dict[str, Any] = {"messages": [_message(turn) for turn in conversation.turns]}

@@ -10,8 +10,8 @@ from typing import Any
 from ...message import say
 from .columns import ANSWERS, QUESTIONS, TURNS, plain
 from .json_list import as_row, check_text, decode_at, entries, gap, json_problem, line_at, load_json
-from .rows import BadRow, Item, Row, shown
-from .text import MOST_LINE_BYTES
+from .rows import BadRow, Item, Row, shown_cell
+from .text import MAX_LINE_BYTES
 
 _LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*$')  # of what follows
@@ -19,7 +19,7 @@ Wanted = Callable[[str], bool]  # whether the list of this name is to be read
 
 
 def parse_jsonl(lines: Iterable[str], file: str, first_line: int = 1) -> Iterator[Row | BadRow]:
-    """One JSON object a line. A comma at the end of a line, as in a list, is overlooked."""
+    """Yield one JSON object a line. A comma at the end of a line, as in a list, is overlooked."""
     for number, line in enumerate(lines, first_line):
         content = line.strip()
         if not content or content in ("[", "]"):  # a list with one object a line
@@ -28,20 +28,29 @@ def parse_jsonl(lines: Iterable[str], file: str, first_line: int = 1) -> Iterato
 
 
 def _row_of(content: str, line: str, file: str, number: int) -> Row | BadRow:
-    if len(line) >= MOST_LINE_BYTES:
-        problem = say("the line is longer than {most} MB", most=MOST_LINE_BYTES // 2**20)
-        return BadRow(file, number, problem, say("Put a line break after each row."), value=shown(content))
+    if len(line) >= MAX_LINE_BYTES:
+        problem = say("the line is longer than {most} MB", most=MAX_LINE_BYTES // 2**20)
+        return BadRow(
+            file, number, problem, say("Put a line break after each row."), value=shown_cell(content)
+        )
     try:
         values = load_json(content)
     except (ValueError, RecursionError) as error:
         if content.endswith(","):
             return _row_of(content.rstrip(","), "", file, number)
-        return BadRow(file, number, json_problem(error), say("Each line must be one complete JSON object."), value=shown(content))
+        return BadRow(
+            file,
+            number,
+            json_problem(error),
+            say("Each line must be one complete JSON object."),
+            value=shown_cell(content),
+        )
     return as_row(values, file, number)
 
 
 def parse_json(text: str, file: str, wanted: Wanted = lambda name: True) -> Iterator[Item]:
-    """A list of objects, an object that holds some, columns of equal length, or a single row; one such thing or several.
+    """Yield a list of objects, an object that holds some, columns of equal length, or a single row; one such
+    thing or several.
 
     Of several lists in an object only those are read whose names are `wanted`.
     """
@@ -78,7 +87,7 @@ def _several(text: str, start: int, file: str) -> Iterator[Row | BadRow]:
             check_text(value, text, place, after)
         except (ValueError, RecursionError) as error:
             fix = say("Correct this entry, or delete it.")
-            yield BadRow(file, line, json_problem(error), fix, value=shown(text[place : place + 200]))
+            yield BadRow(file, line, json_problem(error), fix, value=shown_cell(text[place : place + 200]))
             place = text.find("\n{", place) + 1 or len(text)
         else:
             yield as_row(value, file, line)
@@ -86,7 +95,7 @@ def _several(text: str, start: int, file: str) -> Iterator[Row | BadRow]:
 
 
 def list_names(text: str) -> tuple[str, ...]:
-    """The names of the lists in which the rows of an object stand; () if there are none."""
+    """Return the names of the lists in which the rows of an object stand; () if there are none."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -99,8 +108,12 @@ def list_names(text: str) -> tuple[str, ...]:
     return ()
 
 
-def _rows_of_broken(text: str, start: int, file: str, error: Exception, wanted: Wanted) -> Iterator[Row | BadRow]:
-    """An object that cannot be read as a whole: its lists of rows as far as they go, or a file of one object a line."""
+def _rows_of_broken(
+    text: str, start: int, file: str, error: Exception, wanted: Wanted
+) -> Iterator[Row | BadRow]:
+    """Yield an object that cannot be read as a whole: its lists of rows as far as they go, or a file of one
+    object a line.
+    """
     if text[start:].partition("\n")[0].rstrip().endswith("}"):
         yield from parse_jsonl(text.split("\n"), file)
         return
@@ -110,11 +123,19 @@ def _rows_of_broken(text: str, start: int, file: str, error: Exception, wanted: 
         yield from (row for row in rows if wanted(name))
     if not has_rows:
         fix = say("The file must be one JSON list of objects.")
-        yield BadRow(file, getattr(error, "lineno", 1), json_problem(error), fix, value=shown(text[start : start + 200]))
+        yield BadRow(
+            file,
+            getattr(error, "lineno", 1),
+            json_problem(error),
+            fix,
+            value=shown_cell(text[start : start + 200]),
+        )
 
 
 def _lists_of_broken(text: str, start: int, file: str) -> Iterator[tuple[str, Iterator[Row | BadRow]]]:
-    """(name, entries) of each list of objects; the entries must be read before the next list is asked for."""
+    """Yield (name, entries) of each list of objects; the entries must be read before the next list is asked
+    for.
+    """
     place = start
 
     def read(begin: int) -> Iterator[Row | BadRow]:
@@ -130,7 +151,9 @@ def _lists_of_broken(text: str, start: int, file: str) -> Iterator[tuple[str, It
         yield name, read(found.start())
 
 
-def _rows_of_object(text: str, start: int, document: dict[str, Any], file: str, wanted: Wanted) -> Iterator[Item]:
+def _rows_of_object(
+    text: str, start: int, document: dict[str, Any], file: str, wanted: Wanted
+) -> Iterator[Item]:
     line, objects = line_at(text, start), [value for value in document.values() if isinstance(value, dict)]
     if lists := _lists(document):
         yield from _rows_of_lists(text, start, lists, file, wanted)
@@ -145,7 +168,7 @@ def _rows_of_object(text: str, start: int, document: dict[str, Any], file: str, 
 
 
 def _lists(document: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The lists that may hold rows; none if the object is itself a row."""
+    """Return the lists that may hold rows; none if the object is itself a row."""
     found = {name: value for name, value in document.items() if isinstance(value, list) and value}
     words = {plain(name) for name, value in document.items() if isinstance(value, str)}
     is_row = found.keys() & set(TURNS) or (words & set(QUESTIONS) and words & set(ANSWERS))
@@ -153,15 +176,19 @@ def _lists(document: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _holder(document: Mapping[str, Any]) -> str:
-    """The name of an inner object with lists, "" if there is none."""
+    """Return the name of an inner object with lists, "" if there is none."""
     if any(isinstance(value, list) and value for value in document.values()):
         return ""
     inner = {name: value for name, value in document.items() if isinstance(value, dict)}
-    return next((name for name, value in inner.items() if any(isinstance(part, list) for part in value.values())), "")
+    return next(
+        (name for name, value in inner.items() if any(isinstance(part, list) for part in value.values())), ""
+    )
 
 
 def _columns(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of {"question": {"0": …, "1": …}, "answer": {…}}, as pandas writes tables; none for anything else."""
+    """Return rows of {"question": {"0": …, "1": …}, "answer": {…}}, as pandas writes tables; none for
+    anything else.
+    """
     inner = list(document.values())
     if not inner or not all(isinstance(value, dict) and value for value in inner):
         return []
@@ -171,28 +198,41 @@ def _columns(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{name: value[place] for name, value in document.items()} for place in places]
 
 
-def _rows_of_lists(text: str, start: int, lists: Mapping[str, list[Any]], file: str, wanted: Wanted) -> Iterator[Item]:
-    firsts = {name: next((entry for entry in value if isinstance(entry, dict)), None) for name, value in lists.items()}
+def _rows_of_lists(
+    text: str, start: int, lists: Mapping[str, list[Any]], file: str, wanted: Wanted
+) -> Iterator[Item]:
+    firsts = {
+        name: next((entry for entry in value if isinstance(entry, dict)), None)
+        for name, value in lists.items()
+    }
     objects = {name: first for name, first in firsts.items() if first is not None}
     if table := _split_table(lists):
         yield from (Row(row, file, line_at(text, start)) for row in table)
         return
     if not objects and len(lists) > 1 and len({len(value) for value in lists.values()}) == 1:
         line = line_at(text, start)
-        yield from (Row(dict(zip(lists, row, strict=True)), file, line) for row in zip(*lists.values(), strict=True))
+        yield from (
+            Row(dict(zip(lists, row, strict=True)), file, line) for row in zip(*lists.values(), strict=True)
+        )
         return
     known = objects[max(objects, key=lambda name: len(lists[name]))].keys() if objects else ()
     # {"easy": […], "hard": […]}, where hard ones may have a column more; a list with other columns is no data
-    read = [name for name, value in objects.items() if 2 * len(known & value.keys()) >= len(known)] or list(lists)
+    read = [name for name, value in objects.items() if 2 * len(known & value.keys()) >= len(known)] or list(
+        lists
+    )
     places = _places(text, start)
     for name in filter(wanted, read):
         yield from entries(text, places[name], file, is_inner=True)
     if others := [name for name in filter(wanted, objects) if name not in read]:
-        yield say("In {file} the lists with other columns are not read: {names}", file=file, names=", ".join(others))
+        yield say(
+            "In {file} the lists with other columns are not read: {names}", file=file, names=", ".join(others)
+        )
 
 
 def _split_table(lists: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """Rows of {"columns": ["question", "answer"], "data": [[…], […]]}, another way of pandas; none for anything else."""
+    """Return rows of {"columns": ["question", "answer"], "data": [[…], […]]}, another way of pandas; none for
+    anything else.
+    """
     names, rows = lists.get("columns", []), lists.get("data", [])
     if not names or not all(isinstance(name, str) for name in names):
         return []
@@ -202,7 +242,9 @@ def _split_table(lists: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _places(text: str, start: int) -> dict[str, int]:
-    """Where the value of each name of an object begins; of two equal names the last counts, as in json.loads."""
+    """Return where the value of each name of an object begins; of two equal names the last counts, as in
+    json.loads.
+    """
     place, found = gap(text, start + 1), {}
     while place < len(text) and text[place] != "}":
         name, place = decode_at(text, place)

@@ -1,4 +1,4 @@
-"""Questions and answers one below the other in a text (질문: … 답변: …, Q: … A: …, blocks of Alpaca) → rows."""
+"""Questions and answers one below the other (질문: … 답변: …, Q: … A: …, Alpaca blocks) become rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ...message import Message, say
-from .rows import BadRow, Row, shown
+from .rows import BadRow, Row, shown_cell
 
 _NAMES = {
     "question": "질문|문제|문의|물음|지시|명령어|Question|Instruction|Q",
@@ -23,16 +23,18 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"\s*(?:[-=*_]{3,}\s*)?$")  # lines that only set pairs apart
-_PREAMBLE = re.compile(r"\s*(?:Below is an instruction|아래는 작업을 설명하는|Write a response that appropriately)")
-LEAST_PAIRS, LEAST_REGULAR = 2, 0.8  # the latter: share of all labels that stand in pairs
+_PREAMBLE = re.compile(
+    r"\s*(?:Below is an instruction|아래는 작업을 설명하는|Write a response that appropriately)"
+)
+MIN_PAIRS, MIN_REGULAR = 2, 0.8  # the latter: share of all labels that stand in pairs
 
 
 def is_asked(start: str) -> bool:
-    """Whether a text begins with questions and answers by turns, each under its label."""
+    """Return whether a text begins with questions and answers by turns, each under its label."""
     parts = [found.lastgroup for line in start.splitlines() if (found := _LABEL.match(line))]
     order = "".join("c" if part == "context" else "q" if part == "question" else "a" for part in parts)
     pairs = re.findall("qc?a", order)
-    return len(pairs) >= LEAST_PAIRS and len("".join(pairs)) >= LEAST_REGULAR * len(order)
+    return len(pairs) >= MIN_PAIRS and len("".join(pairs)) >= MIN_REGULAR * len(order)
 
 
 @dataclass
@@ -45,10 +47,18 @@ class _Pair:
     def row(self, file: str) -> Row | BadRow:
         texts = {part: _joined(lines) for part, lines in self.parts.items()}
         if not texts.get("question"):
-            return BadRow(file, self.line, say("nothing is asked here"), say("Write the question behind its label."))
+            return BadRow(
+                file, self.line, say("the question is empty"), say("Write the question after its label.")
+            )
         if not texts.get("answer"):
             problem = say("the question has no answer")
-            return BadRow(file, self.line, problem, say("Write the answer below it."), value=shown(texts["question"]))
+            return BadRow(
+                file,
+                self.line,
+                problem,
+                say("Write the answer below it."),
+                value=shown_cell(texts["question"]),
+            )
         return Row({part: text for part, text in texts.items() if text}, file, self.line)
 
 
@@ -59,7 +69,7 @@ def _joined(lines: list[str]) -> str:
 
 
 def parse_asked(lines: Iterable[str], file: str) -> Iterator[Row | BadRow | Message]:
-    """A row for each question with its answer; `line` is that of the question."""
+    """Yield a row for each question with its answer; `line` is that of the question."""
     pair: _Pair | None = None
     before: list[str] = []  # what stands above the first question
     held: list[str] = before  # the lines of the part that is being read
@@ -71,11 +81,21 @@ def parse_asked(lines: Iterable[str], file: str) -> Iterator[Row | BadRow | Mess
             if pair is not None:
                 yield pair.row(file)
             elif title := _joined(before):
-                yield say("In {file} what stands above the first question is not read: {text}", file=file, text=shown(title))
+                yield say(
+                    "In {file}, the text above the first question is not read: {text}",
+                    file=file,
+                    text=shown_cell(title),
+                )
             pair = _Pair(number)
         elif part and pair is not None and part in pair.parts:
-            problem = say("a second {part} to one question", part=part)
-            yield BadRow(file, number, problem, say("Write its question above it, or delete it."), value=shown(rest))
+            problem = say("a second {part} for one question", part=part)
+            yield BadRow(
+                file,
+                number,
+                problem,
+                say("Write its question above it, or delete it."),
+                value=shown_cell(rest),
+            )
             held = []
             continue
         if part and pair is not None:

@@ -1,4 +1,5 @@
-"""What DATASET names, as tables of rows: a file, a folder of files, a dataset on the hub, or the medical set in the package.
+"""What DATASET names, as tables of rows: a file, a folder of files, a dataset on the hub, or the medical set
+in the package.
 
 Knows formats and rows, nothing of conversations or tokens.
 """
@@ -21,19 +22,10 @@ from ...message import Message, say
 from ..facts import DEMO
 from .json_rows import list_names, parse_json, parse_jsonl
 from .labelled_text import is_asked, parse_asked
-from .rows import BadRow, Item, Row, Table, shown, stamp_of
-from .tables import (
-    Dialect,
-    find_dialect,
-    first_filled_sheet,
-    is_example,
-    open_parquet,
-    parse_cells,
-    parse_delimited,
-    parse_parquet,
-    without_title,
-)
-from .text import CHUNK_BYTES, TextFile, cannot_open, compression, damaged, open_text, open_unpacked
+from .rows import BadRow, Item, Row, Table, shown_cell, stamp_of
+from .sheets import first_filled_sheet, open_parquet, parse_cells, parse_parquet
+from .tables import Dialect, find_dialect, is_example, parse_delimited, without_title
+from .text import READ_BYTES, TextFile, cannot_open, compression, damaged, open_text, open_unpacked
 
 DEMO_FOLDER = Path(__file__).parents[2] / "demo" / "medical"
 FORMATS = {
@@ -50,11 +42,16 @@ FORMATS = {
     ".md": "text",
 }
 PACKED = (".gz", ".zst")
-_MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "xlsx"), (b"\xd0\xcf\x11\xe0", "xlsx"))  # whatever the name says
+# whatever the name says
+_MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "xlsx"), (b"\xd0\xcf\x11\xe0", "xlsx"))
 _NO_DATA = re.compile(r"(readme|licen[cs]e|changelog|notice|contributing|citation)\b", re.IGNORECASE)
 # a part of a name by which people keep rows for measuring
-_HELDOUT = frozenset("validation valid val dev eval evaluation test testing heldout 테스트 검증 평가 평가용 검증용".split())
-_SAYS_NOTHING = frozenset("data dataset set split part of small large full final clean v1 v2 데이터 데이터셋 셋".split())
+_HELDOUT = frozenset(
+    "validation valid val dev eval evaluation test testing heldout 테스트 검증 평가 평가용 검증용".split()
+)
+_SAYS_NOTHING = frozenset(
+    "data dataset set split part of small large full final clean v1 v2 데이터 데이터셋 셋".split()
+)
 _WORD = re.compile(r"[a-z]+|[가-힣]+", re.IGNORECASE)
 _LIST = re.compile(r"\[\s*[{\]]")
 NUM_LINES = 1000  # of a text, by which is seen whether it holds questions and answers
@@ -72,7 +69,9 @@ class Tables:
 
 
 def open_dataset(source: str) -> Tables:
-    """Find the files of a dataset and look at each. Raises `DataError` when there is none, or one cannot be read."""
+    """Find the files of a dataset and look at each. Raises `DataError` when there is none, or one cannot be
+    read.
+    """
     if source == DEMO:
         names = ("train", "heldout_phrasings", "heldout_conditions")
         train, heldout, unseen = (open_table(DEMO_FOLDER / f"{name}.jsonl") for name in names)
@@ -85,7 +84,7 @@ def open_dataset(source: str) -> Tables:
     if os.path.exists(path):
         raise DataError(
             say("{path} is neither a file nor a folder.", path=path),
-            fix=say("Name a file of one of these kinds: {kinds}.", kinds=", ".join(FORMATS)),
+            fix=say("Choose a file of one of these kinds: {kinds}.", kinds=", ".join(FORMATS)),
         )
     if is_hub_name(source):
         found = fetch_dataset(source)
@@ -110,7 +109,7 @@ def _missing(path: Path) -> DataError:
 
 
 def format_of(path: Path) -> str:
-    """The format that a name promises, "" for none."""
+    """Return the format that a name promises, "" for none."""
     name = path.name.lower()
     ending = next((ending for ending in PACKED if name.endswith(ending)), "")
     return FORMATS.get(os.path.splitext(name.removesuffix(ending))[1], "")
@@ -122,9 +121,9 @@ def _open_folder(folder: Path) -> Tables:
     chosen = tables or files  # notes that lie beside tables are no data
     if not chosen:
         raise DataError(
-            say("The folder {path} holds no dataset.", path=folder),
-            seen=say("Files that can be read end in: {kinds}.", kinds=", ".join(FORMATS)),
-            fix=say("Put a file there, or name another folder."),
+            say("The folder {path} contains no dataset.", path=folder),
+            seen=say("File names that can be read end in: {kinds}.", kinds=", ".join(FORMATS)),
+            fix=say("Put a file there, or choose another folder."),
         )
     heldout = [path for path in chosen if _is_kept_apart(path.relative_to(folder))]
     train = [path for path in chosen if path not in heldout]
@@ -132,9 +131,11 @@ def _open_folder(folder: Path) -> Tables:
         train, heldout = heldout, []
     notes = [say("{count} files of the folder are read: {names}", count=len(train), names=_few(train))]
     if heldout:
-        notes.append(say("Kept for measuring, by their names: {names}", names=_few(heldout)))
+        notes.append(say("Kept for measuring, going by their names: {names}", names=_few(heldout)))
     if unread := sorted([*unread, *(path for path in files if path not in chosen)]):
-        notes.append(say("Not read: {count} other files or folders: {names}", count=len(unread), names=_few(unread)))
+        notes.append(
+            say("{count} other files or folders are not read: {names}", count=len(unread), names=_few(unread))
+        )
 
     def opened(paths: Sequence[Path]) -> list[Table]:
         return [open_table(path, str(path.relative_to(folder))) for path in paths]
@@ -143,7 +144,9 @@ def _open_folder(folder: Path) -> Tables:
 
 
 def _files_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """(files of data, each once; what else lies there: other kinds, folders that may not be opened). Hidden ones are left out."""
+    """Return (files of data, each once; what else lies there: other kinds, folders that may not be opened).
+    Hidden ones are left out.
+    """
     files: dict[str, Path] = {}
     unread: list[Path] = []
 
@@ -152,7 +155,8 @@ def _files_in(folder: Path) -> tuple[list[Path], list[Path]]:
 
     for place, folders, names in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        unread += [Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]  # they may lead in circles
+        # they may lead in circles
+        unread += [Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]
         for name in sorted(names):
             path = Path(place, name)
             if name.startswith((".", "~$")) or _NO_DATA.match(name):
@@ -167,8 +171,9 @@ def _files_in(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def is_for_measuring(name: str) -> bool:
-    """Whether a name of a file, folder or list says that it is kept for measuring: with its last word, or with its first and
-    nothing else that says anything ("test-00000-of-00002", but not "test_results" or "covid-test-faq").
+    """Return whether a name of a file, folder or list says that it is kept for measuring: with its last word,
+    or with its first and nothing else that says anything ("test-00000-of-00002", but not "test_results" or
+    "covid-test-faq").
     """
     words = [word.lower() for word in _WORD.findall(name)]
     while len(words) > 1 and words[-1] in _SAYS_NOTHING:
@@ -186,7 +191,9 @@ def _few(paths: list[Path]) -> str:
 
 
 def open_table(path: Path, name: str = "") -> Table:
-    """Look at one file and find its format. Raises `DataError` for a kind that is not known, and for a damaged file."""
+    """Look at one file and find its format. Raises `DataError` for a kind that is not known, and for a
+    damaged file.
+    """
     name, kind = name or path.name, format_of(path)
     try:
         with open_unpacked(path) as file:
@@ -198,12 +205,16 @@ def open_table(path: Path, name: str = "") -> Table:
     if not kind:
         raise _unknown_kind(path, name)
     stamp = stamp_of(path)  # before anything of it is read
-    table = _binary_table(path, name, kind) if kind in ("xlsx", "parquet") else _text_table(open_text(path), name, kind)
+    table = (
+        _binary_table(path, name, kind)
+        if kind in ("xlsx", "parquet")
+        else _text_table(open_text(path), name, kind)
+    )
     return replace(table, path=path, stamp=stamp)
 
 
 def _is_meant(path: Path, kind: str) -> bool:
-    """Whether a file may be what its first bytes say: letters and archives begin like Excel files."""
+    """Return whether a file may be what its first bytes say: letters and archives begin like Excel files."""
     return bool(kind) or path.suffix == "" or ("xl/workbook.xml" in _names_in_zip(path))
 
 
@@ -216,11 +227,15 @@ def _names_in_zip(path: Path) -> list[str]:
 
 
 def _unknown_kind(path: Path, name: str) -> DataError:
-    packed = compression(path) or next((ending for ending in (".zip", ".7z", ".rar", ".tar") if name.endswith(ending)), "")
+    packed = compression(path) or next(
+        (ending for ending in (".zip", ".7z", ".rar", ".tar") if name.endswith(ending)), ""
+    )
     return DataError(
         say("The dataset {file} is of a kind that cannot be read.", file=name),
         seen=say("Its name ends in {suffix}.", suffix=repr(path.suffix)),
-        fix=say("Unpack it first.") if packed else say("Save it as one of: {kinds}.", kinds=", ".join(FORMATS)),
+        fix=say("Unpack it first.")
+        if packed
+        else say("Save it as one of: {kinds}.", kinds=", ".join(FORMATS)),
     )
 
 
@@ -235,21 +250,30 @@ def _binary_table(path: Path, name: str, kind: str) -> Table:
     first = next((row for row in cells if any(str(cell).strip() for cell in row)), [])
     has_header = not is_example([str(cell) for cell in first])
     notes = notes if has_header else (*notes, _no_header(name))
-    return Table(name, kind, "", digest, size, partial(parse_cells, cells, name, has_header=has_header), notes=notes)
+    return Table(
+        name, kind, "", digest, size, partial(parse_cells, cells, name, has_header=has_header), notes=notes
+    )
 
 
 def _has_title(name: str, title: str) -> Message:
-    return say("In {file} what stands above the names of the columns is a title: {text}", file=name, text=shown(title))
+    return say(
+        "In {file}, the text above the column names is taken as a title: {text}",
+        file=name,
+        text=shown_cell(title),
+    )
 
 
 def _no_header(name: str) -> Message:
-    return say("The first line of {file} reads like an example, so the columns are called: column 1, column 2, …", file=name)
+    return say(
+        "The first line of {file} looks like an example, so the columns are called: column 1, column 2, …",
+        file=name,
+    )
 
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(READ_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -258,7 +282,9 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
     start, notes = file.start(), file.notes()
     actual = _sniff(start, kind)
     if actual != kind and kind != "tsv":
-        notes.append(say("{file} is read as {kind}: that is what it holds.", file=name, kind=actual.upper()))
+        notes.append(
+            say("{file} is read as {kind}, because that is what it contains.", file=name, kind=actual.upper())
+        )
     way: Dialect | None = None
     if actual in ("csv", "tsv"):
         way = find_dialect(start, f".{actual}")
@@ -266,7 +292,7 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
         notes += _on_dialect(way, name)
     has_questions = actual == "text" and is_asked(file.start(NUM_LINES))
     if has_questions:
-        notes.append(say("{file} holds questions and answers, each under its label.", file=name))
+        notes.append(say("{file} contains questions and answers, each after its label.", file=name))
     apart = _parts_for_measuring(file, start) if actual == "json" else frozenset()
 
     def items() -> Iterator[Item]:
@@ -280,10 +306,12 @@ def _text_table(file: TextFile, name: str, kind: str) -> Table:
         return parse_delimited(file.lines(), name, way)
 
     lines = file.lines if actual == "jsonl" else None
-    table = Table(name, actual, file.encoding, file.digest, file.num_bytes, items, lines=lines, notes=tuple(notes))
+    table = Table(
+        name, actual, file.encoding, file.digest, file.num_bytes, items, lines=lines, notes=tuple(notes)
+    )
     if not apart:
         return table
-    notes.append(say("Kept for measuring, by their names: {names}", names=", ".join(sorted(apart))))
+    notes.append(say("Kept for measuring, going by their names: {names}", names=", ".join(sorted(apart))))
     heldout = replace(table, name=f"{name}: {', '.join(sorted(apart))}", notes=())
     heldout = replace(heldout, items=lambda: parse_json(file.text(), name, lambda part: part in apart))
     return replace(table, notes=tuple(notes), heldout=heldout)
@@ -295,11 +323,13 @@ def _on_dialect(way: Dialect, name: str) -> Iterator[Message]:
     if not way.has_header:
         yield _no_header(name)
     if way.delimiter not in (",", "\t"):
-        yield say("Columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter))
+        yield say("The columns of {file} are separated by {sign}.", file=name, sign=repr(way.delimiter))
 
 
 def _parts_for_measuring(file: TextFile, start: str) -> frozenset[str]:
-    """Names of lists in an object that are kept for measuring, beside others to train: {"train": […], "test": […]}."""
+    """Return names of lists in an object that are kept for measuring, beside others to train: {"train": […],
+    "test": […]}.
+    """
     if not start.lstrip("\ufeff \t\r\n").startswith("{"):
         return frozenset()
     names = list_names(file.text())
@@ -308,7 +338,7 @@ def _parts_for_measuring(file: TextFile, start: str) -> frozenset[str]:
 
 
 def _sniff(start: str, kind: str) -> str:
-    """What a file of text holds, by its beginning, where that differs from what its name promises."""
+    """Return what a file of text holds, by its beginning, where that differs from what its name promises."""
     body = start.lstrip("\ufeff \t\r\n")
     if kind == "jsonl" and _LIST.match(body):
         return "json"
@@ -320,13 +350,19 @@ def _sniff(start: str, kind: str) -> str:
 
 
 def parse_text(lines: Iterable[str], file: str) -> Iterator[Row | BadRow]:
-    """Plain text as rows of a few paragraphs each; a paragraph is never torn, unless it is longer than a row by itself."""
+    """Plain text as rows of a few paragraphs each; a paragraph is never torn, unless it is longer than a row
+    by itself.
+    """
     held: list[str] = []
     size, begins = 0, 1
     for number, line in enumerate(lines, 1):
         line = line[:-2] + "\n" if line.endswith("\r\n") else line
         is_break = not line.strip()
-        if held and size + len(line) > _TEXT_CHARS and (is_break or size > 2 * _TEXT_CHARS or len(line) > _TEXT_CHARS):
+        if (
+            held
+            and size + len(line) > _TEXT_CHARS
+            and (is_break or size > 2 * _TEXT_CHARS or len(line) > _TEXT_CHARS)
+        ):
             yield Row({"text": "".join(held).strip()}, file, begins)
             held, size = [], 0
         if not held:

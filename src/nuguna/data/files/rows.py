@@ -36,33 +36,39 @@ class BadRow:
     is_unwanted: bool = False  # sound, and not to be trained: an answer labelled as bad
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of `bad_rows` in JSON."""
+        """Return one entry of `bad_rows` in JSON."""
         own = {"file": self.file, "line": self.line, "problem": str(self.problem), "fix": str(self.fix)}
-        return {**own, **({"column": self.column} if self.column else {}), **({"value": self.value} if self.value else {})}
+        return {
+            **own,
+            **({"column": self.column} if self.column else {}),
+            **({"value": self.value} if self.value else {}),
+        }
 
 
 Item = Row | BadRow | Message  # what reading a table gives: its records, and what there is to say on the way
-MOST_SHOWN = 60
+MAX_SHOWN = 60
 NO_TEXT = re.compile("[\ud800-\udfff]")  # halves of a character, and bytes that are none
 
 
-def shown(value: object) -> str:
-    """The beginning of a value on one line, as a message shows it, with private data masked before it is cut."""
+def shown_cell(value: object) -> str:
+    """Return the beginning of a value on one line, as a message shows it, with private data masked before it
+    is cut.
+    """
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(masked(NO_TEXT.sub("�", written[: 4 * MOST_SHOWN])).split())
-    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    text = " ".join(masked(NO_TEXT.sub("�", written[: 4 * MAX_SHOWN])).split())
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 def kind_of(value: object) -> Message:
-    """What a value is, in words."""
+    """Return what a value is, in words."""
     if value is None:
         return say("nothing (null)")
     if isinstance(value, bool):
-        return say("a truth value")
+        return say("a true/false value")
     if isinstance(value, (int, float)):
         return say("a number")
     if isinstance(value, str):
-        return say("a text")
+        return say("text")
     return say("a list") if isinstance(value, (list, tuple)) else say("an object")
 
 
@@ -83,11 +89,11 @@ class Table:
     stamp: tuple[int, int] = (0, 0)  # size and time of change of the file before it was looked at
 
     def has_changed(self) -> bool:
-        """Whether somebody wrote to the file since."""
+        """Return whether somebody wrote to the file since."""
         return self.path is not None and stamp_of(self.path) != self.stamp
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """(bytes, time of the last change in nanoseconds) of a file."""
+    """Return (bytes, time of the last change in nanoseconds) of a file."""
     facts = os.stat(path)
     return facts.st_size, facts.st_mtime_ns

@@ -17,9 +17,9 @@ from typing import BinaryIO, cast
 from ...errors import DataError, first_line
 from ...message import Message, say
 
-CHUNK_BYTES = 2**20
-MOST_LINE_BYTES = 64 * 2**20  # a longer line is a file without line breaks, and no row of a dataset
-MOST_WHOLE_BYTES = 2**30  # of formats that can only be read in one piece
+READ_BYTES = 2**20
+MAX_LINE_BYTES = 64 * 2**20  # a longer line is a file without line breaks, and no row of a dataset
+MAX_WHOLE_BYTES = 2**30  # of formats that can only be read in one piece
 _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -33,7 +33,8 @@ ESCAPED = re.compile("[\udc80-\udcff]")
 _ESCAPING = "nuguna-escape"
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _HANGUL = re.compile("[가-힣]")
-MOST_DAMAGED = 0.1  # share of the characters beyond ASCII that may be broken before the encoding counts as unknown
+# share of the characters beyond ASCII that may be broken before the encoding counts as unknown
+MAX_DAMAGED = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,25 @@ class TextFile:
     def _lines(self, file: BinaryIO) -> Iterator[str]:
         """In these encodings the byte of a line feed is never part of another character."""
         encoding = self.encoding
-        while raw := file.readline(MOST_LINE_BYTES):
+        while raw := file.readline(MAX_LINE_BYTES):
             yield raw.decode(encoding, "surrogateescape")
-            encoding = "utf-8" if encoding == "utf-8-sig" else encoding  # the mark stands at the very beginning alone
-            while len(raw) == MOST_LINE_BYTES and not raw.endswith(b"\n"):  # the rest of a line that is too long
-                raw = file.readline(MOST_LINE_BYTES)
+            # the mark stands at the very beginning alone
+            encoding = "utf-8" if encoding == "utf-8-sig" else encoding
+            # the rest of a line that is too long
+            while len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
+                raw = file.readline(MAX_LINE_BYTES)
 
     def _wide_lines(self, file: BinaryIO) -> Iterator[str]:
         codecs.register_error(_ESCAPING, _escaped)
         with io.TextIOWrapper(file, self.encoding, errors=_ESCAPING, newline=self.newline) as text:
-            while line := text.readline(MOST_LINE_BYTES):
+            while line := text.readline(MAX_LINE_BYTES):
                 yield line[:-1] + "\n" if self.newline == "\r" and line.endswith("\r") else line
-                while len(line) == MOST_LINE_BYTES and not line.endswith(self.newline):  # as above
-                    line = text.readline(MOST_LINE_BYTES)
+                while len(line) == MAX_LINE_BYTES and not line.endswith(self.newline):  # as above
+                    line = text.readline(MAX_LINE_BYTES)
 
     def text(self) -> str:
-        """All of it. Raises `DataError` when that is more than a program should hold at once."""
-        if self.num_bytes > MOST_WHOLE_BYTES:
+        """Return all of it. Raises `DataError` when that is more than a program should hold at once."""
+        if self.num_bytes > MAX_WHOLE_BYTES:
             raise too_large(self.path.name, self.num_bytes)
         codecs.register_error(_ESCAPING, _escaped)
         with open_unpacked(self.path) as file:
@@ -86,22 +89,28 @@ class TextFile:
         return text.replace("\r", "\n") if self.newline == "\r" else text
 
     def start(self, num_lines: int = 50) -> str:
-        """The first lines, or fewer if they are very long."""
+        """Return the first lines, or fewer if they are very long."""
         found, size = [], 0
         for line in self.lines():
             found.append(line)
             size += len(line)
-            if len(found) == num_lines or size > CHUNK_BYTES:
+            if len(found) == num_lines or size > READ_BYTES:
                 break
         return "".join(found)
 
     def notes(self) -> list[Message]:
-        """What was assumed or mended, in sentences."""
+        """Return what was assumed or mended, in sentences."""
         made = []
         if self.encoding not in ("utf-8", "utf-8-sig", "ascii"):
-            made.append(say("{file} is written in {encoding}.", file=self.path.name, encoding=self.encoding.upper()))
+            made.append(
+                say(
+                    "The text encoding of {file} is {encoding}.",
+                    file=self.path.name,
+                    encoding=self.encoding.upper(),
+                )
+            )
         if self.has_nul:
-            made.append(say("{file} holds NUL characters; they are left out.", file=self.path.name))
+            made.append(say("{file} contains NUL characters; they are left out.", file=self.path.name))
         return made
 
 
@@ -109,22 +118,26 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     """Python's own way to keep bytes that are no text knows single bytes only, not those of UTF-16."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return "".join(chr(0xDC00 + byte) if byte > 127 else "\udc80" for byte in error.object[error.start : error.end]), error.end
+    return "".join(
+        chr(0xDC00 + byte) if byte > 127 else "\udc80" for byte in error.object[error.start : error.end]
+    ), error.end
 
 
 def too_large(name: str, num_bytes: int) -> DataError:
-    """A file of a format that can only be read as one piece."""
+    """Return a file of a format that can only be read as one piece."""
     return DataError(
         say("{file} is too large to be read in one piece.", file=name),
         seen=say(
-            "It holds {size} MB; a file of this kind may hold {most} MB.", size=num_bytes // 10**6, most=MOST_WHOLE_BYTES // 10**6
+            "It has {size} MB; a file of this kind may have {most} MB.",
+            size=num_bytes // 10**6,
+            most=MAX_WHOLE_BYTES // 10**6,
         ),
-        fix=say("Save it as JSONL (one JSON object a line): such a file may be of any size."),
+        fix=say("Save it as JSONL (one JSON object per line): such a file can be any size."),
     )
 
 
 def open_unpacked(path: Path) -> BinaryIO:
-    """The bytes of a file; gzip and zstandard are unpacked on the way."""
+    """Return the bytes of a file; gzip and zstandard are unpacked on the way."""
     kind = compression(path)
     if kind == "gz":
         return cast(BinaryIO, gzip.open(path))
@@ -132,18 +145,20 @@ def open_unpacked(path: Path) -> BinaryIO:
         import pyarrow
 
         stream = pyarrow.input_stream(str(path), compression="zstd")
-        return cast(BinaryIO, io.BufferedReader(stream, CHUNK_BYTES))
-    return open(path, "rb", buffering=CHUNK_BYTES)
+        return cast(BinaryIO, io.BufferedReader(stream, READ_BYTES))
+    return open(path, "rb", buffering=READ_BYTES)
 
 
 def whole(path: Path) -> bytes:
-    """All bytes of a file, unpacked. Raises `DataError` when these are too many, or the file is damaged."""
+    """Return all bytes of a file, unpacked. Raises `DataError` when these are too many, or the file is
+    damaged.
+    """
     try:
         with open_unpacked(path) as file:
-            content = file.read(MOST_WHOLE_BYTES + 1)
+            content = file.read(MAX_WHOLE_BYTES + 1)
     except (EOFError, zlib.error, OSError) as error:
         raise damaged(path.name, error) from error
-    if len(content) > MOST_WHOLE_BYTES:
+    if len(content) > MAX_WHOLE_BYTES:
         raise too_large(path.name, len(content))
     return content
 
@@ -156,7 +171,9 @@ def compression(path: Path) -> str:
 
 
 def open_text(path: Path) -> TextFile:
-    """Look through a file once. Raises `DataError` when it cannot be read, is damaged or is no text in a known encoding."""
+    """Look through a file once. Raises `DataError` when it cannot be read, is damaged or is no text in a
+    known encoding.
+    """
     try:
         return _survey(path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -168,20 +185,20 @@ def open_text(path: Path) -> TextFile:
 
 
 def damaged(name: str, error: Exception) -> DataError:
-    """A packed or binary file whose end is missing or whose bytes were changed."""
+    """Return a packed or binary file whose end is missing or whose bytes were changed."""
     return DataError(
-        say("{file} is damaged, so it cannot be read to its end.", file=name),
+        say("{file} is damaged, so it cannot be read to the end.", file=name),
         seen=say("{reason}", reason=first_line(error)),
         fix=say("Copy or download it again."),
     )
 
 
 def cannot_open(path: Path, error: OSError) -> DataError:
-    """A file that the system does not hand out."""
+    """Return a file that the system does not hand out."""
     return DataError(
         say("The dataset {path} cannot be opened.", path=path),
         seen=say("{reason}", reason=error.strerror or error),
-        fix=say("Check that you may read the file: ls -l {path}", path=path),
+        fix=say("Check that you are allowed to read the file: ls -l {path}", path=path),
     )
 
 
@@ -189,7 +206,7 @@ def _survey(path: Path) -> TextFile:
     digest, num_bytes, head, has_nul, has_newline, has_return = hashlib.sha256(), 0, b"", False, False, False
     decoder, is_utf8 = codecs.getincrementaldecoder("utf-8")(), True
     with open_unpacked(path) as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(READ_BYTES):
             head = head or chunk[: 2**16]
             digest.update(chunk)
             num_bytes += len(chunk)
@@ -230,10 +247,10 @@ def _other_encoding(path: Path) -> str:
     found = {encoding: _count(path, encoding) for encoding in ("cp949", "utf-8")}
     broken, foreign, hangul = found["cp949"]
     # Western text read as CP949 gives rare syllables and Chinese characters, or breaks
-    if foreign and broken <= MOST_DAMAGED * foreign and hangul >= 0.6 * (foreign - broken):
+    if foreign and broken <= MAX_DAMAGED * foreign and hangul >= 0.6 * (foreign - broken):
         return "cp949"
     broken, foreign, _ = found["utf-8"]
-    if foreign and broken <= MOST_DAMAGED * foreign:
+    if foreign and broken <= MAX_DAMAGED * foreign:
         return "utf-8"
     broken, foreign, _ = _count(path, "cp1252")
     if foreign and broken == 0 and foreign < 0.2 * os.path.getsize(path):
@@ -246,13 +263,16 @@ def _other_encoding(path: Path) -> str:
 
 
 def _count(path: Path, encoding: str) -> tuple[int, int, int]:
-    """(broken bytes, characters beyond ASCII, syllables of everyday Korean) when read in that encoding."""
+    """Return (broken bytes, characters beyond ASCII, syllables of everyday Korean) when read in that
+    encoding.
+    """
     decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
     broken = foreign = hangul = 0
     with open_unpacked(path) as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(READ_BYTES):
             text = "".join(_NOT_ASCII.findall(decoder.decode(chunk)))
             foreign += len(text)
             broken += len(ESCAPED.findall(text))
-            hangul += len("".join(_HANGUL.findall(text)).encode("euc_kr", "ignore")) // 2  # KS X 1001: the 2,350 in use
+            # KS X 1001: the 2,350 in use
+            hangul += len("".join(_HANGUL.findall(text)).encode("euc_kr", "ignore")) // 2
     return broken, foreign, hangul
