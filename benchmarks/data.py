@@ -32,7 +32,7 @@ ROW_TOKENS, MAX_LENGTH = 4096, 512
 
 
 def write_file(path: Path, num_bytes: int) -> int:
-    """Return rows of about 550 bytes until the file is as large as asked for; returns how many."""
+    """Write rows of about 550 bytes until the file is as large as asked for. Return how many."""
     rng = random.Random(0)
     written = count = 0
     with open(path, "w", encoding="utf-8") as file:

@@ -179,8 +179,9 @@ def memory_left() -> int:
 
 @lru_cache(maxsize=1)
 def _limit() -> int | None:
-    """Return of the container, None if the machine has no more anyway; looking anew took a twenty-fifth of a
-    small model's step.
+    """Return the limit of the container, None if the machine has no more anyway.
+
+    Looking anew took a twenty-fifth of a small model's step.
     """
     limit = container_memory_limit(_machine())
     return limit if limit is not None and limit < psutil.virtual_memory().total else None

@@ -106,5 +106,5 @@ def interrupted(number: int | None, what: Message, fix: Message) -> Interrupted:
 
 
 def stopped_by_you(number: int | None) -> Interrupted:
-    """Return where nothing had to be kept."""
+    """Return the error of a stop where nothing had to be kept."""
     return interrupted(number, say("Stopped by you."), say("Start the same command again whenever you like."))

@@ -39,7 +39,7 @@ class Change:
 def possible_changes(
     request: Request, edited: Edited, base: BaseModel, hardware: Hardware
 ) -> Iterator[Iterator[Change]]:
-    """Yield of each kind of change, those that take less memory, the mildest first."""
+    """Yield the changes that take less memory, the mildest of each kind first."""
     for kind in (_plan_file_lines, _quantization, _length, _rank, _model):
         yield kind(request, edited, base, hardware)
 

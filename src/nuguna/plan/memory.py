@@ -255,7 +255,7 @@ def _mlp_is_ours(shape: ModelShape) -> bool:
 
 
 def _kept_softmax(step: _StepSize) -> int:
-    """Return of short documents: for each block of queries, all keys up to its end."""
+    """Return the softmax kept of short documents: for each block of queries, all keys up to its end."""
     if step.length > step.profile.kept_softmax_tokens:
         return 0
     rows = step.profile.block_rows

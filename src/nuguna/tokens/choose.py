@@ -312,6 +312,10 @@ def _set_apart(
 ) -> tuple[list[Pair], NDArray[np.int64]]:
     """Return (what is measured, the rows that are left to train). Groups of one question go as a whole, very
     large ones are trained.
+
+    Example: order [7, 2, 5, 0, 9] with begins [0, 2, 3] are three questions: rows 7 and 2 ask one, row 5
+    another, rows 0 and 9 a third. Two are wanted: the first group gives both, and 5, 0 and 9 are trained.
+    Were one wanted, the first group would be too large and row 5 would be measured.
     """
     heldout: list[Pair] = []
     is_held = np.zeros(len(order), dtype=bool)

@@ -93,7 +93,14 @@ def _prompt_parts(tokenizer: Tokenizer, turns: Sequence[Turn], prompt: str, tool
 
 
 def _span(tokenizer: Tokenizer, turns: Sequence[Turn], i: int, text: str, tools: str) -> tuple[int, int]:
-    """Return where answer i stands in a rendered prompt, up to where the next turn begins."""
+    """Return where answer i stands in a rendered prompt, up to where the next turn begins.
+
+    Example (ChatML, answer 1 of `user a, assistant b, user c`): asking after turn 0 renders
+    `<user>a<end><assistant>`, and turns 0 and 1 as they stand `<user>a<end><assistant>b<end>`. The prompt
+    begins with both, so the answer is what the second has beyond the first: `b<end>`. A template that writes
+    earlier answers differently (without their thought, say) fails that test; then the answer is replaced by a
+    mark, and what the two texts have in common before and behind it gives the place.
+    """
     begin = render(tokenizer, turns[:i], for_answer=True, tools=tools)
     until = render(tokenizer, turns[: i + 1], for_answer=False, tools=tools)
     if text.startswith(begin) and text.startswith(until) and len(until) > len(begin):
@@ -114,7 +121,13 @@ def _span(tokenizer: Tokenizer, turns: Sequence[Turn], i: int, text: str, tools:
 
 
 def _answer(tokenizer: Tokenizer, turns: Sequence[Turn], prompt: str, tools: str) -> str:
-    """Return the last answer as it must follow on the prompt, with what ends it."""
+    """Return the last answer as it must follow on the prompt, with what ends it.
+
+    Example: the prompt is `<user>a<end><assistant>`, the whole conversation `<user>a<end><assistant>b<end>`,
+    so the answer is `b<end>`. With DeepSeek-R1 the prompt ends with `<assistant><think>`, which the whole no
+    longer shows: the answer is then put together as `thought</think>`, a blank line, `b` and what ends a
+    turn.
+    """
     text = render(tokenizer, turns, for_answer=False, tools=tools)
     if text.startswith(prompt):
         return text[len(prompt) :]
