@@ -256,8 +256,8 @@ def backward_products(
     """
     # Of each layer y = x Wᵀ + s (x Aᵀ) Bᵀ, with inner = x Aᵀ (tokens, rank):
     #   dB = s dyᵀ inner,  d_inner = s dy B,  dx = dy W + d_inner A,  dA = d_innerᵀ x.
-    # Layers that read the same x have their A's joined, one below the other, so that dx takes one product for all of
-    # them at the end and dA is cut out of one product: of q, k and v with ranks 8, columns 0 to 7, 8 to 15, 16 to 23.
+    # Layers that read the same x have their A's joined, one below the other: dx takes one product for all of
+    # them at the end, and each dA is cut out of one product (q, k and v of rank 8: columns 0, 8 and 16 on).
     ranks = [b.shape[1] for b in ups]
     d_inner = torch.empty_like(inner)  # (tokens, ranks)
     dx: Tensor | None = None
