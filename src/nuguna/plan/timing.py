@@ -154,7 +154,7 @@ def _bytes_per_second(hardware: Hardware, dtype: str) -> float:
 
 def _step_seconds(base: BaseModel, hardware: Hardware, work: Work) -> float:
     """Return one optimizer step. Micro-batches are filled by tokens, as many as its number of longest
-    examples have (data/batch.py).
+    examples have (tokens/batch.py).
     """
     tokens, profile, shape = work.batch_size * work.mean_tokens, DEVICE_PROFILES[hardware.device], base.shape
     flops = step_flops(

@@ -71,7 +71,7 @@ class RowShape:
     # of multiple choice: one column that holds all possible answers, or one for each
     options: tuple[str, ...] = ()
     counts_from: int = 0  # where numbers that name an option begin
-    counts_by: str = ""  # how that is known: `Options` of data/options.py
+    counts_by: str = ""  # how that is known: `Options` of data/conversations/options.py
     is_text_first: bool = True  # an answer that is one option's text and another's mark means the text
     is_certain: bool = True  # by explicit names, not by what is likely
     notes: tuple[Message, ...] = ()
