@@ -18,7 +18,7 @@ from nuguna.engine.causal_lm import CausalLM
 from nuguna.engine.forward import Shortcuts, find_shortcuts
 from nuguna.engine.last import LastBlock
 from nuguna.engine.linear import LoraLinear
-from nuguna.engine.loss import loss_sum
+from nuguna.engine.loss import document_losses, loss_sum
 from nuguna.engine.mlp import GatedMlp
 from nuguna.engine.norm import RmsNorm
 from nuguna.engine.training import training_form
@@ -119,8 +119,9 @@ def gradients(
     checkpointing: bool = False,
     dtype: str = "float32",
     examples: tuple[Encoded, ...] = EXAMPLES,
+    loss: Callable[..., torch.Tensor] = loss_sum,
 ) -> torch.Tensor:
-    """Return of the mean loss over all examples, for an adapter that is not zero."""
+    """Of the mean loss over all examples, for an adapter that is not zero."""
     base = load_base(check_model(folder), dtype=dtype, device="cpu").model
     model = attach_adapter(base, base_name="x", lora_r=4, lora_alpha=8, seed=1, gradient_checkpointing=checkpointing).train()
     for p in adapter_parameters(model).values():
@@ -128,8 +129,17 @@ def gradients(
     num_trained = sum(e.num_trained for e in examples)
     with training_form(model, shortcuts):
         for batch in micro_batches(examples, most_tokens, "cpu", packed=shortcuts.packed):
-            (loss_sum(model, batch, shortcuts) / num_trained).backward()
+            (loss(model, batch, shortcuts).sum() / num_trained).backward()
     return torch.cat([p.grad.flatten() for p in adapter_parameters(model).values() if p.grad is not None])
+
+
+def test_losses_of_single_documents_have_the_gradients_of_their_sum(architecture: str, model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(architecture)
+    base = load_base(check_model(folder), dtype="float32", device="cpu").model
+    for shortcuts in (PLAIN, find_shortcuts(base)):
+        expected = gradients(folder, shortcuts, 10**6)
+        found = gradients(folder, shortcuts, 10**6, loss=document_losses)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_depend_neither_on_the_micro_batch_size_nor_on_the_way(

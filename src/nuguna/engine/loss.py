@@ -30,10 +30,10 @@ def loss_sum(model: CausalLM, batch: Batch, shortcuts: Shortcuts, chunk_bytes: i
     return chunked_loss(hidden, output.weight, output.bias, labels, chunk_bytes)
 
 
-@torch.no_grad()
 def document_losses(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> Tensor:
-    """Sum of the cross-entropies of each document's trained tokens, (documents,) in float32; without
-    gradients.
+    """Return the sum of the cross-entropies of each document's trained tokens, (documents,) in float32.
+
+    Measuring calls it without gradients; an objective that weighs documents against each other, with them.
     """
     ends = torch.tensor(batch.lengths).cumsum(0) + batch.prefix
     # (documents,): how many of the trained tokens each has; the places ascend
@@ -41,7 +41,7 @@ def document_losses(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> Tens
         torch.searchsorted(batch.trained.cpu(), ends).diff(prepend=torch.zeros(1, dtype=torch.long)).tolist()
     )
     output = head(model)
-    if not shortcuts.split_head or type(output) is not nn.Linear:
+    if not shortcuts.split_head or type(output) is not nn.Linear or output.weight.requires_grad:
         logits, labels = target_logits(model, batch, shortcuts)
         losses = [
             cross_entropy(few.float(), wanted, reduction="sum")

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..machine.stopping import Stop
 from ..tokens.batch import Batch
+from ..tokens.encoded import Encoded
+from ..tokens.step_batches import Batches, StepBatches
 from .adapter import adapter_parameters
 from .causal_lm import CausalLM
 from .forward import Shortcuts
@@ -38,6 +40,8 @@ class Objective:
     # (model, micro-batch, what may be left out, bytes of logits at once) -> the summed loss, a float32 scalar
     loss_sum: Callable[[CausalLM, Batch, Shortcuts, int], Tensor]
     num_terms: Callable[[Batch], int]
+    # (examples, batch size, seed, device, whether they are packed) -> the micro-batches of each step
+    batches: Callable[[Sequence[Encoded], int, int, torch.device, bool], Batches] = StepBatches
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..message import Message, say
 from ..model.load import Loaded
 from ..plan.plan import Choice, Plan
 from ..tokens.parts import Parts
-from ..tokens.step_batches import Batches, StepBatches
+from ..tokens.step_batches import Batches
 from ..train.checkpoint import Resumed
 from ..train.loop import Keep, Recipe, Step, Trained, train
 from ..train.objectives import SFT
@@ -108,7 +108,7 @@ def train_adapter(
     """
     recipe, log = recipe_of(plan), StepLog(folder / METRICS)
     device = next(tuned.model.parameters()).device
-    batches = StepBatches(parts.train, recipe.batch_size, recipe.seed, device, tuned.shortcuts.packed)
+    batches = SFT.batches(parts.train, recipe.batch_size, recipe.seed, device, tuned.shortcuts.packed)
     keep = Keep(folder, plan_hash, _place_of(plan))
     with repeatable(plan.deterministic.value, plan.device.value):
         trained = train(tuned, batches, SFT, recipe, keep, _Reporter(plan, batches, log, tell, on_less))
