@@ -4,8 +4,8 @@ would.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ..base_models.catalog import BaseModel, load_catalog
 from ..data.facts import DataFacts
@@ -14,7 +14,8 @@ from ..message import Message, say
 from ..text.units import format_bytes
 from .choices import Choice, Wishes
 from .memory_fit import USUAL_LENGTH, Fit, fit_for
-from .timing import predict, work_for
+from .settings import setting_named
+from .timing import predict
 
 # What a first run may take: its owner should see a result before losing patience. With the default 100 steps
 # of 4 examples.
@@ -38,43 +39,22 @@ class Larger:
         return {**vars(self), "seconds": round(self.seconds, 1)}
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What is wished or usual, before a model is chosen. `quantization` is None where the planner decides."""
-
-    hardware: Hardware
-    facts: DataFacts
-    lora_r: int
-    length: int
-    dtype: str | None
-    quantization: str | None
-
-    def fit(self, base: BaseModel) -> Fit:
-        """Return a model within these."""
-        dtype = self.dtype or choose_dtype(base, self.hardware).value
-        return fit_for(
-            base,
-            self.hardware,
-            self.facts,
-            dtype=dtype,
-            lora_r=self.lora_r,
-            length=self.length,
-            batch_size=FIRST_BATCH,
-        )
-
-
-def conditions_of(wishes: Wishes, hardware: Hardware, facts: DataFacts) -> Conditions:
-    """Return the wishes that bear on which model fits."""
-    lora_r, length, dtype = wishes.get("lora_r"), wishes.get("max_seq_length"), wishes.edited("dtype")
-    quantization = wishes.quantization()
-    return Conditions(
+def first_fit(wishes: Wishes, base: BaseModel, hardware: Hardware, facts: DataFacts) -> Fit:
+    """Return the first run of a model: what is wished of it, and what is usual."""
+    lora_r, length = wishes.get("lora_r"), wishes.get("max_seq_length")
+    dtype = wishes.edited("dtype") or choose_dtype(base, hardware)
+    fit = fit_for(
+        base,
         hardware,
         facts,
-        lora_r=lora_r.value if lora_r else 32,
+        dtype=dtype.value,
+        lora_r=lora_r.value if lora_r else setting_named("lora_r").default,
         length=length.value if length else USUAL_LENGTH,
-        dtype=dtype.value if dtype else None,
-        quantization=quantization.value if quantization else None,
+        batch_size=FIRST_BATCH,
     )
+    quantization = wishes.quantization() or fit.choose_quantization()
+    fit = replace(fit, quantization=quantization.value)
+    return replace(fit, gradient_checkpointing=fit.choose_checkpointing().value)
 
 
 def choose_dtype(base: BaseModel, hardware: Hardware) -> Choice[str]:
@@ -89,7 +69,7 @@ def choose_dtype(base: BaseModel, hardware: Hardware) -> Choice[str]:
 
 
 def choose_model(
-    wishes: Wishes, conditions: Conditions, candidates: Sequence[BaseModel]
+    wishes: Wishes, hardware: Hardware, facts: DataFacts, candidates: Sequence[BaseModel]
 ) -> tuple[BaseModel, Choice[str]]:
     """Return the model that was asked for, or the best of all at hand; the demo model where none is good
     enough.
@@ -97,14 +77,14 @@ def choose_model(
     wish = wishes.get("model")
     if wish is not None and wish.value != "auto":
         return candidates[0], wish
-    known = [c for c in candidates if c.quality > 0 and _knows_the_language(c, conditions.facts)]
-    fitting = [c for c in known if is_comfortable(c, conditions)]
+    known = [c for c in candidates if c.quality > 0 and _knows_the_language(c, facts)]
+    fitting = [c for c in known if is_comfortable(first_fit(wishes, c, hardware, facts))]
     if fitting:
         best = max(fitting, key=lambda c: c.quality)
         reason = say(
             "the best available model that fits into {memory} with room to spare and finishes a first run "
             "within {minutes} minutes",
-            memory=format_bytes(conditions.hardware.memory_bytes),
+            memory=format_bytes(hardware.memory_bytes),
             minutes=round(SENSIBLE_SECONDS / 60),
         )
         return best, Choice(best.id, reason, "hardware")
@@ -128,52 +108,33 @@ def _knows_the_language(base: BaseModel, facts: DataFacts) -> bool:
     return not facts.has_korean or not base.languages or "ko" in base.languages
 
 
-def is_comfortable(base: BaseModel, conditions: Conditions) -> bool:
+def is_comfortable(first: Fit) -> bool:
     """Return whether a first run fits with room to spare and ends in sensible time."""
-    fit = conditions.fit(base)
-    quantization = conditions.quantization or fit.quantization().value
-    checkpointing = fit.checkpointing(quantization).value
-    return (
-        fit.fits(1, quantization, checkpointing)
-        and first_run_seconds(fit, conditions.facts, quantization, checkpointing) <= SENSIBLE_SECONDS
-    )
+    return first.fits() and first_run_seconds(first) <= SENSIBLE_SECONDS
 
 
-def first_run_seconds(fit: Fit, facts: DataFacts, quantization: str, checkpointing: bool) -> float:
+def first_run_seconds(first: Fit) -> float:
     """Return the time of a run with the default number of steps and examples, whatever the user wishes: it
     says what is sensible.
     """
-    work = work_for(
-        fit,
-        facts,
-        max_steps=FIRST_STEPS,
-        micro_batch_size=1,
-        quantization=quantization,
-        gradient_checkpointing=checkpointing,
-        num_heldout=MAX_HELDOUT,
-        num_unseen=facts.num_unseen,
-    )
-    return predict(fit.base, fit.hardware, work).total_seconds
+    return predict(
+        first, max_steps=FIRST_STEPS, num_heldout=MAX_HELDOUT, num_unseen=first.facts.num_unseen
+    ).total_seconds
 
 
-def larger_models(base: BaseModel, conditions: Conditions) -> tuple[Larger, ...]:
+def larger_models(
+    wishes: Wishes, base: BaseModel, hardware: Hardware, facts: DataFacts
+) -> tuple[Larger, ...]:
     """Return the next larger model that would fit with room to spare, and the next larger that would not."""
-    found = list(_larger(base, conditions))
+    known = [c for c in load_catalog() if c.quality > 0 and _knows_the_language(c, facts)]
+    above = sorted(
+        (c for c in known if c.num_parameters > base.num_parameters), key=lambda c: c.num_parameters
+    )
+    found = [_larger(first_fit(wishes, model, hardware, facts)) for model in above]
     fitting = next((one for one in found if one.fits), None)
     too_large = next((one for one in found if not one.fits), None)
     return tuple(one for one in (fitting, too_large) if one is not None)
 
 
-def _larger(base: BaseModel, conditions: Conditions) -> Iterator[Larger]:
-    for model in sorted(load_catalog(), key=lambda model: model.num_parameters):
-        if (
-            model.quality > 0
-            and model.num_parameters > base.num_parameters
-            and _knows_the_language(model, conditions.facts)
-        ):
-            fit = conditions.fit(model)
-            quantization = conditions.quantization or fit.quantization().value
-            checkpointing = fit.checkpointing(quantization).value
-            needed = fit.estimate(1, quantization, checkpointing).total_bytes
-            seconds = first_run_seconds(fit, conditions.facts, quantization, checkpointing)
-            yield Larger(model.id, needed, seconds, needed <= fit.usable_bytes)
+def _larger(first: Fit) -> Larger:
+    return Larger(first.base.id, first.memory.total_bytes, first_run_seconds(first), first.fits())

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from ..base_models.catalog import BaseModel
 from ..data.facts import DataFacts
@@ -37,41 +39,56 @@ _NO_LONGER = say("the usual length: many examples are longer, but more would not
 
 @dataclass(frozen=True)
 class Fit:
-    """One model on one machine. `length` is the longest example in tokens, as far as it may be read."""
+    """One way to train one model on one machine with one dataset, as plain numbers.
+
+    `length` is the longest example in tokens, as far as it may be read. How weights are stored, whether
+    activations are computed twice and how many examples go at once is what takes least memory without
+    coarser weights, until it is chosen.
+    """
 
     base: BaseModel
     hardware: Hardware
+    facts: DataFacts
     dtype: str
     lora_r: int
     length: int
     batch_size: int  # of the optimizer: smaller micro-batches add up to it
+    quantization: str = "none"
+    gradient_checkpointing: bool = True
+    micro_batch_size: int = 1
 
     @property
     def usable_bytes(self) -> int:
         """What may be taken with room to spare."""
         return int(self.hardware.memory_bytes * MEMORY_SHARE)
 
-    def estimate(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> MemoryEstimate:
-        """Return the memory of a step."""
+    @cached_property
+    def memory(self) -> MemoryEstimate:
+        """The memory of a step."""
         return estimate(
             self.base,
             lora_r=self.lora_r,
-            micro_batch_size=micro_batch_size,
+            micro_batch_size=self.micro_batch_size,
             max_seq_length=self.length,
             dtype=self.dtype,
-            quantization=quantization,
-            gradient_checkpointing=checkpointing,
+            quantization=self.quantization,
+            gradient_checkpointing=self.gradient_checkpointing,
             device=self.hardware.device,
-            accumulates=micro_batch_size < self.batch_size,
+            accumulates=self.micro_batch_size < self.batch_size,
         )
 
-    def fits(self, micro_batch_size: int, quantization: str, checkpointing: bool) -> bool:
-        """Return whether there is room to spare."""
-        return self.estimate(micro_batch_size, quantization, checkpointing).total_bytes <= self.usable_bytes
+    @property
+    def answer_bytes(self) -> int:
+        """What keys and values of answers may take at once."""
+        return self.memory.answer_bytes(self.usable_bytes)
 
-    def quantization(self) -> Choice[str]:
+    def fits(self, **changes: Any) -> bool:
+        """Return whether there is room to spare, with `changes` of fields."""
+        return replace(self, **changes).memory.total_bytes <= self.usable_bytes
+
+    def choose_quantization(self) -> Choice[str]:
         """Full precision when it fits; 4-bit weights only where bitsandbytes runs well (CUDA)."""
-        if self.fits(1, "none", True):
+        if self.fits(quantization="none", gradient_checkpointing=True, micro_batch_size=1):
             return Choice("none", say("the model fits without it, and learns best that way"), "hardware")
         if DEVICE_PROFILES[self.hardware.device].can_quantize:
             return Choice(
@@ -81,19 +98,19 @@ class Fit:
             )
         return Choice("none", say("4-bit training needs an NVIDIA GPU"), "hardware")
 
-    def checkpointing(self, quantization: str) -> Choice[bool]:
+    def choose_checkpointing(self) -> Choice[bool]:
         """Recompute activations only when even one example does not fit without."""
-        if self.fits(1, quantization, False):
+        if self.fits(gradient_checkpointing=False, micro_batch_size=1):
             return Choice(False, say("activations fit into memory, so nothing is computed twice"), "hardware")
         return Choice(True, say("saves memory: activations are computed twice"), "hardware")
 
-    def micro_batch(self, quantization: str, checkpointing: bool) -> Choice[int]:
+    def choose_micro_batch(self) -> Choice[int]:
         """Return the most examples at once that fit and still make it faster; it changes speed and memory,
         never the result.
         """
         enough = max(1, DEVICE_PROFILES[self.hardware.device].enough_tokens // self.length)
         size = min(self.batch_size, enough)
-        while size > 1 and not self.fits(size, quantization, checkpointing):
+        while size > 1 and not self.fits(micro_batch_size=size):
             size //= 2
         if size == self.batch_size:
             return Choice(
@@ -127,6 +144,7 @@ def fit_for(
     return Fit(
         base,
         hardware,
+        facts,
         dtype,
         lora_r,
         min(length, base.context_tokens, longest_tokens(base, facts)),
@@ -134,21 +152,20 @@ def fit_for(
     )
 
 
-def choose_length(
-    fit: Fit, facts: DataFacts, quantization: str, is_quick: Callable[[int], bool]
-) -> Choice[int]:
+def choose_length(usual: Fit, is_quick: Callable[[int], bool]) -> Choice[int]:
     """Return the usual length, or more where the data is longer and memory and time allow it.
 
     An example whose answer alone is longer cannot be trained, so the length is to hold 95 of 100 examples
-    whole. `quantization` is what is chosen for the usual length: weights are not coarsened for longer
-    examples. `is_quick` says whether a first run with a length ends in sensible time.
+    whole. Weights stay stored as `usual`, which has the usual length, stores them: they are not coarsened for
+    longer examples. `is_quick` says whether a first run with a length ends in sensible time.
     """
-    if longest_tokens(fit.base, facts) < USUAL_LENGTH:
+    base, facts = usual.base, usual.facts
+    if longest_tokens(base, facts) < USUAL_LENGTH:
         return Choice(USUAL_LENGTH, say("longer than every example in the data"), "data")
-    wanted = -(-long_tokens(fit.base, facts) // LENGTH_STEP) * LENGTH_STEP
-    highest = min(wanted, LONGEST_LENGTH, fit.base.context_tokens)
+    wanted = -(-long_tokens(base, facts) // LENGTH_STEP) * LENGTH_STEP
+    highest = min(wanted, LONGEST_LENGTH, base.context_tokens)
     for length in range(highest, USUAL_LENGTH, -LENGTH_STEP):
-        if replace(fit, length=length).fits(1, quantization, True) and is_quick(length):
+        if usual.fits(length=length, gradient_checkpointing=True) and is_quick(length):
             return Choice(length, _why_longer(length, wanted, highest), "data")
     if wanted > USUAL_LENGTH and highest > USUAL_LENGTH:
         return Choice(USUAL_LENGTH, _NO_LONGER, "hardware")

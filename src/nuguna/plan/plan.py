@@ -16,11 +16,10 @@ from ..message import Message, say
 from .auto import (
     MAX_HELDOUT,
     SENSIBLE_SECONDS,
-    Conditions,
     Larger,
     choose_dtype,
     choose_model,
-    conditions_of,
+    first_fit,
     first_run_seconds,
     larger_models,
 )
@@ -32,7 +31,7 @@ from .memory import MemoryEstimate
 from .memory_fit import Fit, choose_length, fit_for
 from .plan_values import PLAN_VALUES
 from .settings import Request, setting_named
-from .timing import TimeEstimate, Work, predict, work_for
+from .timing import TimeEstimate, predict
 
 TYPICAL_TOKENS = 64  # an example of the medical set, as `example_tokens` guesses it, rounded up
 MIN_STEPS = 100
@@ -151,10 +150,9 @@ def _decide(
     """Return the plan as it follows from the wishes, whether it fits or not, and its model."""
     wishes = Wishes(request, dict(edited))
     device, hardware = _choose_device(wishes, hardware)
-    conditions = conditions_of(wishes, hardware, facts)
-    base, model = choose_model(wishes, conditions, candidates)
+    base, model = choose_model(wishes, hardware, facts, candidates)
     dtype = wishes.edited("dtype") or choose_dtype(base, hardware)
-    quantization, length = _choose_weights_and_length(wishes, conditions, base)
+    quantization, length = _choose_weights_and_length(wishes, first_fit(wishes, base, hardware, facts))
     batch_size = wishes.get("batch_size") or _choose_batch(base, facts)
     step_tokens = batch_size.value * mean_tokens(base, facts, length.value)
     max_steps = wishes.get("max_steps") or _choose_steps(base, step_tokens)
@@ -162,12 +160,14 @@ def _decide(
     lora_r = wishes.get("lora_r") or _default("lora_r", rank_reason)
     sizes = {"lora_r": lora_r.value, "length": length.value, "batch_size": batch_size.value}
     fit = fit_for(base, hardware, facts, dtype=dtype.value, **sizes)
-    checkpointing = wishes.edited("gradient_checkpointing") or fit.checkpointing(quantization.value)
-    most = fit.micro_batch(quantization.value, checkpointing.value)
-    micro = wishes.edited("micro_batch_size", highest=fit.batch_size) or most
-    steps, memory = max_steps.value, fit.estimate(micro.value, quantization.value, checkpointing.value)
+    fit = replace(fit, quantization=quantization.value)
+    checkpointing = wishes.edited("gradient_checkpointing") or fit.choose_checkpointing()
+    fit = replace(fit, gradient_checkpointing=checkpointing.value)
+    micro = wishes.edited("micro_batch_size", highest=fit.batch_size) or fit.choose_micro_batch()
+    fit = replace(fit, micro_batch_size=micro.value)
+    steps, memory = max_steps.value, fit.memory
     heldout = wishes.edited("heldout_examples") or _choose_heldout(facts)
-    work = _work(fit, facts, steps, micro.value, quantization.value, checkpointing.value, heldout.value)
+    num_unseen = min(heldout.value, facts.num_unseen)
     made = Plan(
         model=model,
         data=wishes.get("data") or _default("data", say("the medical set that comes with the program")),
@@ -194,32 +194,11 @@ def _decide(
         fits=memory.total_bytes <= hardware.memory_bytes,
         usable_bytes=hardware.memory_bytes,
         memory=memory,
-        answer_bytes=work.answer_bytes,
-        time=predict(base, hardware, work),
-        larger=larger_models(base, conditions),
+        answer_bytes=fit.answer_bytes,
+        time=predict(fit, max_steps=steps, num_heldout=heldout.value, num_unseen=num_unseen),
+        larger=larger_models(wishes, base, hardware, facts),
     )
     return made, base
-
-
-def _work(
-    fit: Fit,
-    facts: DataFacts,
-    steps: int,
-    at_once: int,
-    quantization: str,
-    checkpointing: bool,
-    num_heldout: int,
-) -> Work:
-    return work_for(
-        fit,
-        facts,
-        max_steps=steps,
-        micro_batch_size=at_once,
-        quantization=quantization,
-        gradient_checkpointing=checkpointing,
-        num_heldout=num_heldout,
-        num_unseen=min(num_heldout, facts.num_unseen),
-    )
 
 
 def _choose_deterministic(device: str) -> Choice[bool]:
@@ -240,20 +219,17 @@ def _usual_norm() -> Choice[float]:
     return Choice(1.0, say("one bad batch cannot throw the training off"), "default")
 
 
-def _choose_weights_and_length(
-    wishes: Wishes, conditions: Conditions, base: BaseModel
-) -> tuple[Choice[str], Choice[int]]:
+def _choose_weights_and_length(wishes: Wishes, usual: Fit) -> tuple[Choice[str], Choice[int]]:
     """Return how the weights are stored, and how long an example may be: each bears on the other."""
-    usual, facts = conditions.fit(base), conditions.facts
-    quantization = wishes.quantization() or usual.quantization()
+    quantization = wishes.quantization() or usual.choose_quantization()
 
     def is_quick(length: int) -> bool:
         longer = replace(usual, length=length)
-        checkpointing = longer.checkpointing(quantization.value).value
-        return first_run_seconds(longer, facts, quantization.value, checkpointing) <= SENSIBLE_SECONDS
+        longer = replace(longer, gradient_checkpointing=longer.choose_checkpointing().value)
+        return first_run_seconds(longer) <= SENSIBLE_SECONDS
 
-    length = wishes.get("max_seq_length") or choose_length(usual, facts, quantization.value, is_quick)
-    return quantization, _within_context(length, base)
+    length = wishes.get("max_seq_length") or choose_length(usual, is_quick)
+    return quantization, _within_context(length, usual.base)
 
 
 def _choose_device(wishes: Wishes, hardware: Hardware) -> tuple[Choice[str], Hardware]:

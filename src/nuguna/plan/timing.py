@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..base_models.catalog import BaseModel
-from ..data.facts import DataFacts
 from ..engine.sizes import ANSWERS_AT_ONCE, MAX_NEW_TOKENS, MAX_UNSEEN_ANSWERS, MIN_NEW_TOKENS
 from ..machine.device_profile import DEVICE_PROFILES
 from ..machine.hardware import Hardware
@@ -32,57 +30,6 @@ LOAD_SECONDS_PER_BYTE = 1.5e-9
 ADAPTED = 1.3  # times a token of an answer with the adapter beside each matrix: 1.36 (demo), 1.14 (135M)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a run has to do, as plain numbers."""
-
-    max_steps: int
-    batch_size: int
-    micro_batch_size: int
-    mean_tokens: float  # of an example, as it is cut
-    seen_tokens: float  # of the example that a middling token stands in
-    longest_tokens: int  # of an example, as it is cut
-    long_tokens: int  # of an example that only one of twenty exceeds
-    lora_r: int
-    dtype: str
-    quantization: str
-    gradient_checkpointing: bool
-    num_heldout: int
-    num_unseen: int
-    answer_bytes: int  # that keys and values of answers may take at once
-
-
-def work_for(
-    fit: Fit,
-    facts: DataFacts,
-    *,
-    max_steps: int,
-    micro_batch_size: int,
-    quantization: str,
-    gradient_checkpointing: bool,
-    num_heldout: int,
-    num_unseen: int,
-) -> Work:
-    """Return the work of a run with a fit's model and sizes on data of which `facts` are known."""
-    memory = fit.estimate(micro_batch_size, quantization, gradient_checkpointing)
-    return Work(
-        max_steps=max_steps,
-        batch_size=fit.batch_size,
-        micro_batch_size=micro_batch_size,
-        mean_tokens=mean_tokens(fit.base, facts, fit.length),
-        seen_tokens=seen_tokens(fit.base, facts, fit.length),
-        longest_tokens=fit.length,
-        long_tokens=min(fit.length, long_tokens(fit.base, facts)),
-        lora_r=fit.lora_r,
-        dtype=fit.dtype,
-        quantization=quantization,
-        gradient_checkpointing=gradient_checkpointing,
-        num_heldout=num_heldout,
-        num_unseen=num_unseen,
-        answer_bytes=memory.answer_bytes(fit.usable_bytes),
-    )
-
-
 @dataclass(frozen=True)
 class TimeEstimate:
     """Seconds of a run, without a download, by what they are spent on."""
@@ -100,15 +47,16 @@ class TimeEstimate:
         return self.parts["measuring_after"] + self.parts["proving"]
 
 
-def predict(base: BaseModel, hardware: Hardware, work: Work) -> TimeEstimate:
+def predict(fit: Fit, *, max_steps: int, num_heldout: int, num_unseen: int) -> TimeEstimate:
     """Return the time of a whole run, from the start of the program to the proof."""
-    loading = base.num_parameters * DTYPE_BYTES[work.dtype] * LOAD_SECONDS_PER_BYTE
-    before, after = (_measuring_seconds(base, hardware, work, factor) for factor in (1.0, ADAPTED))
+    hardware = fit.hardware
+    loading = fit.base.num_parameters * DTYPE_BYTES[fit.dtype] * LOAD_SECONDS_PER_BYTE
+    before, after = (_measuring_seconds(fit, num_heldout, num_unseen, factor) for factor in (1.0, ADAPTED))
     return TimeEstimate(
         {
             "loading": DEVICE_PROFILES[hardware.device].start_seconds * _slowness(hardware) + loading,
             "measuring_before": before,
-            "training": work.max_steps * _step_seconds(base, hardware, work),
+            "training": max_steps * _step_seconds(fit),
             "measuring_after": after,
             "proving": loading,
         }
@@ -152,49 +100,52 @@ def _bytes_per_second(hardware: Hardware, dtype: str) -> float:
     )
 
 
-def _step_seconds(base: BaseModel, hardware: Hardware, work: Work) -> float:
+def _step_seconds(fit: Fit) -> float:
     """Return one optimizer step. Micro-batches are filled by tokens, as many as its number of longest
     examples have (tokens/batch.py).
     """
-    tokens, profile, shape = work.batch_size * work.mean_tokens, DEVICE_PROFILES[hardware.device], base.shape
+    base, hardware = fit.base, fit.hardware
+    profile, shape = DEVICE_PROFILES[hardware.device], base.shape
+    tokens = fit.batch_size * mean_tokens(base, fit.facts, fit.length)
     flops = step_flops(
         base,
         round(tokens),
-        work.lora_r,
-        max_seq_length=round(profile.attention_cost * work.seen_tokens),
-        gradient_checkpointing=work.gradient_checkpointing,
+        fit.lora_r,
+        max_seq_length=round(profile.attention_cost * seen_tokens(base, fit.facts, fit.length)),
+        gradient_checkpointing=fit.gradient_checkpointing,
     )
-    products = flops / (product_rate(hardware, work.dtype) * profile.product_share)
-    num_micro = max(1, math.ceil(tokens / (work.micro_batch_size * work.longest_tokens)))
+    products = flops / (product_rate(hardware, fit.dtype) * profile.product_share)
+    num_micro = max(1, math.ceil(tokens / (fit.micro_batch_size * fit.length)))
     rest = shape.num_layers * (
         tokens * shape.hidden_size * profile.width_seconds + num_micro * profile.layer_seconds
     )
-    again = CHECKPOINTED if work.gradient_checkpointing else 1.0
-    return (1.0 if work.quantization == "none" else DEQUANTIZED) * products + again * rest * _slowness(
+    again = CHECKPOINTED if fit.gradient_checkpointing else 1.0
+    return (1.0 if fit.quantization == "none" else DEQUANTIZED) * products + again * rest * _slowness(
         hardware
     )
 
 
-def _measuring_seconds(base: BaseModel, hardware: Hardware, work: Work, factor: float) -> float:
+def _measuring_seconds(fit: Fit, num_heldout: int, num_unseen: int, factor: float) -> float:
     """Return answers to the held-out questions, and twice their loss, which is a third of a step."""
-    counts = (work.num_heldout, min(MAX_UNSEEN_ANSWERS, work.num_unseen))
-    answers = sum(_answering_seconds(base, hardware, work, count) for count in counts)
-    read = (2 * work.num_heldout + work.num_unseen) / work.batch_size
-    return factor * answers + read * _step_seconds(base, hardware, work) / 3
+    answers = sum(
+        _answering_seconds(fit, count) for count in (num_heldout, min(MAX_UNSEEN_ANSWERS, num_unseen))
+    )
+    read = (2 * num_heldout + num_unseen) / fit.batch_size
+    return factor * answers + read * _step_seconds(fit) / 3
 
 
-def _answering_seconds(base: BaseModel, hardware: Hardware, work: Work, count: int) -> float:
+def _answering_seconds(fit: Fit, count: int) -> float:
     """`count` answers, as many at once as memory is kept for, token by token."""
-    profile, element_bytes = DEVICE_PROFILES[hardware.device], DTYPE_BYTES[work.dtype]
-    num_tokens = min(MAX_NEW_TOKENS, max(MIN_NEW_TOKENS, work.long_tokens))
-    room = answer_tokens(base.shape, element_bytes, work.answer_bytes) // (
-        num_tokens + max(1, round(work.mean_tokens))
-    )
+    base, hardware = fit.base, fit.hardware
+    profile, element_bytes = DEVICE_PROFILES[hardware.device], DTYPE_BYTES[fit.dtype]
+    num_tokens = min(MAX_NEW_TOKENS, max(MIN_NEW_TOKENS, min(fit.length, long_tokens(base, fit.facts))))
+    question_tokens = max(1, round(mean_tokens(base, fit.facts, fit.length)))
+    room = answer_tokens(base.shape, element_bytes, fit.answer_bytes) // (num_tokens + question_tokens)
     num_turns = math.ceil(count / max(1, min(ANSWERS_AT_ONCE, room)))
-    share = profile.answer_share if work.dtype == "float32" else profile.half_answer_share
+    share = profile.answer_share if fit.dtype == "float32" else profile.half_answer_share
     products = (
-        2 * base.num_parameters * count / max(1, num_turns) / (product_rate(hardware, work.dtype) * share)
+        2 * base.num_parameters * count / max(1, num_turns) / (product_rate(hardware, fit.dtype) * share)
     )
-    reading = base.num_parameters * element_bytes / _bytes_per_second(hardware, work.dtype)
+    reading = base.num_parameters * element_bytes / _bytes_per_second(hardware, fit.dtype)
     layers = base.shape.num_layers * profile.answer_layer_seconds * _slowness(hardware)
     return num_turns * num_tokens * (layers + max(reading, products))
