@@ -179,19 +179,17 @@ SHARED = tuple(
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_prompt_that_examples_share_is_computed_once_and_changes_nothing(
-    checkpointing: bool, architecture: str, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    checkpointing: bool, architecture: str, model_folder: Callable[..., Path]
 ) -> None:
     folder, short = (model_folder(architecture), Shortcuts(architecture not in ("gemma2", "granite"), packed=True, fused=True))
     expected = gradients(folder, PLAIN, 1, examples=SHARED)
     batches: list[int] = []
-    real = loss_sum
 
     def seen(model: CausalLM, batch: Batch, shortcuts: Shortcuts) -> torch.Tensor:
         batches.append(batch.prefix)
-        return real(model, batch, shortcuts)
+        return loss_sum(model, batch, shortcuts)
 
-    monkeypatch.setitem(globals(), "loss_sum", seen)
-    found = gradients(folder, short, 200, checkpointing=checkpointing, examples=SHARED)
+    found = gradients(folder, short, 200, checkpointing=checkpointing, examples=SHARED, loss=seen)
     assert batches == [40, 40, 0]  # three documents, three, and one that has nobody to share with
     torch.testing.assert_close(found, expected, rtol=2e-4, atol=1e-6)
 
