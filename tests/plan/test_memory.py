@@ -267,8 +267,11 @@ def test_a_real_training_takes_what_was_predicted(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"dtype": "float32", "micro_batch_size": 4, "lora_r": 8, "gradient_checkpointing": False}
     task = tmp_path / "task.json"
     task.write_text(json.dumps({**settings, "length": 256, "num_micro": 1, "model": str(DEMO_FOLDER), "folder": str(tmp_path)}))
-    subprocess.run([sys.executable, BENCHMARK, "--worker", str(task)], check=True, capture_output=True)
-    measured = json.loads((tmp_path / "result.json").read_text())
+    runs = []
+    for _ in range(2):  # the system may take pages of files back while other programs need memory: less is resident then
+        subprocess.run([sys.executable, BENCHMARK, "--worker", str(task)], check=True, capture_output=True)
+        runs.append(json.loads((tmp_path / "result.json").read_text()))
+    measured = max(runs, key=lambda run: run["peak_bytes"])
     found = estimate(demo_model(), **settings, max_seq_length=256, quantization="none", device="cpu")
     assert found.total_bytes == pytest.approx(measured["peak_bytes"], rel=0.15)
     above = found.total_bytes - DEVICE_PROFILES["cpu"].base_bytes - found.parts["weights"]
