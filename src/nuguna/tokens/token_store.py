@@ -11,11 +11,11 @@ import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, overload
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..disk.cache_folder import OwnedFile, unnamed_file
@@ -24,11 +24,18 @@ from .encode import Encoded
 MAX_TOKENS_IN_MEMORY = 16_000_000  # beyond that they go to a file at once
 _BYTES_A_TOKEN = 5  # four of its id, one of the mask
 NUM_TOGETHER = 8192  # examples of a record batch
-_SCHEMA = pa.schema(
-    {"ids": pa.large_list(pa.int32()), "loss_mask": pa.large_list(pa.uint8()), "cut": pa.uint8()}
-)
 # offsets, ids, loss_mask, cut
 _Columns = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8]]
+
+
+@lru_cache(maxsize=1)
+def _schema() -> Any:
+    """Return the columns of the file. pyarrow takes 26 MiB, which answering and measuring do without."""
+    import pyarrow as pa
+
+    return pa.schema(
+        {"ids": pa.large_list(pa.int32()), "loss_mask": pa.large_list(pa.uint8()), "cut": pa.uint8()}
+    )
 
 
 class Tokens(Sequence[Encoded]):
@@ -84,9 +91,11 @@ def open_tokens(path: Path) -> Tokens:
     """Return the examples in a file that `TokenWriter` made. Raise `OSError` or `ValueError` for any
     other.
     """
+    import pyarrow as pa
+
     is_large = path.stat().st_size > MAX_TOKENS_IN_MEMORY * _BYTES_A_TOKEN
     reader = pa.ipc.open_file(pa.memory_map(str(path)) if is_large else pa.BufferReader(path.read_bytes()))
-    if reader.schema != _SCHEMA or not reader.num_record_batches:
+    if reader.schema != _schema() or not reader.num_record_batches:
         raise ValueError("columns of another program")
     batches = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
     metadata = {
@@ -119,18 +128,22 @@ class TokenWriter:
 
     def _batch(self) -> Any:
         """Return a record batch of the examples that wait for one."""
+        import pyarrow as pa
+
         some, self._examples = self._examples, []
         offsets = np.cumsum([0, *(len(e.ids) for e in some)])
         ids = np.concatenate([np.empty(0, dtype=np.int32), *(e.ids for e in some)])
         loss_mask = np.concatenate([np.empty(0, dtype=np.bool_), *(e.loss_mask for e in some)]).view(np.uint8)
         lists = [pa.LargeListArray.from_arrays(offsets, pa.array(values)) for values in (ids, loss_mask)]
         cut = pa.array([e.cut for e in some], type=pa.bool_()).cast(pa.uint8())
-        return pa.record_batch([*lists, cut], schema=_SCHEMA)
+        return pa.record_batch([*lists, cut], schema=_schema())
 
     def _flush(self) -> None:
+        import pyarrow as pa
+
         if self._file is None:
             self._file = unnamed_file(self._folder)
-            self._writer = pa.ipc.new_file(self._file, _SCHEMA)
+            self._writer = pa.ipc.new_file(self._file, _schema())
         for batch in self._batches:
             self._writer.write_batch(batch)
         self._batches, self._num_tokens = [], 0
@@ -162,7 +175,9 @@ class TokenWriter:
                 beside.unlink(missing_ok=True)
 
     def _end(self, file: IO[bytes], metadata: Mapping[str, str]) -> None:
-        writer = self._writer or pa.ipc.new_file(file, _SCHEMA)
+        import pyarrow as pa
+
+        writer = self._writer or pa.ipc.new_file(file, _schema())
         *others, last = self._batches
         for batch in others:
             writer.write_batch(batch)
