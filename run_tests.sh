@@ -2,7 +2,7 @@
 # Sets up if needed, then runs every check and the whole test suite.
 #
 #   ./run_tests.sh                  everything, within five minutes on two cores
-#   ./run_tests.sh --fast           the checks of the code and the tests that take no time, within 45 seconds
+#   ./run_tests.sh --fast           the checks of the code and the tests that take no time, within 45 seconds (a minute in a new clone)
 #   ./run_tests.sh ARGUMENT...      only pytest, with these arguments
 
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as `sh run_tests.sh`
